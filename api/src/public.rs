@@ -1,0 +1,478 @@
+//! The public protocol: what users, site admins and operators say and are told.
+
+use std::collections::BTreeMap;
+
+use fairway_model::{
+    Attempt, AttemptEnd, CeId, CeName, CeState, GroupName, JobId, PilotEnd, PilotId, PilotState,
+    Policy, Resources, Role, Site, SiteMode, SiteName, TaskId, TaskState, Timestamp, UserName,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::problem::Diagnostic;
+
+/// One page of a list.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Give this as `cursor` to get the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A submission as JSON (`application/json`), where the JDL comes as a text.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRequest {
+    /// The JDL text.
+    pub jdl: String,
+    /// The group to submit for; the token's if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
+}
+
+/// The answer to a submission.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SubmitReply {
+    /// The new job.
+    pub job: JobId,
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// What was noticed in the JDL and did not prevent the submission.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Diagnostic>,
+    /// Whether this is the job of an earlier request with the same `Idempotency-Key`.
+    #[serde(default)]
+    pub repeated: bool,
+}
+
+/// A job.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct JobView {
+    /// Which job.
+    pub id: JobId,
+    /// Its name.
+    pub name: String,
+    /// Who submitted it.
+    pub owner: UserName,
+    /// The group it was submitted for.
+    pub group: Option<GroupName>,
+    /// When it was accepted.
+    pub submitted_at: Timestamp,
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// How many of them are in each state; states with none are left out.
+    pub states: BTreeMap<TaskState, u32>,
+    /// When its last task ended, if all have.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl JobView {
+    /// How many of its tasks are in `state`.
+    pub fn count(&self, state: TaskState) -> u32 {
+        self.states.get(&state).copied().unwrap_or(0)
+    }
+
+    /// How many of its tasks are over.
+    pub fn done(&self) -> u32 {
+        self.states
+            .iter()
+            .filter(|(state, _)| state.is_final())
+            .map(|(_, n)| n)
+            .sum()
+    }
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct JobsQuery {
+    /// Only of this owner (operators; others see only their own anyway).
+    pub owner: Option<UserName>,
+    /// Only with this name.
+    pub name: Option<String>,
+    /// `active` (not all tasks over) or `ended`.
+    pub state: Option<String>,
+    /// `id` or `-id` (newest first; the default).
+    pub sort: Option<String>,
+    /// Where to go on: `next` of the page before.
+    pub cursor: Option<String>,
+    /// How many to a page: 1 to 1000, 100 if not set.
+    pub limit: Option<u32>,
+}
+
+/// A task.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TaskView {
+    /// Which task.
+    pub id: TaskId,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// When it entered that state.
+    pub since: Timestamp,
+    /// Who submitted it.
+    pub owner: UserName,
+    /// How many attempts were begun.
+    pub attempt: Attempt,
+    /// Where the live or last attempt runs or ran.
+    pub ce: Option<CeId>,
+    /// The pilot of the live or last attempt.
+    pub pilot: Option<PilotId>,
+    /// When the live or last attempt was given to a pilot.
+    pub leased_at: Option<Timestamp>,
+    /// When the live or last attempt's payload started.
+    pub started_at: Option<Timestamp>,
+    /// How the last ended attempt ended.
+    pub last_end: Option<AttemptEnd>,
+    /// The same in words.
+    pub detail: Option<String>,
+}
+
+/// Which tasks to list.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TasksQuery {
+    /// Only of this job.
+    pub job: Option<JobId>,
+    /// Only in one of these states, separated by commas.
+    pub state: Option<String>,
+    /// Only of this owner (operators; others see only their own anyway).
+    pub owner: Option<UserName>,
+    /// Only those of this pilot.
+    #[param(value_type = Option<String>)]
+    pub pilot: Option<PilotId>,
+    /// `id` (the default), `-id`, `since` or `-since`.
+    pub sort: Option<String>,
+    /// Where to go on: `next` of the page before.
+    pub cursor: Option<String>,
+    /// How many to a page: 1 to 1000, 100 if not set.
+    pub limit: Option<u32>,
+}
+
+/// What to do with many tasks at once.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TasksChange {
+    /// The tasks; at most 10,000 at a time.
+    pub tasks: Vec<TaskId>,
+}
+
+/// What became of it. Tasks that were not in a state for it are told apart.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct TasksChanged {
+    /// How many tasks were changed.
+    pub changed: u32,
+    /// Those that were left as they are, with the reason; the first 100.
+    pub left: Vec<TaskLeft>,
+}
+
+/// A task that was left as it is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TaskLeft {
+    /// Which task.
+    pub task: TaskId,
+    /// Why.
+    pub because: String,
+}
+
+/// Which part of stdout or stderr to get.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LogQuery {
+    /// Which attempt; the live or last one if not set.
+    #[param(value_type = Option<u32>)]
+    pub attempt: Option<Attempt>,
+    /// Only the last so many lines.
+    pub tail: Option<u32>,
+    /// As an event stream (`text/event-stream`) that goes on until the task is over. Its
+    /// events: `chunk` (JSON string), `end` (the task's state).
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// Which events to list.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// Only about this job and its tasks.
+    pub job: Option<JobId>,
+    /// Only about this task.
+    #[param(value_type = Option<String>)]
+    pub task: Option<TaskId>,
+    /// Only about this pilot (operators).
+    #[param(value_type = Option<String>)]
+    pub pilot: Option<PilotId>,
+    /// Where to go on: `next` of the page before.
+    pub cursor: Option<String>,
+    /// How many to a page: 1 to 1000, 100 if not set.
+    pub limit: Option<u32>,
+}
+
+/// A site with what is known of its CEs.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SiteView {
+    /// The site as its admin described it.
+    #[serde(flatten)]
+    pub site: Site,
+    /// What each CE published last; in the order of `ces`.
+    pub states: Vec<CeView>,
+}
+
+/// A CE with what it published, and what Fairway has there.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CeView {
+    /// What it published last; absent until the first look.
+    pub published: Option<CeState>,
+    /// The same under GLUE 1.3 names, as Requirements and Rank see it.
+    pub glue: BTreeMap<String, serde_json::Value>,
+    /// Our pilots there by state; states with none are left out.
+    pub pilots: BTreeMap<PilotState, u32>,
+}
+
+/// Opens, drains or closes a site or one of its CEs.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModeChange {
+    /// The new mode.
+    pub mode: SiteMode,
+    /// Only for this CE.
+    #[serde(default)]
+    pub ce: Option<CeName>,
+}
+
+/// A pilot.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PilotView {
+    /// Which pilot.
+    pub id: PilotId,
+    /// Where it is.
+    pub ce: CeId,
+    /// Where it is in its life.
+    pub state: PilotState,
+    /// When it entered that state.
+    pub since: Timestamp,
+    /// When it was decided upon.
+    pub planned_at: Timestamp,
+    /// The batch system's id for it.
+    pub batch_id: Option<String>,
+    /// What it has to give.
+    pub resources: Resources,
+    /// The worker node.
+    pub host: Option<String>,
+    /// When it called home.
+    pub started_at: Option<Timestamp>,
+    /// When its allocation ends.
+    pub ends_at: Option<Timestamp>,
+    /// Why it is over.
+    pub end: Option<PilotEnd>,
+    /// The tasks that it has now.
+    pub tasks: Vec<TaskId>,
+}
+
+/// Which pilots to list.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PilotsQuery {
+    /// Only at this site.
+    #[param(value_type = Option<String>)]
+    pub site: Option<SiteName>,
+    /// Only in one of these states, separated by commas.
+    pub state: Option<String>,
+    /// Where to go on: `next` of the page before.
+    pub cursor: Option<String>,
+    /// How many to a page: 1 to 1000, 100 if not set.
+    pub limit: Option<u32>,
+}
+
+/// One user's standing.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ShareView {
+    /// Who.
+    pub user: UserName,
+    /// Tasks in the queue.
+    pub waiting: u64,
+    /// Tasks with a live attempt.
+    pub running: u64,
+    /// FS under the settings in force.
+    pub fs: f64,
+    /// Place in the order of service, from 1, among users with waiting tasks.
+    pub place: Option<u32>,
+    /// The numbers that FS came from: interval 0 is the current one.
+    pub intervals: Vec<ShareInterval>,
+}
+
+/// One interval of a user's usage.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ShareInterval {
+    /// When it began.
+    pub begins_at: Timestamp,
+    /// Payloads given to pilots in it.
+    pub tasks_started: u64,
+    /// Core-milliseconds used in it.
+    pub core_ms: u64,
+    /// Its weight, `decay_rate^i`.
+    pub weight: f64,
+}
+
+/// All users' standing.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SharesView {
+    /// The policy in force.
+    pub policy: Policy,
+    /// When the current interval began.
+    pub interval_begins_at: Timestamp,
+    /// The users, in the order in which they would be served.
+    pub users: Vec<ShareView>,
+}
+
+/// Which usage to sum up.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UsageQuery {
+    /// `user` (the default), `group`, `site`, `ce` or `job`.
+    pub by: Option<String>,
+    /// Only attempts that ended at or after this moment (ms since the epoch).
+    pub from: Option<i64>,
+    /// Only attempts that ended before this moment (ms since the epoch).
+    pub until: Option<i64>,
+    /// Only of this user (operators; others see only their own anyway).
+    pub user: Option<UserName>,
+}
+
+/// One line of a usage summary.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UsageView {
+    /// The user, group, site, CE or job.
+    pub key: String,
+    /// Ended attempts.
+    pub attempts: u64,
+    /// Of these, successes.
+    pub succeeded: u64,
+    /// Wall time in milliseconds.
+    pub wall_ms: u64,
+    /// Wall time of each core given, in milliseconds.
+    pub core_ms: u64,
+    /// Processor time in milliseconds.
+    pub cpu_ms: u64,
+    /// The largest peak memory, in KiB.
+    pub memory_peak_kib: u64,
+}
+
+/// Why a task is where it is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// Which task.
+    pub task: TaskId,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// The whole explanation in one sentence.
+    pub summary: String,
+    /// How many tasks would be served before it, as things stand; only for waiting tasks.
+    pub ahead: Option<u64>,
+    /// Its owner's standing.
+    pub share: Option<ShareView>,
+    /// What it asks for.
+    pub resources: Resources,
+    /// The walltime that it asks for, in seconds.
+    pub walltime_s: Option<u64>,
+    /// Its Requirements, as written.
+    pub requirements: Option<String>,
+    /// Its Rank, as written.
+    pub rank: Option<String>,
+    /// Every CE, best Rank first, with what speaks against it.
+    pub ces: Vec<CeVerdict>,
+}
+
+/// What a CE means for a task.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CeVerdict {
+    /// Which CE.
+    pub ce: CeId,
+    /// Whether the task could run there.
+    pub eligible: bool,
+    /// Its Rank there, if Rank gives a number.
+    pub rank: Option<f64>,
+    /// What refused it: each clause, limit or state with the values on both sides.
+    pub refusals: Vec<Refusal>,
+}
+
+/// One thing that speaks against a CE.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Refusal {
+    /// What refused: a clause of Requirements, or `cores`, `memory`, `walltime`, `mode`, `status`, `users` …
+    pub clause: String,
+    /// The values on both sides, e.g. `GlueCEPolicyMaxWallClockTime is 60, needed >= 720`.
+    pub because: String,
+}
+
+/// A new token.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// Who it is for.
+    pub name: UserName,
+    /// The group they submit for.
+    #[serde(default)]
+    pub group: Option<GroupName>,
+    /// What they may do.
+    pub role: Role,
+    /// For a site admin: the sites.
+    #[serde(default)]
+    pub sites: Vec<SiteName>,
+    /// Valid for so many seconds; 90 days if not set.
+    #[serde(default)]
+    pub valid_s: Option<u64>,
+}
+
+/// A token as it is created: the only time that it is shown.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TokenCreated {
+    /// The secret itself.
+    pub token: String,
+    /// What is kept of it.
+    #[serde(flatten)]
+    pub view: TokenView,
+}
+
+/// What is kept of a token.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TokenView {
+    /// Its public part, by which it can be revoked.
+    pub id: String,
+    /// Who it is for.
+    pub name: UserName,
+    /// The group they submit for.
+    pub group: Option<GroupName>,
+    /// What they may do.
+    pub role: Role,
+    /// For a site admin: the sites.
+    pub sites: Vec<SiteName>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it stops being valid.
+    pub expires_at: Timestamp,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// How the server is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`, or what is wrong.
+    pub status: String,
+    /// The server's version.
+    pub version: String,
+    /// Tasks in the queue.
+    pub waiting: u64,
+    /// Tasks with a live attempt.
+    pub live: u64,
+    /// Pilots that are not over.
+    pub pilots: u64,
+}

@@ -1,0 +1,180 @@
+//! The append-only ledger of what happened. An event is written in the same
+//! transaction as the state that it led to.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{Attempt, AttemptEnd, CeId, JobId, PilotEnd, PilotId, TaskId, Timestamp, UserName};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// Its place in the ledger; strictly growing.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened. Serialized with an `event` tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A job was accepted, and with it all its tasks.
+    JobSubmitted {
+        /// Which job.
+        job: JobId,
+        /// How many tasks it has.
+        tasks: u32,
+        /// Who submitted it.
+        by: UserName,
+    },
+    /// A task was given to a pilot.
+    TaskLeased {
+        /// Which task.
+        task: TaskId,
+        /// Which try.
+        attempt: Attempt,
+        /// To which pilot.
+        pilot: PilotId,
+        /// Where that pilot is.
+        ce: CeId,
+    },
+    /// A task's payload started.
+    TaskStarted {
+        /// Which task.
+        task: TaskId,
+        /// Which try.
+        attempt: Attempt,
+    },
+    /// An attempt ended; the task is over or goes back to the queue.
+    AttemptEnded {
+        /// Which task.
+        task: TaskId,
+        /// Which try.
+        attempt: Attempt,
+        /// How the attempt ended.
+        end: AttemptEnd,
+        /// Where this left the task.
+        state: crate::TaskState,
+        /// Why, in a sentence for the user.
+        because: String,
+    },
+    /// A person's word changed a task: cancel, hold, release or retry.
+    TaskChanged {
+        /// Which task.
+        task: TaskId,
+        /// What was asked for.
+        verb: TaskVerb,
+        /// Where this left the task.
+        state: crate::TaskState,
+        /// Who asked.
+        by: UserName,
+    },
+    /// A pilot was decided upon.
+    PilotPlanned {
+        /// Which pilot.
+        pilot: PilotId,
+        /// Where it is to go.
+        ce: CeId,
+        /// Why.
+        because: String,
+    },
+    /// A pilot went from one state to another.
+    PilotChanged {
+        /// Which pilot.
+        pilot: PilotId,
+        /// Where it is now.
+        state: crate::PilotState,
+        /// What is known about it: batch id, host, reason.
+        detail: String,
+    },
+    /// A pilot is over.
+    PilotEnded {
+        /// Which pilot.
+        pilot: PilotId,
+        /// Why.
+        end: PilotEnd,
+    },
+    /// A site was registered, changed or removed.
+    SiteChanged {
+        /// Which site.
+        site: crate::SiteName,
+        /// What was done.
+        what: String,
+        /// Who did it.
+        by: UserName,
+    },
+    /// The policy was changed.
+    PolicyChanged {
+        /// What it is now, as JSON.
+        policy: String,
+        /// Who changed it.
+        by: UserName,
+    },
+}
+
+/// What a person can ask for a task.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskVerb {
+    /// Stop it for good.
+    Cancel,
+    /// Keep it out of the queue.
+    Hold,
+    /// Let it into the queue again.
+    Release,
+    /// Queue it again after it failed or was cancelled, with its retries restored.
+    Retry,
+}
+
+impl TaskVerb {
+    /// All verbs.
+    pub const ALL: [Self; 4] = [Self::Cancel, Self::Hold, Self::Release, Self::Retry];
+
+    /// The name used on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+impl EventKind {
+    /// The task that this is about, if it is about one.
+    pub const fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::TaskLeased { task, .. }
+            | Self::TaskStarted { task, .. }
+            | Self::AttemptEnded { task, .. }
+            | Self::TaskChanged { task, .. } => Some(*task),
+            _ => None,
+        }
+    }
+
+    /// The job that this is about as a whole, if it is about one.
+    pub const fn job(&self) -> Option<JobId> {
+        match self {
+            Self::JobSubmitted { job, .. } => Some(*job),
+            _ => None,
+        }
+    }
+
+    /// The pilot that this is about, if it is about one.
+    pub const fn pilot(&self) -> Option<PilotId> {
+        match self {
+            Self::TaskLeased { pilot, .. }
+            | Self::PilotPlanned { pilot, .. }
+            | Self::PilotChanged { pilot, .. }
+            | Self::PilotEnded { pilot, .. } => Some(*pilot),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The vocabulary of Fairway: what every other crate means by a task, an
+//! attempt, a pilot, a site, an amount of resources or a moment in time.
+//!
+//! Nothing here does I/O, is async or reads a clock. Legal transitions between
+//! states are defined beside the states, so that there is one place to look
+//! them up.
+
+pub mod event;
+pub mod id;
+pub mod job;
+pub mod pilot;
+pub mod policy;
+pub mod principal;
+pub mod resources;
+pub mod site;
+pub mod task;
+pub mod time;
+pub mod usage;
+
+pub use event::{Event, EventKind, TaskVerb};
+pub use id::{Attempt, CeId, CeName, GroupName, JobId, PilotId, SiteName, TaskId, UserName};
+pub use job::Job;
+pub use pilot::{Pilot, PilotEnd, PilotState};
+pub use policy::{FairshareSettings, Metric, Policy, PolicyKind};
+pub use principal::{Principal, Role};
+pub use resources::Resources;
+pub use site::{AdapterSettings, Ce, CeState, CeStatus, PilotLimits, PilotShape, Site, SiteMode};
+pub use task::{AttemptEnd, Task, TaskState};
+pub use time::Timestamp;
+pub use usage::UsageRecord;

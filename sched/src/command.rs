@@ -1,0 +1,364 @@
+//! What can be asked of the state, what it answers, and what must be made durable for it.
+
+use std::sync::Arc;
+
+use fairway_jdl::JobSpec;
+use fairway_model::event::TaskVerb;
+use fairway_model::{
+    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd,
+    PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState,
+    Timestamp, UsageRecord, UserName,
+};
+
+use crate::provision::PilotOrder;
+
+/// Something to do. Who may ask for it has been checked, except where a
+/// [`Principal`] comes along to be checked against the owner of a task.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Accept a job with all its tasks.
+    Submit(Submission),
+    /// Cancel, hold, release or retry tasks.
+    ChangeTasks {
+        /// What to do.
+        verb: TaskVerb,
+        /// To which tasks.
+        tasks: Selection,
+        /// Who asks: must be an operator or own the tasks.
+        by: Principal,
+    },
+    /// A pilot calls home. Its secret has been checked, by hash, by the caller.
+    RegisterPilot {
+        /// Who calls.
+        pilot: PilotId,
+        /// SHA-256 (hex) of its one-time secret.
+        bootstrap_hash: String,
+        /// SHA-256 (hex) of its nonce.
+        nonce_hash: String,
+        /// SHA-256 (hex) of the session token that it is to get.
+        session_hash: String,
+        /// The worker node.
+        host: String,
+        /// What it has to give.
+        resources: Resources,
+        /// Seconds that remain of its allocation.
+        remaining_s: u64,
+    },
+    /// A pilot's heartbeat, with reports and perhaps the wish for work.
+    Sync {
+        /// Who speaks.
+        pilot: PilotId,
+        /// What happened, in order.
+        reports: Vec<AttemptReport>,
+        /// Every attempt that the pilot holds.
+        holding: Vec<(TaskId, Attempt)>,
+        /// The wish for work.
+        want: Option<PilotWant>,
+    },
+    /// A pilot ends.
+    Goodbye {
+        /// Which.
+        pilot: PilotId,
+        /// Why.
+        reason: String,
+    },
+    /// Pilots are to be asked for: notes them as planned, before anything is submitted.
+    PlanPilots {
+        /// Which, with the hashes of the secrets that they will show.
+        orders: Vec<(PilotOrder, String)>,
+    },
+    /// What was learnt of pilots from the batch system.
+    ObservePilots(Vec<(PilotId, Observation)>),
+    /// A pilot is to finish what it has and take no more.
+    DrainPilot {
+        /// Which.
+        pilot: PilotId,
+    },
+    /// A pilot is over by our word: its tasks are requeued, its reports refused. The caller
+    /// cancels it in the batch system.
+    EndPilot {
+        /// Which.
+        pilot: PilotId,
+        /// Why.
+        end: PilotEnd,
+    },
+    /// Register a site or replace its description.
+    PutSite {
+        /// The site.
+        site: Site,
+        /// Who asks.
+        by: UserName,
+    },
+    /// Remove a site: its pilots that have not called home are over, the others drain.
+    RemoveSite {
+        /// Which.
+        site: SiteName,
+        /// Who asks.
+        by: UserName,
+    },
+    /// Open, drain or close a site or one CE.
+    SetMode {
+        /// Which site.
+        site: SiteName,
+        /// Only this CE.
+        ce: Option<CeName>,
+        /// The new mode.
+        mode: SiteMode,
+        /// Who asks.
+        by: UserName,
+    },
+    /// What CEs published.
+    Publish(Vec<CeState>),
+    /// Change the policy.
+    SetPolicy {
+        /// The new one; already checked.
+        policy: Policy,
+        /// Who asks.
+        by: UserName,
+    },
+    /// Time has passed: expire silent pilots, count running core-seconds, rotate intervals.
+    Tick,
+}
+
+/// A job to accept.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Who submits.
+    pub owner: UserName,
+    /// For which group.
+    pub group: Option<GroupName>,
+    /// The JDL text.
+    pub jdl: String,
+    /// The same, read and checked.
+    pub spec: Arc<JobSpec>,
+    /// Key of the folder that holds its input sandbox.
+    pub sandbox: Option<String>,
+    /// The `Idempotency-Key`, and SHA-256 (hex) of the request that came with it.
+    pub idempotency: Option<(String, String)>,
+}
+
+/// Which tasks.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// All tasks of a job for which the verb makes sense.
+    Job(JobId),
+    /// These.
+    Tasks(Vec<TaskId>),
+}
+
+/// What a pilot reports of one attempt.
+#[derive(Clone, Debug)]
+pub struct AttemptReport {
+    /// Which task.
+    pub task: TaskId,
+    /// Which try.
+    pub attempt: Attempt,
+    /// What happened.
+    pub what: AttemptNews,
+}
+
+/// What happened to an attempt.
+#[derive(Clone, Debug)]
+pub enum AttemptNews {
+    /// The payload started.
+    Started,
+    /// It is over.
+    Ended {
+        /// How.
+        end: AttemptEnd,
+        /// From the payload's start to its end, in milliseconds.
+        wall_ms: u64,
+        /// Processor time of the process tree, in milliseconds.
+        cpu_ms: u64,
+        /// Peak memory of the process tree, in KiB.
+        memory_peak_kib: u64,
+    },
+}
+
+/// A pilot's wish for work.
+#[derive(Clone, Copy, Debug)]
+pub struct PilotWant {
+    /// Grows with every wish of the pilot.
+    pub round: u64,
+    /// Seconds that remain of its allocation.
+    pub remaining_s: u64,
+    /// How many tasks may wait at the pilot beyond those that its resources hold.
+    pub backlog: u32,
+}
+
+/// What was learnt of a pilot from the batch system.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// It was accepted under this id (or found again under it).
+    Submitted {
+        /// The batch system's id.
+        batch_id: String,
+    },
+    /// It was not accepted.
+    Refused {
+        /// The batch system's own words.
+        reason: String,
+    },
+    /// It waits in the queue.
+    Queued,
+    /// It runs, whether it called home or not.
+    Running,
+    /// It is over there.
+    Ended {
+        /// What the batch system says of it.
+        detail: String,
+    },
+}
+
+/// What a command did: the answer, and what must be durable before it is given.
+#[derive(Debug)]
+pub struct Applied {
+    /// The answer.
+    pub reply: Result<Reply, Refused>,
+    /// What must be made durable, in order.
+    pub changes: Vec<Change>,
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Done; there is nothing more to say.
+    Done,
+    /// A job was accepted (or had been, with the same idempotency key).
+    Submitted {
+        /// Which job.
+        job: JobId,
+        /// How many tasks it has.
+        tasks: u32,
+        /// Whether it had been accepted before.
+        repeated: bool,
+    },
+    /// Tasks were changed.
+    TasksChanged {
+        /// How many.
+        changed: u32,
+        /// Those that were left as they are, with the reason; the first 100.
+        left: Vec<(TaskId, String)>,
+    },
+    /// What a pilot is given and told.
+    Synced {
+        /// Work.
+        grants: Vec<Grant>,
+        /// Attempts to stop; `true`: written off, no report is wanted.
+        stop: Vec<(TaskId, Attempt, bool)>,
+        /// To finish what it has and take no more.
+        drain: bool,
+    },
+    /// Pilots were noted as planned.
+    Planned(Vec<Pilot>),
+}
+
+/// A task given to a pilot.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Which task.
+    pub task: TaskId,
+    /// Which try.
+    pub attempt: Attempt,
+    /// Its job's description: `spec.task(task)` is what to run.
+    pub spec: Arc<JobSpec>,
+    /// Key of the folder that holds its input sandbox.
+    pub sandbox: Option<String>,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refused {
+    /// What kind of refusal.
+    pub kind: RefusedKind,
+    /// The reason, for the one who asked.
+    pub reason: String,
+}
+
+/// What kind of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedKind {
+    /// There is no such thing, or it is not theirs.
+    NotFound,
+    /// Not in the present state.
+    Conflict,
+    /// The idempotency key came with another request before.
+    IdempotencyConflict,
+    /// The secret is wrong or used.
+    Unauthorized,
+    /// The pilot is over.
+    PilotEnded,
+}
+
+/// A row to write. The store folds several changes of one row into the last.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A new job with all its tasks waiting since `job.submitted_at`.
+    NewJob {
+        /// The job.
+        job: Job,
+        /// Its idempotency key and the request's hash.
+        idempotency: Option<(String, String)>,
+    },
+    /// A job's task counts by state, with the moment when all were over.
+    JobProgress {
+        /// Which job.
+        job: JobId,
+        /// When its last task ended; `None` while it is active.
+        ended_at: Option<Timestamp>,
+    },
+    /// A task as it stands now.
+    Task(Task),
+    /// A pilot as it stands now.
+    Pilot(Pilot),
+    /// A site as it stands now.
+    Site(Site),
+    /// A site that is no more.
+    SiteRemoved(SiteName),
+    /// The policy.
+    Policy(Policy),
+    /// What a user used in one interval, in all.
+    Share {
+        /// Who.
+        user: UserName,
+        /// When the interval began.
+        interval: Timestamp,
+        /// Payloads given to pilots in it.
+        tasks_started: u64,
+        /// Core-milliseconds used in it.
+        core_ms: u64,
+    },
+    /// An ended attempt.
+    Usage(UsageRecord),
+    /// Something that happened.
+    Event(Event),
+}
+
+/// What the store gives back at start: all that is not over.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The policy, if one was ever set.
+    pub policy: Option<Policy>,
+    /// Jobs that are not over, with their descriptions and idempotency keys.
+    pub jobs: Vec<(Job, Arc<JobSpec>, Option<(String, String)>)>,
+    /// Of these jobs: the tasks in states that are not final.
+    pub tasks: Vec<Task>,
+    /// Of these jobs: how many tasks are in each final state.
+    pub ended: Vec<(JobId, TaskState, u32)>,
+    /// Pilots that are not over.
+    pub pilots: Vec<Pilot>,
+    /// The sites.
+    pub sites: Vec<Site>,
+    /// Usage by user and interval: tasks started, core-milliseconds.
+    pub shares: Vec<(UserName, Timestamp, u64, u64)>,
+    /// Next numbers: one more than the largest ever used.
+    pub next_job: u64,
+    /// As `next_job`.
+    pub next_pilot: u64,
+    /// As `next_job`.
+    pub next_event: u64,
+}
+
+/// Where a pilot is, for those who need only that.
+pub type PilotPlace = (PilotId, CeId);

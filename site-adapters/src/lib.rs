@@ -1,0 +1,104 @@
+//! Batch systems behind one small trait. An adapter submits, reports and
+//! cancels; it decides nothing.
+
+use async_trait::async_trait;
+use fairway_model::{AdapterSettings, Ce, CeId, CeState, PilotId, Resources, SiteName, Timestamp};
+
+/// A pilot to submit: everything that the batch job is rendered from.
+#[derive(Clone, Debug)]
+pub struct PilotJob {
+    /// Which pilot.
+    pub pilot: PilotId,
+    /// Where to.
+    pub ce: Ce,
+    /// The job's name in the batch system; by it a lost submission is found again.
+    pub name: String,
+    /// What to ask for.
+    pub resources: Resources,
+    /// The walltime to ask for, in seconds.
+    pub walltime_s: u64,
+    /// Path of the pilot program on the worker node, and its arguments.
+    pub program: Vec<String>,
+    /// What the program reads on its standard input: the bootstrap document. Holds a
+    /// secret: must not reach a command line, an environment or a log.
+    pub stdin: String,
+}
+
+/// Where a job of ours is in the batch system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BatchState {
+    /// In the queue, with the batch system's reason.
+    Queued {
+        /// Why it waits, in the batch system's words.
+        reason: String,
+    },
+    /// Running.
+    Running,
+    /// Over, with what the batch system says of it.
+    Ended {
+        /// State, exit code, reason.
+        detail: String,
+    },
+}
+
+/// A job of ours in the batch system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchJob {
+    /// The batch system's id.
+    pub batch_id: String,
+    /// Its name, as given at submission.
+    pub name: String,
+    /// Where it is.
+    pub state: BatchState,
+}
+
+/// Why an adapter could not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdapterError {
+    /// The batch system answered and would not: a bad queue, time, size or account.
+    #[error("the batch system refused: {0}")]
+    Refused(String),
+    /// The batch system did not answer, or could not. Nothing is known of what it did.
+    #[error("the batch system cannot be reached: {0}")]
+    Unreachable(String),
+    /// It answered something that the adapter does not understand.
+    #[error("unexpected answer of the batch system: {0}")]
+    Unexpected(String),
+}
+
+/// One site's batch system.
+#[async_trait]
+pub trait BatchSystem: Send + Sync {
+    /// Submits pilots; one result for each, in order. After `Unreachable` the job may or may not
+    /// be there: look it up by name before anything else is done about it.
+    async fn submit(&self, jobs: &[PilotJob]) -> Vec<Result<String, AdapterError>>;
+
+    /// All jobs whose name begins with `name_prefix`, in as few calls as the batch system allows.
+    /// `known` are batch ids that must be told of, also if they are over: an id that is in
+    /// neither the queue nor the accounting of the batch system is left out of the answer.
+    async fn poll(
+        &self,
+        name_prefix: &str,
+        known: &[String],
+    ) -> Result<Vec<BatchJob>, AdapterError>;
+
+    /// Ends jobs. Those that are over already, or unknown, are no error.
+    async fn cancel(&self, batch_ids: &[String]) -> Result<(), AdapterError>;
+
+    /// What each of `ces` publishes now, in their order. A queue that does not exist is
+    /// `Closed` with the reason.
+    async fn publish(&self, ces: &[Ce], now: Timestamp) -> Result<Vec<CeState>, AdapterError>;
+}
+
+/// The adapter for a site. `state_dir` is a folder of the server's for what an adapter must
+/// remember over a restart.
+pub fn connect(
+    _site: &SiteName,
+    _settings: &AdapterSettings,
+    _state_dir: &std::path::Path,
+) -> Result<std::sync::Arc<dyn BatchSystem>, AdapterError> {
+    todo!()
+}
+
+#[doc(hidden)]
+pub type _Unused = CeId;

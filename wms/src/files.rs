@@ -1,0 +1,1 @@
+//! Input sandboxes, outputs and logs on disk.

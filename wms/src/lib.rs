@@ -1,0 +1,20 @@
+//! The server of Fairway.
+//!
+//! - [`config`]: every setting, from file, environment and flags.
+//! - [`store`]: what is durable: group commit, queries, SQLite and PostgreSQL.
+//! - [`engine`]: the single writer: one loop over `fairway_sched::State`.
+//! - [`reconcile`]: background work that brings the world in line with the state.
+//! - [`http`]: the REST API and the pilots' protocol.
+//! - [`auth`]: tokens, and who may do what.
+//! - [`files`]: input sandboxes, outputs and logs on disk.
+//! - [`server`]: all of it put together, started and stopped.
+
+pub mod auth;
+pub mod config;
+pub mod engine;
+pub mod files;
+pub mod http;
+pub mod reconcile;
+pub mod server;
+pub mod store;
+pub mod telemetry;

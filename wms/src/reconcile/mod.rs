@@ -1,0 +1,1 @@
+//! Background work that brings the world in line with the state.
