@@ -27,6 +27,19 @@ pub enum Command {
         /// Who asks: must be an operator or own the tasks.
         by: Principal,
     },
+    /// Queue tasks again that failed or were cancelled. Ended tasks are not in memory, so
+    /// the caller brings their rows: it commits what it has applied so far, reads the rows of
+    /// `tasks` that are `Failed` or `Cancelled` with their jobs from the store, and only then
+    /// applies this. A `ChangeTasks` with [`TaskVerb::Retry`] is this command without rows: it
+    /// says of every task that is not over why it is left alone.
+    Retry {
+        /// Which tasks were asked for.
+        tasks: Selection,
+        /// Who asks: must be an operator or own the tasks.
+        by: Principal,
+        /// The ended tasks among them, by job.
+        ended: Vec<EndedTasks>,
+    },
     /// A pilot calls home. Its secret has been checked, by hash, by the caller.
     RegisterPilot {
         /// Who calls.
@@ -116,6 +129,19 @@ pub enum Command {
         /// Who asks.
         by: UserName,
     },
+    /// Answer pilots whose wish for work is still open: to be applied after each batch of
+    /// commands. Costs next to nothing if nothing has changed for them. Answered by
+    /// [`Reply::Served`].
+    Serve,
+    /// Serve the wishes for work that are open: those of a `Sync` with a `want` that was answered
+    /// with nothing. Asked after every batch; costs nothing when nothing has changed. A wish is
+    /// also answered here when there is an order (stop, drain) for its pilot.
+    Serve,
+    /// The wish of this pilot is no longer open: its long poll has ended.
+    CloseWant {
+        /// Whose.
+        pilot: PilotId,
+    },
     /// Time has passed: expire silent pilots, count running core-seconds, rotate intervals.
     Tick,
 }
@@ -135,6 +161,23 @@ pub struct Submission {
     pub sandbox: Option<String>,
     /// The `Idempotency-Key`, and SHA-256 (hex) of the request that came with it.
     pub idempotency: Option<(String, String)>,
+}
+
+/// Ended tasks of one job that are to be queued again, and what is needed to know the job
+/// if it is over and so not in memory any more.
+#[derive(Clone, Debug)]
+pub struct EndedTasks {
+    /// The job.
+    pub job: Job,
+    /// Its description.
+    pub spec: Arc<JobSpec>,
+    /// Its idempotency key and the request's hash.
+    pub idempotency: Option<(String, String)>,
+    /// How many of its tasks are in each final state, `tasks` included. Used only if the job is
+    /// over; the memory knows better otherwise.
+    pub counts: Vec<(TaskState, u32)>,
+    /// The tasks to queue again, as they stand in the store.
+    pub tasks: Vec<Task>,
 }
 
 /// Which tasks.
@@ -249,8 +292,41 @@ pub enum Reply {
         /// To finish what it has and take no more.
         drain: bool,
     },
+    /// The wishes that were answered now, each with its `Synced`; they are no longer open.
+    Served(Vec<(PilotId, Reply)>),
     /// Pilots were noted as planned.
     Planned(Vec<Pilot>),
+    /// Pilots whose open wish for work is answered now, each with what its sync is to be
+    /// answered with. A pilot that is not in here goes on waiting.
+    Served(Vec<(PilotId, Result<Orders, Refused>)>),
+}
+
+/// What an open wish for work is answered with: the parts of [`Reply::Synced`].
+#[derive(Clone, Debug, Default)]
+pub struct Orders {
+    /// Work.
+    pub grants: Vec<Grant>,
+    /// Attempts to stop; `true`: written off, no report is wanted.
+    pub stop: Vec<(TaskId, Attempt, bool)>,
+    /// To finish what it has and take no more.
+    pub drain: bool,
+}
+
+impl Orders {
+    /// Whether there is nothing to tell, so that a wish for work may stay open.
+    pub fn is_empty(&self) -> bool {
+        self.grants.is_empty() && self.stop.is_empty() && !self.drain
+    }
+}
+
+impl From<Orders> for Reply {
+    fn from(orders: Orders) -> Self {
+        Self::Synced {
+            grants: orders.grants,
+            stop: orders.stop,
+            drain: orders.drain,
+        }
+    }
 }
 
 /// A task given to a pilot.
@@ -301,7 +377,7 @@ pub enum Change {
         /// Its idempotency key and the request's hash.
         idempotency: Option<(String, String)>,
     },
-    /// A job's task counts by state, with the moment when all were over.
+    /// A job's last task ended, or ended tasks of it were queued again.
     JobProgress {
         /// Which job.
         job: JobId,
@@ -310,6 +386,23 @@ pub enum Change {
     },
     /// A task as it stands now.
     Task(Task),
+    /// Every task `from <= index < to` of a job goes to `state` at `since`; all other columns
+    /// stay as they are. Comes only for tasks that no attempt was ever begun for, so one `UPDATE`
+    /// of the two columns by job and index range does it. Is in order with the [`Change::Task`]s:
+    /// a row image that comes later in the same batch wins over the range, an earlier one is
+    /// overwritten in these two columns (so an earlier image must be written, or folded, first).
+    TaskRange {
+        /// Which job.
+        job: JobId,
+        /// The first task.
+        from: u32,
+        /// One past the last task.
+        to: u32,
+        /// Where the tasks are now: `Waiting`, `Held` or `Cancelled`.
+        state: TaskState,
+        /// Since when.
+        since: Timestamp,
+    },
     /// A pilot as it stands now.
     Pilot(Pilot),
     /// A site as it stands now.
