@@ -73,6 +73,21 @@ pub enum EventKind {
         /// Who asked.
         by: UserName,
     },
+    /// A person's word changed a row of tasks that no attempt was ever begun for.
+    TasksChanged {
+        /// Which job.
+        job: JobId,
+        /// The index of the first task.
+        from: u32,
+        /// One past the index of the last task.
+        to: u32,
+        /// What was asked for.
+        verb: TaskVerb,
+        /// Where this left the tasks.
+        state: crate::TaskState,
+        /// Who asked.
+        by: UserName,
+    },
     /// A pilot was decided upon.
     PilotPlanned {
         /// Which pilot.
@@ -159,10 +174,10 @@ impl EventKind {
         }
     }
 
-    /// The job that this is about as a whole, if it is about one.
+    /// The job that this is about as a whole or in a range of its tasks, if it is about one.
     pub const fn job(&self) -> Option<JobId> {
         match self {
-            Self::JobSubmitted { job, .. } => Some(*job),
+            Self::JobSubmitted { job, .. } | Self::TasksChanged { job, .. } => Some(*job),
             _ => None,
         }
     }

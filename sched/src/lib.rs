@@ -11,5 +11,5 @@ pub mod glue;
 pub mod provision;
 pub mod state;
 
-pub use command::{Applied, Change, Command, Grant, Refused, RefusedKind, Reply};
+pub use command::{Applied, Change, Command, Grant, Orders, Refused, RefusedKind, Reply};
 pub use state::{Settings, State};

@@ -17,6 +17,21 @@ pub struct Settings {
     pub remaining_min_s: u64,
     /// Most tasks given to a pilot in one sync.
     pub grants_max: u32,
+    /// No pilots are asked for of a CE whose published state is older than this.
+    pub published_age_max_s: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pilot_silence_max_s: 300,
+            pilot_start_max_s: 600,
+            losses_max: 3,
+            remaining_min_s: 60,
+            grants_max: 100,
+            published_age_max_s: 600,
+        }
+    }
 }
 
 /// All that is decided upon; a cache of the store, rebuilt from it at start.
