@@ -1,0 +1,179 @@
+//! A log that is followed: the server's event stream, read line by line.
+
+use fairway_model::TaskState;
+
+use super::{ClientError, Download};
+
+/// Longest line of an event stream. The server's chunks are much shorter.
+const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// One thing that a followed log tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogEvent {
+    /// More of the output.
+    Chunk(String),
+    /// The task is over, in this state; nothing more comes.
+    End(TaskState),
+}
+
+/// A log that is followed until its task is over.
+#[derive(Debug)]
+pub struct Follow {
+    download: Download,
+    parser: Parser,
+}
+
+impl Follow {
+    pub(super) fn new(download: Download) -> Self {
+        Self {
+            download,
+            parser: Parser::default(),
+        }
+    }
+
+    /// The next event. `None` if the stream ended, which it does only after [`LogEvent::End`].
+    ///
+    /// # Errors
+    /// [`ClientError::Interrupted`].
+    pub async fn next(&mut self) -> Result<Option<LogEvent>, ClientError> {
+        loop {
+            if let Some(event) = self.parser.next_event()? {
+                return Ok(Some(event));
+            }
+            match self.download.chunk().await? {
+                Some(chunk) => self.parser.feed(&chunk)?,
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// Takes bytes in, gives events out, as the HTML standard's "event stream
+/// interpretation" has it, for the two events that a log has.
+#[derive(Debug, Default)]
+struct Parser {
+    /// Bytes of lines that are not read yet.
+    pending: Vec<u8>,
+    /// How many bytes of `pending` are known to hold no line end.
+    scanned: usize,
+    name: String,
+    data: String,
+}
+
+impl Parser {
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() > LINE_BYTES_MAX + bytes.len() {
+            return Err(ClientError::Interrupted(
+                "a line of the event stream is too long".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn next_event(&mut self) -> Result<Option<LogEvent>, ClientError> {
+        while let Some(line) = self.next_line() {
+            if !line.is_empty() {
+                self.field(&line);
+                continue;
+            }
+            let (name, data) = (
+                std::mem::take(&mut self.name),
+                std::mem::take(&mut self.data),
+            );
+            match name.as_str() {
+                "chunk" => return Ok(Some(LogEvent::Chunk(read(&data)?))),
+                "end" => return Ok(Some(LogEvent::End(read(&data)?))),
+                // An event of a later version of the server, or a comment by itself.
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_line(&mut self) -> Option<String> {
+        let found = self.pending[self.scanned..]
+            .iter()
+            .position(|byte| *byte == b'\n');
+        let Some(offset) = found else {
+            self.scanned = self.pending.len();
+            return None;
+        };
+        let rest = self.pending.split_off(self.scanned + offset + 1);
+        let mut line = std::mem::replace(&mut self.pending, rest);
+        self.scanned = 0;
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    fn field(&mut self, line: &str) {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => value.clone_into(&mut self.name),
+            "data" => {
+                if !self.data.is_empty() {
+                    self.data.push('\n');
+                }
+                self.data.push_str(value);
+            }
+            // `id`, `retry` and comments (an empty field name) say nothing about a log.
+            _ => {}
+        }
+    }
+}
+
+/// The data of an event: JSON, except that a state may come without its quotes.
+fn read<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, ClientError> {
+    serde_json::from_str(data)
+        .or_else(|_| serde_json::from_value(serde_json::Value::String(data.to_owned())))
+        .map_err(|error| ClientError::Interrupted(format!("an event cannot be read: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All events of `text`, fed in pieces of `size` bytes.
+    fn events(text: &str, size: usize) -> Vec<LogEvent> {
+        let mut parser = Parser::default();
+        let mut events = Vec::new();
+        for piece in text.as_bytes().chunks(size) {
+            parser.feed(piece).unwrap();
+            while let Some(event) = parser.next_event().unwrap() {
+                events.push(event);
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn events_come_out_however_the_bytes_are_cut() {
+        let text = ": keep-alive\n\nevent: chunk\ndata: \"é\\n\"\n\nevent:chunk\r\ndata:\"b\"\r\n\r\n\
+                    event: later\ndata: 1\n\nevent: end\ndata: succeeded\n\n";
+        let expected = vec![
+            LogEvent::Chunk("é\n".into()),
+            LogEvent::Chunk("b".into()),
+            LogEvent::End(TaskState::Succeeded),
+        ];
+        for size in [1, 2, 7, 4096] {
+            assert_eq!(events(text, size), expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_state_may_be_quoted() {
+        let text = "event: end\ndata: \"failed\"\n\n";
+        assert_eq!(events(text, 64), vec![LogEvent::End(TaskState::Failed)]);
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        let mut parser = Parser::default();
+        parser.feed(b"event: end\ndata: nowhere\n\n").unwrap();
+        assert!(parser.next_event().is_err());
+    }
+}
