@@ -1,0 +1,44 @@
+//! One connection to each site's batch system, made when it is first needed
+//! and made again when the site's settings change.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use fairway_model::{AdapterSettings, Site, SiteName};
+use fairway_site_adapters::AdapterError;
+
+use super::Connection;
+
+pub(super) struct Sites {
+    /// Folder that adapters may keep things in, one folder a site.
+    state_dir: PathBuf,
+    connections: Mutex<BTreeMap<SiteName, (AdapterSettings, Connection)>>,
+}
+
+impl Sites {
+    pub(super) fn new(state_dir: PathBuf) -> Self {
+        Self { state_dir, connections: Mutex::default() }
+    }
+
+    /// The connection to the site.
+    pub(super) fn connect(&self, site: &Site) -> Result<Connection, AdapterError> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((settings, connection)) = connections.get(&site.name)
+            && *settings == site.adapter
+        {
+            return Ok(connection.clone());
+        }
+        let folder = self.state_dir.join(site.name.as_str());
+        let connection = fairway_site_adapters::connect(&site.name, &site.adapter, &folder)?;
+        connections.insert(site.name.clone(), (site.adapter.clone(), connection.clone()));
+        Ok(connection)
+    }
+
+    /// The connection to a site that was connected before, also if it is no longer registered:
+    /// its last pilots must still be ended.
+    pub(super) fn get(&self, site: &SiteName) -> Option<Connection> {
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.get(site).map(|(_, connection)| connection.clone())
+    }
+}
