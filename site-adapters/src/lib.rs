@@ -1,11 +1,18 @@
 //! Batch systems behind one small trait. An adapter submits, reports and
 //! cancels; it decides nothing.
 
+mod exec;
+mod local;
+mod slurm;
+
+use std::path::Path;
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use fairway_model::{AdapterSettings, Ce, CeId, CeState, PilotId, Resources, SiteName, Timestamp};
+use fairway_model::{AdapterSettings, Ce, CeState, PilotId, Resources, SiteName, Timestamp};
 
 /// A pilot to submit: everything that the batch job is rendered from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PilotJob {
     /// Which pilot.
     pub pilot: PilotId,
@@ -22,6 +29,20 @@ pub struct PilotJob {
     /// What the program reads on its standard input: the bootstrap document. Holds a
     /// secret: must not reach a command line, an environment or a log.
     pub stdin: String,
+}
+
+impl std::fmt::Debug for PilotJob {
+    /// Without the bootstrap document, which holds a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PilotJob")
+            .field("pilot", &self.pilot)
+            .field("ce", &self.ce.name)
+            .field("name", &self.name)
+            .field("resources", &self.resources)
+            .field("walltime_s", &self.walltime_s)
+            .field("program", &self.program)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a job of ours is in the batch system.
@@ -91,14 +112,49 @@ pub trait BatchSystem: Send + Sync {
 }
 
 /// The adapter for a site. `state_dir` is a folder of the server's for what an adapter must
-/// remember over a restart.
+/// remember over a restart; each site needs one of its own.
 pub fn connect(
-    _site: &SiteName,
-    _settings: &AdapterSettings,
-    _state_dir: &std::path::Path,
-) -> Result<std::sync::Arc<dyn BatchSystem>, AdapterError> {
-    todo!()
+    site: &SiteName,
+    settings: &AdapterSettings,
+    state_dir: &Path,
+) -> Result<Arc<dyn BatchSystem>, AdapterError> {
+    match settings {
+        AdapterSettings::Local { cores } => Ok(Arc::new(local::Local::open(
+            site.clone(),
+            *cores,
+            &state_dir.join("local"),
+        )?)),
+        AdapterSettings::Slurm {
+            bin_dir,
+            conf,
+            work_dir,
+        } => Ok(Arc::new(slurm::Slurm::new(
+            site.clone(),
+            bin_dir.as_deref(),
+            conf.as_deref(),
+            work_dir.as_deref(),
+        )?)),
+    }
 }
 
-#[doc(hidden)]
-pub type _Unused = CeId;
+/// Whether `text` may name a job, queue, account or quality of service: 1 to 128 ASCII letters,
+/// digits or `._-@+:`, not beginning with `-` or `.`. Such a text is no option, no path and no
+/// shell syntax, whatever it is pasted into.
+fn is_plain(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && !text.starts_with(['-', '.'])
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-@+:".contains(&byte))
+}
+
+/// Refuses a text that [`is_plain`] does not hold for; `what` names it in the message.
+fn require_plain(what: &str, text: &str) -> Result<(), AdapterError> {
+    if is_plain(text) {
+        return Ok(());
+    }
+    Err(AdapterError::Refused(format!(
+        "{what} {text:?} may hold only letters, digits and . _ - @ + : (at most 128, and not \
+         begin with - or .)"
+    )))
+}
