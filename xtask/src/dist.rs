@@ -1,0 +1,31 @@
+//! The static pilot program: worker nodes need nothing but it.
+
+use crate::run::{cargo, output, root};
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let version = output(std::process::Command::new("rustc").arg("-vV"))?;
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .unwrap_or_default();
+    crate::run::run(
+        cargo()
+            .args([
+                "build",
+                "--profile",
+                "pilot",
+                "--package",
+                "fairway-pilot",
+                "--target",
+                host,
+            ])
+            // With an explicit target the flag reaches the program and not the build scripts.
+            .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+    )?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    let program = target.join(host).join("pilot/fairway-pilot");
+    let bytes = std::fs::metadata(&program)?.len();
+    println!("{}: {:.1} MB", program.display(), bytes as f64 / 1e6);
+    Ok(())
+}
