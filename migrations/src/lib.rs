@@ -1,1 +1,21 @@
-//! placeholder
+//! The database schema of Fairway and its history.
+//!
+//! Each migration is a module named by date, number and purpose, and runs on SQLite and on
+//! PostgreSQL. Expand, then contract: a migration adds what the next version needs in such a way
+//! that the version before still works, and what nobody uses any more goes in a later one.
+//! A migration that was released is never edited.
+
+pub use sea_orm_migration::{MigratorTrait, prelude::DbErr};
+
+mod m20261122_000001_first_light;
+
+/// All migrations, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Migrator;
+
+#[sea_orm_migration::async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn sea_orm_migration::MigrationTrait>> {
+        vec![Box::new(m20261122_000001_first_light::Migration)]
+    }
+}

@@ -1,12 +1,35 @@
 //! What is durable.
+//!
+//! A database holds the truth: the state of everything as it stands now, and an append-only
+//! ledger of what happened and what was used, written in the same transactions. One process may
+//! write what the engine decides ([`Store::lead`]); any number may read, and manage tokens.
+//!
+//! - `entity`: the rows, one module a table.
+//! - `connect`: opening a database and bringing its schema up to date.
+//! - `lead`: the right to be the one writer, and the proof of it in each transaction.
+//! - `commit`: a batch of changes as few statements.
+//! - `load`: all that is not over, for a start.
+//! - `query`: lists and views. Pages go by key, never by offset.
+//! - `token`: tokens, which do not pass through the engine.
+
+use std::sync::Arc;
 
 use fairway_api::public::{
-    EventsQuery, JobView, JobsQuery, Page, PilotView, PilotsQuery, TaskView, TasksQuery, UsageQuery,
-    UsageView,
+    EventsQuery, JobView, JobsQuery, Page, PilotView, PilotsQuery, TaskView, TasksQuery,
+    UsageQuery, UsageView,
 };
 use fairway_model::{Attempt, Event, Job, JobId, PilotId, Principal, TaskId, Timestamp, UserName};
 use fairway_sched::Change;
-use fairway_sched::command::Snapshot;
+use fairway_sched::command::{EndedTasks, Selection, Snapshot};
+use sea_orm::{DatabaseConnection, DbErr};
+
+mod commit;
+mod connect;
+mod entity;
+mod lead;
+mod load;
+mod query;
+mod token;
 
 /// Why the store did not do something.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -28,8 +51,14 @@ pub enum StoreError {
     BadQuery(String),
 }
 
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
 /// A token as it is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredToken {
     /// Its public part.
     pub id: String,
@@ -47,7 +76,18 @@ pub struct StoredToken {
 
 /// The store: a database, and the right to be its only writer.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// One connection: SQLite has one writer at a time anyway, and on PostgreSQL the engine's
+    /// commits come one after another.
+    writer: DatabaseConnection,
+    /// A few connections for queries, so that a long list does not delay a commit.
+    readers: DatabaseConnection,
+    leadership: lead::Leadership,
+}
 
 impl Store {
     /// Opens the database at `url` (`sqlite:///path/to/file` or `postgres://…`), brings its
@@ -55,8 +95,15 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn open(_url: &str) -> Result<Self, StoreError> {
-        todo!()
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let connected = connect::open(url).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                leadership: lead::Leadership::new(connected.lock),
+                writer: connected.writer,
+                readers: connected.readers,
+            }),
+        })
     }
 
     /// Becomes the one writer: takes the lock and a new epoch, which every later commit carries.
@@ -64,130 +111,210 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] if another server has the lock.
     pub async fn lead(&self) -> Result<(), StoreError> {
-        todo!()
+        self.inner.leadership.take(&self.inner.writer).await
+    }
+
+    /// Finishes what is under way, closes all connections and gives the lock back. What goes
+    /// wrong here is only logged: everything that was acknowledged is durable already.
+    pub async fn close(&self) {
+        let closed = async {
+            self.inner.readers.close_by_ref().await?;
+            self.inner.writer.close_by_ref().await?;
+            self.inner.leadership.give_back().await
+        };
+        if let Err(error) = closed.await {
+            tracing::warn!(%error, "the store was not closed properly");
+        }
     }
 
     /// A random name (8 hex digits) that this store got when it was made; batch jobs carry it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
     pub async fn instance(&self) -> Result<String, StoreError> {
-        todo!()
+        load::instance(&self.inner.readers).await
     }
 
     /// Writes all changes in one transaction; durable when it returns.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] if the epoch is no longer ours; nothing is written then.
-    pub async fn commit(&self, _changes: &[Change]) -> Result<(), StoreError> {
-        todo!()
+    pub async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        commit::commit(&self.inner.writer, &self.inner.leadership, changes).await
     }
 
     /// All that is not over.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] if a row cannot be read by this program.
     pub async fn load(&self) -> Result<Snapshot, StoreError> {
-        todo!()
+        load::load(&self.inner.readers).await
     }
 
-    /// Whether the database answers and takes writes.
+    /// The tasks of `tasks` that failed or were cancelled, by job, as
+    /// [`Command::Retry`](fairway_sched::Command::Retry) wants them. A job without such a task,
+    /// or that does not exist, is left out.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn ended(&self, tasks: &Selection) -> Result<Vec<EndedTasks>, StoreError> {
+        load::ended(&self.inner.readers, tasks).await
+    }
+
+    /// Whether the database answers and takes writes, and, for a leader, whether it still leads.
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`] if another server leads; otherwise what the database says.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        todo!()
+        self.inner.leadership.check(&self.inner.writer).await
     }
 
     /// The job of an earlier submission with this key: its id, task count and the request's hash.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
     pub async fn find_idempotent(
         &self,
-        _owner: &UserName,
-        _key: &str,
+        owner: &UserName,
+        key: &str,
     ) -> Result<Option<(JobId, u32, String)>, StoreError> {
-        todo!()
+        query::jobs::find_idempotent(&self.inner.readers, owner, key).await
     }
 
     /// A job's row, with its JDL.
-    pub async fn job(&self, _job: JobId) -> Result<Option<Job>, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn job(&self, job: JobId) -> Result<Option<Job>, StoreError> {
+        query::jobs::row(&self.inner.readers, job).await
     }
 
     /// A job as shown.
-    pub async fn job_view(&self, _job: JobId) -> Result<Option<JobView>, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn job_view(&self, job: JobId) -> Result<Option<JobView>, StoreError> {
+        query::jobs::one(&self.inner.readers, job).await
     }
 
     /// A page of jobs. `owner` limits it to one owner whatever the query says.
+    ///
+    /// # Errors
+    /// [`StoreError::BadQuery`] if the query makes no sense.
     pub async fn jobs(
         &self,
-        _query: &JobsQuery,
-        _owner: Option<&UserName>,
+        query: &JobsQuery,
+        owner: Option<&UserName>,
     ) -> Result<Page<JobView>, StoreError> {
-        todo!()
+        query::jobs::page(&self.inner.readers, query, owner).await
     }
 
     /// A task as shown.
-    pub async fn task_view(&self, _task: TaskId) -> Result<Option<TaskView>, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn task_view(&self, task: TaskId) -> Result<Option<TaskView>, StoreError> {
+        query::tasks::one(&self.inner.readers, task).await
     }
 
     /// A page of tasks. `owner` limits it to one owner whatever the query says.
+    ///
+    /// # Errors
+    /// [`StoreError::BadQuery`] if the query makes no sense.
     pub async fn tasks(
         &self,
-        _query: &TasksQuery,
-        _owner: Option<&UserName>,
+        query: &TasksQuery,
+        owner: Option<&UserName>,
     ) -> Result<Page<TaskView>, StoreError> {
-        todo!()
+        query::tasks::page(&self.inner.readers, query, owner).await
     }
 
     /// A page of events, oldest first. `owner` limits it to events of that owner's jobs and tasks.
     /// The events of a task begin with its job's `JobSubmitted`.
+    ///
+    /// # Errors
+    /// [`StoreError::BadQuery`] if the query makes no sense.
     pub async fn events(
         &self,
-        _query: &EventsQuery,
-        _owner: Option<&UserName>,
+        query: &EventsQuery,
+        owner: Option<&UserName>,
     ) -> Result<Page<Event>, StoreError> {
-        todo!()
+        query::events::page(&self.inner.readers, query, owner).await
     }
 
     /// A page of pilots, newest first, with the tasks that each has now.
-    pub async fn pilots(&self, _query: &PilotsQuery) -> Result<Page<PilotView>, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`StoreError::BadQuery`] if the query makes no sense.
+    pub async fn pilots(&self, query: &PilotsQuery) -> Result<Page<PilotView>, StoreError> {
+        query::pilots::page(&self.inner.readers, query).await
     }
 
     /// A pilot as shown.
-    pub async fn pilot_view(&self, _pilot: PilotId) -> Result<Option<PilotView>, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn pilot_view(&self, pilot: PilotId) -> Result<Option<PilotView>, StoreError> {
+        query::pilots::one(&self.inner.readers, pilot).await
     }
 
     /// Usage summed up. `user` limits it to one user whatever the query says.
+    ///
+    /// # Errors
+    /// [`StoreError::BadQuery`] if the query makes no sense.
     pub async fn usage(
         &self,
-        _query: &UsageQuery,
-        _user: Option<&UserName>,
+        query: &UsageQuery,
+        user: Option<&UserName>,
     ) -> Result<Vec<UsageView>, StoreError> {
-        todo!()
+        query::usage::sums(&self.inner.readers, query, user).await
     }
 
     /// Which attempts of a task were begun, live one included: the usage rows' numbers.
-    pub async fn attempts(&self, _task: TaskId) -> Result<Vec<Attempt>, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn attempts(&self, task: TaskId) -> Result<Vec<Attempt>, StoreError> {
+        query::usage::attempts(&self.inner.readers, task).await
     }
 
     /// Keys of the input sandboxes that belong to jobs.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
     pub async fn sandboxes(&self) -> Result<Vec<String>, StoreError> {
-        todo!()
+        query::jobs::sandboxes(&self.inner.readers).await
     }
 
     /// Adds a token.
-    pub async fn add_token(&self, _token: &StoredToken) -> Result<(), StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn add_token(&self, token: &StoredToken) -> Result<(), StoreError> {
+        token::add(&self.inner.writer, token).await
     }
 
     /// A token by its public part.
-    pub async fn token(&self, _id: &str) -> Result<Option<StoredToken>, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn token(&self, id: &str) -> Result<Option<StoredToken>, StoreError> {
+        token::find(&self.inner.readers, id).await
     }
 
     /// All tokens, newest first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
     pub async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError> {
-        todo!()
+        token::all(&self.inner.readers).await
     }
 
-    /// Revokes a token; false if there is none.
-    pub async fn revoke_token(&self, _id: &str, _now: Timestamp) -> Result<bool, StoreError> {
-        todo!()
+    /// Revokes a token; false if there is none. One that was revoked before keeps that moment.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        token::revoke(&self.inner.writer, id, now).await
     }
 }

@@ -1,0 +1,299 @@
+//! A batch of changes as few statements, in one transaction.
+//!
+//! The hot path of the whole server. Several images of one row are folded into the last, and all
+//! rows of a table go into statements of many rows, sorted by key. The number of rows of a
+//! statement is a power of two, so that there are few different statements and the database
+//! finds each one prepared.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use fairway_model::{
+    Attempt, Job, JobId, Pilot, PilotId, Policy, Site, SiteName, Task, TaskId, TaskState,
+    Timestamp, UsageRecord, UserName,
+};
+use fairway_sched::Change;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait as _, ConnectionTrait, DatabaseConnection, DatabaseTransaction,
+    EntityTrait, IdenStatic as _, Iterable as _, PrimaryKeyToColumn as _, QueryFilter as _,
+    Statement,
+};
+
+use super::entity::{self, int};
+use super::lead::Leadership;
+use super::{StoreError, connect};
+
+/// Most rows of one statement. The widest table has 18 columns, and SQLite takes at most 32,766
+/// values a statement.
+const ROWS_MAX: usize = 1024;
+
+pub(super) async fn commit(
+    writer: &DatabaseConnection,
+    leadership: &Leadership,
+    changes: &[Change],
+) -> Result<(), StoreError> {
+    let batch = Batch::fold(changes);
+    let transaction = connect::begin(writer).await?;
+    leadership.fence(&transaction).await?;
+    batch.write(&transaction).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// What is left of a batch when only the last image of each row counts.
+#[derive(Default)]
+struct Batch<'a> {
+    jobs: Vec<(&'a Job, Option<&'a (String, String)>)>,
+    job_ends: BTreeMap<JobId, Option<Timestamp>>,
+    ranges: Vec<Range>,
+    tasks: BTreeMap<TaskId, Cow<'a, Task>>,
+    pilots: BTreeMap<PilotId, &'a Pilot>,
+    /// `None`: the site is no more.
+    sites: BTreeMap<&'a SiteName, Option<&'a Site>>,
+    policy: Option<&'a Policy>,
+    shares: BTreeMap<(&'a UserName, Timestamp), (u64, u64)>,
+    usage: BTreeMap<(TaskId, Attempt), &'a UsageRecord>,
+    events: Vec<&'a fairway_model::Event>,
+}
+
+/// Tasks of one job that go to one state together.
+struct Range {
+    job: JobId,
+    from: u32,
+    to: u32,
+    state: TaskState,
+    since: Timestamp,
+}
+
+impl<'a> Batch<'a> {
+    fn fold(changes: &'a [Change]) -> Self {
+        let mut batch = Self::default();
+        for change in changes {
+            batch.add(change);
+        }
+        batch
+    }
+
+    fn add(&mut self, change: &'a Change) {
+        match change {
+            Change::NewJob { job, idempotency } => self.jobs.push((job, idempotency.as_ref())),
+            Change::JobProgress { job, ended_at } => {
+                self.job_ends.insert(*job, *ended_at);
+            }
+            Change::Task(task) => {
+                self.tasks.insert(task.id, Cow::Borrowed(task));
+            }
+            Change::TaskRange {
+                job,
+                from,
+                to,
+                state,
+                since,
+            } => self.add_range(Range {
+                job: *job,
+                from: *from,
+                to: *to,
+                state: *state,
+                since: *since,
+            }),
+            Change::Pilot(pilot) => {
+                self.pilots.insert(pilot.id, pilot);
+            }
+            Change::Site(site) => {
+                self.sites.insert(&site.name, Some(site));
+            }
+            Change::SiteRemoved(name) => {
+                self.sites.insert(name, None);
+            }
+            Change::Policy(policy) => self.policy = Some(policy),
+            Change::Share {
+                user,
+                interval,
+                tasks_started,
+                core_ms,
+            } => {
+                self.shares
+                    .insert((user, *interval), (*tasks_started, *core_ms));
+            }
+            Change::Usage(usage) => {
+                self.usage.insert((usage.task, usage.attempt), usage);
+            }
+            Change::Event(event) => self.events.push(event),
+        }
+    }
+
+    /// Ranges are written before images. So that the order of the batch holds, a range is also
+    /// applied to the images that came before it.
+    fn add_range(&mut self, range: Range) {
+        if range.from >= range.to {
+            return;
+        }
+        let tasks = TaskId::new(range.job, range.from)..TaskId::new(range.job, range.to);
+        for (_, image) in self.tasks.range_mut(tasks) {
+            let image = image.to_mut();
+            image.state = range.state;
+            image.since = range.since;
+        }
+        self.ranges.push(range);
+    }
+
+    async fn write(self, db: &DatabaseTransaction) -> Result<(), StoreError> {
+        self.write_jobs(db).await?;
+        for range in &self.ranges {
+            update_tasks(db, range).await?;
+        }
+        let tasks = self.tasks.values().map(|task| entity::task::row(task));
+        put::<entity::task::Entity>(db, tasks.collect::<Result<_, _>>()?).await?;
+        let pilots = self.pilots.values().map(|pilot| entity::pilot::row(pilot));
+        put::<entity::pilot::Entity>(db, pilots.collect::<Result<_, _>>()?).await?;
+        self.write_settings(db).await?;
+        let shares = self.shares.iter().map(|((user, interval), (tasks, ms))| {
+            entity::share::row(user, *interval, *tasks, *ms)
+        });
+        put::<entity::share::Entity>(db, shares.collect()).await?;
+        let usage = self.usage.values().map(|usage| entity::usage::row(usage));
+        append::<entity::usage::Entity>(db, usage.collect::<Result<_, _>>()?).await?;
+        let events = self.events.iter().map(|event| entity::event::row(event));
+        append::<entity::event::Entity>(db, events.collect::<Result<_, _>>()?).await
+    }
+
+    async fn write_jobs(&self, db: &DatabaseTransaction) -> Result<(), StoreError> {
+        let rows = self.jobs.iter();
+        let rows = rows.map(|(job, idempotency)| entity::job::row(job, *idempotency));
+        append::<entity::job::Entity>(db, rows.collect()).await?;
+        for (job, _) in &self.jobs {
+            insert_tasks(db, job).await?;
+        }
+        let mut by_end: BTreeMap<Option<Timestamp>, Vec<i64>> = BTreeMap::new();
+        for (job, ended_at) in &self.job_ends {
+            by_end.entry(*ended_at).or_default().push(int(job.0));
+        }
+        for (ended_at, jobs) in by_end {
+            for jobs in chunks(jobs) {
+                entity::job::Entity::update_many()
+                    .col_expr(entity::job::Column::EndedAt, ended_at.map(|at| at.0).into())
+                    .filter(entity::job::Column::Id.is_in(jobs))
+                    .exec(db)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_settings(&self, db: &DatabaseTransaction) -> Result<(), StoreError> {
+        for (name, site) in &self.sites {
+            match site {
+                Some(site) => {
+                    put::<entity::site::Entity>(db, vec![entity::site::row(site)?]).await?;
+                }
+                None => {
+                    entity::site::Entity::delete_by_id(name.as_str())
+                        .exec(db)
+                        .await?;
+                }
+            }
+        }
+        if let Some(policy) = self.policy {
+            put::<entity::policy::Entity>(db, vec![entity::policy::row(policy)?]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// All tasks of a new job by one statement, however many they are.
+async fn insert_tasks(db: &DatabaseTransaction, job: &Job) -> Result<(), StoreError> {
+    const SQL: &str = "\
+        WITH RECURSIVE series (idx) AS ( \
+            SELECT CAST(0 AS BIGINT) UNION ALL SELECT idx + 1 FROM series WHERE idx + 1 < $1 \
+        ) \
+        INSERT INTO task (job_id, idx, state, since) \
+        SELECT CAST($2 AS BIGINT), idx, CAST($3 AS TEXT), CAST($4 AS BIGINT) FROM series";
+    let values = [
+        i64::from(job.task_count).into(),
+        int(job.id.0).into(),
+        TaskState::Waiting.name().into(),
+        job.submitted_at.0.into(),
+    ];
+    let insert = Statement::from_sql_and_values(db.get_database_backend(), SQL, values);
+    db.execute_raw(insert).await?;
+    Ok(())
+}
+
+async fn update_tasks(db: &DatabaseTransaction, range: &Range) -> Result<(), StoreError> {
+    use entity::task::Column;
+    entity::task::Entity::update_many()
+        .col_expr(Column::State, range.state.name().into())
+        .col_expr(Column::Since, range.since.0.into())
+        .filter(Column::JobId.eq(int(range.job.0)))
+        .filter(Column::Idx.gte(i64::from(range.from)))
+        .filter(Column::Idx.lt(i64::from(range.to)))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Writes rows that may exist or not.
+async fn put<E: EntityTrait>(
+    db: &DatabaseTransaction,
+    rows: Vec<E::ActiveModel>,
+) -> Result<(), StoreError>
+where
+    E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
+{
+    let keys: Vec<E::Column> = E::PrimaryKey::iter().map(|key| key.into_column()).collect();
+    let is_key = |column: &E::Column| keys.iter().any(|key| key.as_str() == column.as_str());
+    let others = E::Column::iter().filter(|column| !is_key(column));
+    let replace = OnConflict::columns(keys.iter().copied())
+        .update_columns(others)
+        .to_owned();
+    for rows in chunks(rows) {
+        E::insert_many(rows)
+            .on_conflict(replace.clone())
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Writes rows that must not exist.
+async fn append<E: EntityTrait>(
+    db: &DatabaseTransaction,
+    rows: Vec<E::ActiveModel>,
+) -> Result<(), StoreError>
+where
+    E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
+{
+    for rows in chunks(rows) {
+        E::insert_many(rows).exec_without_returning(db).await?;
+    }
+    Ok(())
+}
+
+/// The rows in order, in as few parts as possible whose lengths are powers of two of at most [`ROWS_MAX`].
+fn chunks<T>(mut rows: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    std::iter::from_fn(move || {
+        let length = rows.len().min(ROWS_MAX);
+        let length = 1 << length.checked_ilog2()?;
+        let rest = rows.split_off(length);
+        Some(std::mem::replace(&mut rows, rest))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_powers_of_two() {
+        let lengths = |count: usize| -> Vec<usize> {
+            let parts: Vec<_> = chunks((0..count).collect()).collect();
+            assert_eq!(parts.concat(), (0..count).collect::<Vec<_>>());
+            parts.iter().map(Vec::len).collect()
+        };
+        assert_eq!(lengths(0), [] as [usize; 0]);
+        assert_eq!(lengths(1), [1]);
+        assert_eq!(lengths(7), [4, 2, 1]);
+        assert_eq!(lengths(2051), [1024, 1024, 2, 1]);
+    }
+}

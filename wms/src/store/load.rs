@@ -1,0 +1,212 @@
+//! All that is not over, for a start; and what is needed to queue ended tasks again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fairway_jdl::{JobSpec, Severity};
+use fairway_model::{Job, JobId, Pilot, PilotState, Task, TaskId, TaskState, Timestamp};
+use fairway_sched::command::{EndedTasks, Selection, Snapshot};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
+use sea_orm::{
+    ColumnTrait as _, DatabaseConnection, EntityTrait, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Select,
+};
+
+use super::StoreError;
+use super::entity::{self, from_json, int, parse, read};
+use super::query::jobs::{Counts, counts};
+
+/// What a job not in memory is made of again.
+type Described = (Job, Arc<JobSpec>, Option<(String, String)>);
+
+pub(super) async fn instance(db: &DatabaseConnection) -> Result<String, StoreError> {
+    entity::meta::Entity::find_by_id(entity::meta::ID)
+        .one(db)
+        .await?
+        .map(|row| row.instance)
+        .ok_or_else(|| StoreError::Schema("table meta is empty".into()))
+}
+
+pub(super) async fn load(db: &DatabaseConnection) -> Result<Snapshot, StoreError> {
+    let jobs = active_jobs(db).await?;
+    let ids: Vec<JobId> = jobs.iter().map(|(job, ..)| job.id).collect();
+    Ok(Snapshot {
+        policy: policy(db).await?,
+        tasks: active_tasks(db).await?,
+        ended: ended_counts(&counts(db, &ids).await?),
+        jobs,
+        pilots: active_pilots(db).await?,
+        sites: sites(db).await?,
+        shares: shares(db).await?,
+        next_job: next::<entity::job::Entity>(db, entity::job::Column::Id).await?,
+        next_pilot: next::<entity::pilot::Entity>(db, entity::pilot::Column::Id).await?,
+        next_event: next::<entity::event::Entity>(db, entity::event::Column::Seq).await?,
+    })
+}
+
+fn describe(row: entity::job::Model) -> Result<Described, StoreError> {
+    let idempotency = row.idempotency();
+    let job = Job::try_from(row)?;
+    let (spec, _warnings) = JobSpec::read(&job.jdl).map_err(|diagnostics| {
+        let error = diagnostics
+            .iter()
+            .find(|diagnostic| diagnostic.severity == Severity::Error);
+        StoreError::Schema(format!(
+            "the JDL of job {}, once accepted, cannot be read any more: {}",
+            job.id,
+            error.map_or("no reason given", |diagnostic| diagnostic.message.as_str())
+        ))
+    })?;
+    Ok((job, Arc::new(spec), idempotency))
+}
+
+async fn active_jobs(db: &DatabaseConnection) -> Result<Vec<Described>, StoreError> {
+    let rows = entity::job::Entity::find()
+        .filter(entity::job::Column::EndedAt.is_null())
+        .order_by_asc(entity::job::Column::Id)
+        .all(db)
+        .await?;
+    rows.into_iter().map(describe).collect()
+}
+
+fn names(wanted: impl Fn(TaskState) -> bool) -> impl Iterator<Item = &'static str> {
+    let states = TaskState::ALL.into_iter();
+    states
+        .filter(move |state| wanted(*state))
+        .map(TaskState::name)
+}
+
+async fn active_tasks(db: &DatabaseConnection) -> Result<Vec<Task>, StoreError> {
+    use entity::task::Column;
+    let active = Query::select()
+        .column(entity::job::Column::Id)
+        .from(entity::job::Entity)
+        .and_where(entity::job::Column::EndedAt.is_null())
+        .to_owned();
+    let rows = entity::task::Entity::find()
+        .filter(Column::State.is_in(names(|state| !state.is_final())))
+        .filter(Column::JobId.in_subquery(active))
+        .order_by_asc(Column::JobId)
+        .order_by_asc(Column::Idx)
+        .all(db)
+        .await?;
+    rows.into_iter().map(Task::try_from).collect()
+}
+
+fn ended_counts(counts: &Counts) -> Vec<(JobId, TaskState, u32)> {
+    let all = counts
+        .iter()
+        .flat_map(|(job, states)| states.iter().map(|(state, n)| (*job, *state, *n)));
+    all.filter(|(_, state, _)| state.is_final()).collect()
+}
+
+async fn policy(db: &DatabaseConnection) -> Result<Option<fairway_model::Policy>, StoreError> {
+    entity::policy::Entity::find_by_id(entity::policy::ID)
+        .one(db)
+        .await?
+        .map(|row| from_json(&row.description, "policy.description"))
+        .transpose()
+}
+
+async fn active_pilots(db: &DatabaseConnection) -> Result<Vec<Pilot>, StoreError> {
+    let rows = entity::pilot::Entity::find()
+        .filter(entity::pilot::Column::State.ne(PilotState::Ended.name()))
+        .order_by_asc(entity::pilot::Column::Id)
+        .all(db)
+        .await?;
+    rows.into_iter().map(Pilot::try_from).collect()
+}
+
+async fn sites(db: &DatabaseConnection) -> Result<Vec<fairway_model::Site>, StoreError> {
+    let rows = entity::site::Entity::find()
+        .order_by_asc(entity::site::Column::Name)
+        .all(db)
+        .await?;
+    rows.iter()
+        .map(|row| from_json(&row.description, "site.description"))
+        .collect()
+}
+
+async fn shares(
+    db: &DatabaseConnection,
+) -> Result<Vec<(fairway_model::UserName, Timestamp, u64, u64)>, StoreError> {
+    let rows = entity::share::Entity::find()
+        .order_by_asc(entity::share::Column::UserName)
+        .order_by_asc(entity::share::Column::IntervalStart)
+        .all(db)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok((
+                parse(&row.user_name, "share.user_name")?,
+                Timestamp(row.interval_start),
+                read(row.tasks_started, "share.tasks_started")?,
+                read(row.core_ms, "share.core_ms")?,
+            ))
+        })
+        .collect()
+}
+
+/// One more than the largest number in use; 1 if there is none.
+async fn next<E: EntityTrait>(db: &DatabaseConnection, key: E::Column) -> Result<u64, StoreError> {
+    let largest: Option<Option<i64>> = E::find()
+        .select_only()
+        .expr(Func::max(Expr::col(key)))
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(read::<i64, u64>(largest.flatten().unwrap_or(0), "the largest number")? + 1)
+}
+
+pub(super) async fn ended(
+    db: &DatabaseConnection,
+    selection: &Selection,
+) -> Result<Vec<EndedTasks>, StoreError> {
+    let mut by_job: BTreeMap<JobId, Vec<Task>> = BTreeMap::new();
+    for select in selected(selection) {
+        for row in select.all(db).await? {
+            let task = Task::try_from(row)?;
+            by_job.entry(task.id.job).or_default().push(task);
+        }
+    }
+    let ids: Vec<JobId> = by_job.keys().copied().collect();
+    let mut counts = counts(db, &ids).await?;
+    let mut ended = Vec::new();
+    for (id, tasks) in by_job {
+        let row = entity::job::Entity::find_by_id(int(id.0)).one(db).await?;
+        let row = row.ok_or_else(|| StoreError::Schema(format!("tasks of job {id} without it")))?;
+        let (job, spec, idempotency) = describe(row)?;
+        let states = counts.remove(&id).unwrap_or_default().into_iter();
+        ended.push(EndedTasks {
+            job,
+            spec,
+            idempotency,
+            counts: states.filter(|(state, _)| state.is_final()).collect(),
+            tasks,
+        });
+    }
+    Ok(ended)
+}
+
+/// The queries for what is selected and may be queued again.
+fn selected(selection: &Selection) -> Vec<Select<entity::task::Entity>> {
+    use entity::task::Column;
+    let again = names(|state| state.may_become(TaskState::Waiting) && state.is_final());
+    let all = entity::task::Entity::find()
+        .filter(Column::State.is_in(again))
+        .order_by_asc(Column::JobId)
+        .order_by_asc(Column::Idx);
+    match selection {
+        Selection::Job(job) => vec![all.filter(Column::JobId.eq(int(job.0)))],
+        Selection::Tasks(tasks) => tasks
+            .chunks(1000)
+            .map(|tasks| {
+                let keys = tasks
+                    .iter()
+                    .map(|task: &TaskId| (int(task.job.0), i64::from(task.index)));
+                let key = Expr::tuple([Expr::col(Column::JobId), Expr::col(Column::Idx)]);
+                all.clone().filter(key.in_tuples(keys))
+            })
+            .collect(),
+    }
+}
