@@ -9,6 +9,7 @@ use fairway_api::public::{TokenCreated, TokenRequest};
 use fairway_model::{Policy, Site, SiteName, UserName};
 use fairway_sched::{Command, Settings};
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::{self, Auth};
 use crate::config::{Config, ConfigError, TlsConfig};
@@ -59,6 +60,8 @@ pub struct Server {
     reconcilers: Reconcilers,
     engine_loop: JoinHandle<Result<(), StoreError>>,
     listener: JoinHandle<()>,
+    /// Runs for as long as the server does.
+    tls_reload: Option<AbortOnDropHandle<()>>,
     handle: axum_server::Handle<SocketAddr>,
 }
 
@@ -97,11 +100,12 @@ impl Server {
             limits(&config),
         );
         let handle = axum_server::Handle::new();
-        let listener = listen(&config, listener, handle.clone(), http::router(app)).await?;
+        let (listener, tls_reload) =
+            listen(&config, listener, handle.clone(), http::router(app)).await?;
         let reconcilers =
             Reconcilers::start(surroundings(&config, &url, &store, &engine, files).await?);
         tracing::info!(url, version = env!("CARGO_PKG_VERSION"), "Fairway serves");
-        Ok(Self { url, store, engine, reconcilers, engine_loop, listener, handle })
+        Ok(Self { url, store, engine, reconcilers, engine_loop, listener, tls_reload, handle })
     }
 
     /// Base URL by which this machine reaches the server.
@@ -190,8 +194,7 @@ impl Server {
         if let Err(error) = self.listener.await {
             tracing::error!(%error, "the listener failed");
         }
-        drop(self.reconcilers);
-        drop(self.engine);
+        drop((self.tls_reload, self.reconcilers, self.engine));
         // The loop ends with the last handle to it; a request that hangs may still have one.
         let mut engine_loop = self.engine_loop;
         if tokio::time::timeout(STOP_GRACE, &mut engine_loop).await.is_err() {
@@ -220,6 +223,7 @@ fn sched_settings(config: &Config) -> Settings {
         losses_max: config.sched.losses_max,
         remaining_min_s: config.pilots.remaining_min_s,
         grants_max: config.sched.grants_max,
+        published_age_max_s: config.pilots.published_age_max_s,
     }
 }
 
@@ -335,15 +339,17 @@ async fn listen(
     listener: std::net::TcpListener,
     handle: axum_server::Handle<SocketAddr>,
     router: axum::Router,
-) -> Result<JoinHandle<()>, ServerError> {
+) -> Result<(JoinHandle<()>, Option<AbortOnDropHandle<()>>), ServerError> {
     let listen = config.http.listen;
     let service = router.into_make_service();
     let failed =
         move |error: std::io::Error| ServerError::Listen { listen, reason: error.to_string() };
+    let mut tls_reload = None;
     let work = match &config.http.tls {
         Some(tls) => {
             let rustls = read_tls(tls).await?;
-            tokio::spawn(reload_tls(tls.clone(), rustls.clone(), handle.clone()));
+            let reload = tokio::spawn(reload_tls(tls.clone(), rustls.clone()));
+            tls_reload = Some(AbortOnDropHandle::new(reload));
             let server = axum_server::from_tcp_rustls(listener, rustls).map_err(failed)?;
             tokio::spawn(server.handle(handle).serve(service))
         }
@@ -353,13 +359,14 @@ async fn listen(
             tokio::spawn(server.handle(handle).serve(service))
         }
     };
-    Ok(tokio::spawn(async move {
+    let listener = tokio::spawn(async move {
         match work.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the listener failed"),
             Err(error) => tracing::error!(%error, "the listener failed"),
         }
-    }))
+    });
+    Ok((listener, tls_reload))
 }
 
 async fn read_tls(tls: &TlsConfig) -> Result<axum_server::tls_rustls::RustlsConfig, ServerError> {
@@ -372,17 +379,9 @@ async fn read_tls(tls: &TlsConfig) -> Result<axum_server::tls_rustls::RustlsConf
 
 /// Reads certificate and key again when one of them changes. A pair that cannot be used is
 /// told in the log, and the old one stays in force.
-async fn reload_tls(
-    tls: TlsConfig,
-    rustls: axum_server::tls_rustls::RustlsConfig,
-    handle: axum_server::Handle<SocketAddr>,
-) {
+async fn reload_tls(tls: TlsConfig, rustls: axum_server::tls_rustls::RustlsConfig) {
     let changed_at = || [&tls.cert, &tls.key].map(|it| it.metadata().and_then(|it| it.modified()).ok());
     let mut seen = changed_at();
-    // Before the first connection there is nobody to serve a new certificate to.
-    if handle.listening().await.is_none() {
-        return;
-    }
     loop {
         tokio::time::sleep(TLS_LOOK_EVERY).await;
         let now = changed_at();

@@ -21,7 +21,9 @@ pub struct PilotsConfig {
     /// Seconds between two plans of how many pilots are needed; new work is planned for at
     /// once.
     pub plan_every_s: u64,
-    /// A task asked for no walltime must find at least so many seconds left of a pilot.
+    /// No pilot is sent to a CE whose published state is older than so many seconds.
+    pub published_age_max_s: u64,
+    /// A task that asked for no walltime must find at least so many seconds left of a pilot.
     pub remaining_min_s: u64,
 }
 
@@ -34,6 +36,7 @@ impl Default for PilotsConfig {
             start_max_s: 600,
             look_every_s: 15,
             plan_every_s: 15,
+            published_age_max_s: 300,
             remaining_min_s: 60,
         }
     }
