@@ -1,0 +1,270 @@
+//! Starting payloads, and ending them with all that they started.
+//!
+//! All payloads are children of one thread, the *launcher*, which also makes and
+//! removes their folders: an `exec` from a file system that hangs then stops the
+//! launcher but not the heartbeat. A payload leads a process group of its own. The
+//! pilot's session has no terminal, so a payload has none either.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use fairway_api::pilot::Lease;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+use crate::machine::Key;
+use crate::sandbox;
+use crate::wait::{self, Ended};
+
+/// Folders waiting to be removed before removing gets ahead of starting.
+const REMOVALS_MAX: usize = 512;
+/// Folder for temporary files within a payload's folder.
+const TMP: &str = ".tmp";
+
+/// A payload that was started.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    /// Its first process, which leads its process group.
+    pub(crate) pid: Pid,
+    /// When it was started.
+    pub(crate) at: Instant,
+    /// Its standard output, opened by the pilot itself: whatever the payload does to
+    /// the name, this remains the file that it was given.
+    pub(crate) stdout: File,
+    /// Its standard error; `None` if it goes to the same file as the output.
+    pub(crate) stderr: Option<File>,
+}
+
+/// Work for the launcher.
+pub(crate) enum Job {
+    /// Start the payload of a lease in that folder.
+    Launch(Arc<Lease>, PathBuf),
+    /// Remove that folder.
+    Remove(PathBuf),
+}
+
+/// Variables that every payload gets, taken from the pilot's own environment once.
+#[derive(Clone, Debug)]
+pub(crate) struct BaseEnvironment(Vec<(&'static str, String)>);
+
+impl BaseEnvironment {
+    /// `PATH`, `HOME`, `LANG` and `USER`, and nothing else of what the batch system set.
+    pub(crate) fn from_own() -> Self {
+        let own = |name: &'static str, otherwise: &str| {
+            (
+                name,
+                std::env::var(name).unwrap_or_else(|_| otherwise.to_owned()),
+            )
+        };
+        let mut base = vec![
+            own("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            own("LANG", "C.UTF-8"),
+            own("USER", "nobody"),
+        ];
+        base.extend(std::env::var("HOME").ok().map(|home| ("HOME", home)));
+        Self(base)
+    }
+
+    fn apply(&self, command: &mut Command, lease: &Lease, folder: &Path) {
+        let Lease {
+            task,
+            attempt,
+            payload,
+        } = lease;
+        command
+            .env_clear()
+            .env("HOME", folder)
+            .envs(self.0.iter().cloned());
+        command
+            .env("TMPDIR", folder.join(TMP))
+            .env("FAIRWAY_TASK", task.to_string())
+            .env("FAIRWAY_JOB", task.job.to_string())
+            .env("FAIRWAY_INDEX", task.index.to_string())
+            .env("FAIRWAY_ATTEMPT", attempt.to_string())
+            .env("FAIRWAY_CORES", payload.resources.cores.to_string())
+            .env(
+                "FAIRWAY_MEMORY_MIB",
+                payload.resources.memory_mib.to_string(),
+            )
+            .env(
+                "OMP_NUM_THREADS",
+                payload.resources.cores.max(1).to_string(),
+            );
+        command.envs(
+            payload
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        );
+    }
+
+    fn path<'a>(&'a self, lease: &'a Lease) -> &'a str {
+        // The last setting of a variable is the one that counts.
+        let own = lease
+            .payload
+            .environment
+            .iter()
+            .rev()
+            .find(|(name, _)| name == "PATH");
+        own.map_or(&self.0[0].1, |(_, value)| value)
+    }
+}
+
+/// Runs the launcher's thread until `jobs` is closed. `launched` is called with the
+/// outcome of each start; an error is a text for the user.
+pub(crate) fn launcher(
+    base: &BaseEnvironment,
+    jobs: &mpsc::Receiver<Job>,
+    launched: impl Fn(Key, Result<Launched, String>),
+) {
+    let mut removals = VecDeque::new();
+    loop {
+        // Starting comes first; folders are removed when nothing else is to be done.
+        let job = if removals.is_empty() {
+            match jobs.recv() {
+                Ok(job) => Some(job),
+                Err(mpsc::RecvError) => return,
+            }
+        } else if removals.len() > REMOVALS_MAX {
+            None
+        } else {
+            jobs.try_recv().ok()
+        };
+        match job {
+            Some(Job::Launch(lease, folder)) => {
+                launched(Key::from(&*lease), launch(base, &lease, &folder));
+            }
+            Some(Job::Remove(folder)) => removals.push_back(folder),
+            None => {
+                if let Some(folder) = removals.pop_front() {
+                    sandbox::remove(&folder);
+                }
+            }
+        }
+    }
+}
+
+fn launch(base: &BaseEnvironment, lease: &Lease, folder: &Path) -> Result<Launched, String> {
+    let payload = &lease.payload;
+    let cannot = |what: &str| {
+        let what = what.to_owned();
+        move |e: io::Error| format!("{what}: {e}")
+    };
+    sandbox::make_folder(folder).map_err(cannot("its folder cannot be made"))?;
+    std::fs::create_dir(folder.join(TMP)).map_err(cannot("its folder cannot be made"))?;
+    let stdout_name = payload.stdout.as_deref().unwrap_or("stdout");
+    let stderr_name = payload.stderr.as_deref().unwrap_or("stderr");
+    let stdout = open_stream(folder, stdout_name)?;
+    let stderr = if stderr_name == stdout_name {
+        None
+    } else {
+        Some(open_stream(folder, stderr_name)?)
+    };
+    let program = find_program(&payload.executable, folder, base.path(lease))?;
+    let mut command = Command::new(program);
+    command
+        .args(&payload.arguments)
+        .current_dir(folder)
+        .process_group(0);
+    base.apply(&mut command, lease, folder);
+    let copy = |file: &File| file.try_clone().map(Stdio::from);
+    command
+        .stdin(match &payload.stdin {
+            Some(name) => Stdio::from(open_stdin(folder, name)?),
+            None => Stdio::null(),
+        })
+        .stdout(copy(&stdout).map_err(cannot("its standard output cannot be opened"))?)
+        .stderr(
+            copy(stderr.as_ref().unwrap_or(&stdout))
+                .map_err(cannot("its standard error cannot be opened"))?,
+        );
+    let at = Instant::now();
+    // The child is collected by its pid, not through this handle: see `Payload::try_end`.
+    let child = command
+        .spawn()
+        .map_err(|e| format!("`{}` cannot be run: {e}", payload.executable))?;
+    let pid = Pid::from_child(&child);
+    Ok(Launched {
+        pid,
+        at,
+        stdout,
+        stderr,
+    })
+}
+
+fn open_stream(folder: &Path, name: &str) -> Result<File, String> {
+    let path = sandbox::inside(folder, name)?;
+    // Appending: both streams may share one file, and a payload that truncates it
+    // does not leave a hole.
+    OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(|e| format!("`{name}` cannot be written: {e}"))
+}
+
+fn open_stdin(folder: &Path, name: &str) -> Result<File, String> {
+    let path = sandbox::inside(folder, name)?;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(|e| format!("its standard input `{name}` cannot be read: {e}"))
+}
+
+/// A file of the folder, an absolute path, or a name on the search path.
+fn find_program(executable: &str, folder: &Path, path: &str) -> Result<PathBuf, String> {
+    if executable.starts_with('/') {
+        return Ok(executable.into());
+    }
+    let own = sandbox::inside(folder, executable)?;
+    if own.is_file() {
+        return Ok(own);
+    }
+    let on_path = (!executable.contains('/')).then(|| {
+        let mut folders = path.split(':').filter(|folder| folder.starts_with('/'));
+        folders.find_map(|folder| {
+            let program = Path::new(folder).join(executable);
+            rustix::fs::access(&program, rustix::fs::Access::EXEC_OK)
+                .is_ok_and(|()| program.is_file())
+                .then_some(program)
+        })
+    });
+    on_path.flatten().ok_or_else(|| {
+        format!("`{executable}` is neither in the input sandbox nor on the worker node's PATH")
+    })
+}
+
+/// If the process has ended: ends what is left of its group, and collects it. The group
+/// goes first, as long as the dead leader keeps its number from being used again.
+pub(crate) fn try_end(pid: Pid) -> io::Result<Option<Ended>> {
+    let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    if rustix::process::waitid(WaitId::Pid(pid), peek)?.is_none() {
+        return Ok(None);
+    }
+    signal_group(pid, Signal::KILL);
+    wait::collect(pid)
+}
+
+/// Sends a signal to the group that `leader` leads.
+pub(crate) fn signal_group(leader: Pid, signal: Signal) {
+    // The one error that can occur is that nobody is left.
+    if let Err(e) = rustix::process::kill_process_group(leader, signal) {
+        tracing::trace!(%e, "nobody left in a payload's process group");
+    }
+}
+
+/// Sends a signal to one process.
+pub(crate) fn signal_process(pid: Pid, signal: Signal) {
+    if let Err(e) = rustix::process::kill_process(pid, signal) {
+        tracing::trace!(%e, "a process was gone before its signal");
+    }
+}
