@@ -1,1 +1,277 @@
+//! What only the local adapter has to hold: jobs outlive the server, and end when told to.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use fairway_model::{PilotId, Resources};
+use tempfile::TempDir;
+
+use super::*;
+use crate::BatchState;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Bench {
+    folder: TempDir,
+    local: Local,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let local = Self::open(&folder);
+        Self { folder, local }
+    }
+
+    fn open(folder: &TempDir) -> Local {
+        let grace = Duration::from_millis(100);
+        let jobs = folder.path().join("local");
+        Local::open_with("here".parse().unwrap(), Some(2), &jobs, grace).unwrap()
+    }
+
+    /// The next server after this one was killed. Its runtime has to be gone by then, because
+    /// what waits for jobs would live on in it.
+    fn restart(self) -> Self {
+        let local = Self::open(&self.folder);
+        Self {
+            folder: self.folder,
+            local,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A job that runs a script, in which `$0` is the test's folder.
+    fn job(&self, name: &str, cores: u32, script: &str) -> PilotJob {
+        PilotJob {
+            pilot: PilotId(1),
+            ce: serde_json::from_value(serde_json::json!({"name": "ce"})).unwrap(),
+            name: name.into(),
+            resources: Resources {
+                cores,
+                ..Resources::default()
+            },
+            walltime_s: 3600,
+            program: [
+                "/bin/sh",
+                "-c",
+                script,
+                self.folder.path().to_str().unwrap(),
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            stdin: "secret".into(),
+        }
+    }
+
+    async fn submit(&self, name: &str, cores: u32, script: &str) {
+        let job = self.job(name, cores, script);
+        assert_eq!(self.local.submit(&[job]).await, [Ok(name.to_owned())]);
+    }
+
+    async fn state(&self, name: &str) -> BatchState {
+        let jobs = self.local.poll(name, &[]).await.unwrap();
+        jobs.into_iter().find(|job| job.name == name).unwrap().state
+    }
+
+    async fn until_ended(&self, name: &str) -> String {
+        let begin = Instant::now();
+        loop {
+            match self.state(name).await {
+                BatchState::Ended { detail } => return detail,
+                state => assert!(begin.elapsed() < DEADLINE, "{name} is {state:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn until_exists(&self, name: &str) {
+        let begin = Instant::now();
+        while !self.path(name).exists() {
+            assert!(begin.elapsed() < DEADLINE, "{name} does not appear");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Runs the life of one server.
+fn live<T>(life: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(life)
+}
+
+/// Waits, at most a minute, for the file `go` in the test's folder.
+const WAIT_FOR_GO: &str =
+    "n=0; touch $0/up; while [ ! -e $0/go ] && [ $n -lt 3000 ]; do sleep 0.02; n=$((n+1)); done; ";
+
+#[test]
+fn jobs_outlive_the_server_and_are_found_again() {
+    let bench = Bench::new();
+    live(async {
+        let script = format!("{WAIT_FOR_GO} exit 5");
+        bench.submit("runs", 2, &script).await;
+        bench.submit("waits", 2, "exit 6").await;
+        bench.until_exists("up").await;
+    });
+    let bench = bench.restart();
+    live(async {
+        assert_eq!(bench.state("runs").await, BatchState::Running);
+        assert!(matches!(
+            bench.state("waits").await,
+            BatchState::Queued { .. }
+        ));
+        std::fs::write(bench.path("go"), "").unwrap();
+        assert_eq!(bench.until_ended("runs").await, "exit code 5");
+        assert_eq!(bench.until_ended("waits").await, "exit code 6");
+    });
+    let bench = bench.restart();
+    live(async { assert_eq!(bench.until_ended("runs").await, "exit code 5") });
+}
+
+#[tokio::test]
+async fn the_next_job_starts_without_being_asked_for() {
+    let bench = Bench::new();
+    bench.submit("first", 2, WAIT_FOR_GO).await;
+    bench.submit("second", 1, "touch $0/second").await;
+    std::fs::write(bench.path("go"), "").unwrap();
+    bench.until_exists("second").await;
+}
+
+#[tokio::test]
+async fn the_order_is_that_of_submission() {
+    let bench = Bench::new();
+    bench.submit("half", 1, WAIT_FOR_GO).await;
+    bench.submit("whole", 2, "echo whole >>$0/order").await;
+    bench.submit("small", 1, "echo small >>$0/order").await;
+    assert!(
+        matches!(bench.state("small").await, BatchState::Queued { .. }),
+        "a core is free, but it is another's turn"
+    );
+    std::fs::write(bench.path("go"), "").unwrap();
+    bench.until_ended("small").await;
+    let order = std::fs::read_to_string(bench.path("order")).unwrap();
+    assert_eq!(order, "whole\nsmall\n");
+}
+
+#[tokio::test]
+async fn the_secret_is_private_and_gone_once_read() {
+    let bench = Bench::new();
+    let script = format!("cat >$0/read; {WAIT_FOR_GO}");
+    bench.submit("first", 2, &script).await;
+    bench.submit("second", 2, "true").await;
+    bench.until_exists("up").await;
+    assert_eq!(
+        std::fs::read_to_string(bench.path("read")).unwrap(),
+        "secret"
+    );
+    assert!(!bench.path("local/first/stdin").exists());
+    let waiting = std::fs::metadata(bench.path("local/second/stdin")).unwrap();
+    assert_eq!(waiting.permissions().mode() & 0o777, 0o600);
+    let folder = std::fs::metadata(bench.path("local")).unwrap();
+    assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+    bench
+        .local
+        .cancel(&["second".into(), "first".into()])
+        .await
+        .unwrap();
+    bench.until_ended("first").await;
+    assert!(!bench.path("local/second/stdin").exists());
+}
+
+#[tokio::test]
+async fn a_job_deaf_to_sigterm_is_killed_with_all_its_processes() {
+    let bench = Bench::new();
+    // The child is in a process group of its own, as payloads are.
+    let script = "trap '' TERM; set -m; (exec sleep 600) & echo $! >$0/child; touch $0/up; wait";
+    bench.submit("deaf", 1, script).await;
+    bench.until_exists("up").await;
+    let child = std::fs::read_to_string(bench.path("child")).unwrap();
+    bench.local.cancel(&["deaf".into()]).await.unwrap();
+    let detail = bench.until_ended("deaf").await;
+    assert!(detail.starts_with("cancelled, no exit code"), "{detail}");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.trim()));
+    let gone = status.map_or(true, |status| status.contains("State:\tZ"));
+    assert!(gone, "the child {child} outlived its job");
+}
+
+#[tokio::test]
+async fn a_job_over_its_walltime_is_ended() {
+    let bench = Bench::new();
+    let mut job = bench.job("long", 1, "exec sleep 600");
+    job.walltime_s = 0;
+    bench.local.submit(&[job]).await.remove(0).unwrap();
+    let detail = bench.until_ended("long").await;
+    assert!(detail.starts_with("its walltime was over"), "{detail}");
+}
+
+#[test]
+fn a_job_started_by_a_server_that_died_at_once_is_not_started_twice() {
+    let bench = Bench::new();
+    live(async {
+        let script = format!("echo ran >>$0/runs; {WAIT_FOR_GO} exit 4");
+        bench.submit("once", 1, &script).await;
+        bench.until_exists("up").await;
+    });
+    // The next server reads the folder a moment too early: no process is recorded yet.
+    let record = bench.path("local/once/process");
+    let hidden = bench.path("process");
+    std::fs::rename(&record, &hidden).unwrap();
+    std::fs::write(bench.path("local/once/stdin"), "secret").unwrap();
+    let bench = bench.restart();
+    std::fs::rename(&hidden, &record).unwrap();
+    live(async {
+        // It starts the job once more, and then finds that another has it.
+        assert!(matches!(
+            bench.state("once").await,
+            BatchState::Queued { .. }
+        ));
+        let first = std::fs::read_to_string(&record).unwrap();
+        assert_eq!(bench.state("once").await, BatchState::Running);
+        std::fs::write(bench.path("go"), "").unwrap();
+        assert_eq!(bench.until_ended("once").await, "exit code 4");
+        assert_eq!(std::fs::read_to_string(&record).unwrap(), first);
+        assert_eq!(
+            std::fs::read_to_string(bench.path("runs")).unwrap(),
+            "ran\n"
+        );
+    });
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_told() {
+    let bench = Bench::new();
+    let mut job = bench.job("absent", 1, "");
+    job.program = vec!["/no/such/pilot".into()];
+    bench.local.submit(&[job]).await.remove(0).unwrap();
+    assert_eq!(
+        bench.until_ended("absent").await,
+        "exit code 127 (program not found)"
+    );
+}
+
+#[tokio::test]
+async fn a_name_is_given_once() {
+    let bench = Bench::new();
+    bench.submit("same", 1, "true").await;
+    let again = bench
+        .local
+        .submit(&[bench.job("same", 1, "true")])
+        .await
+        .remove(0);
+    assert!(matches!(again, Err(AdapterError::Refused(_))), "{again:?}");
+    let outside = bench
+        .local
+        .submit(&[bench.job("../x", 1, "true")])
+        .await
+        .remove(0);
+    assert!(
+        matches!(outside, Err(AdapterError::Refused(_))),
+        "{outside:?}"
+    );
+}

@@ -22,8 +22,9 @@ pub(super) fn submit_args(
         "--parsable".to_owned(),
         // Otherwise Slurm would start the same pilot a second time after the loss of a node.
         "--no-requeue".to_owned(),
-        // The pilot's environment is not the server's.
-        "--export=NIL".to_owned(),
+        // All that `sbatch` has is next to nothing, see `exec.rs`. Anything but ALL makes the
+        // node run the user's login scripts first, for seconds, and the job wait if they fail.
+        "--export=ALL".to_owned(),
         format!("--job-name={}", job.name),
         format!("--partition={queue}"),
         "--nodes=1".to_owned(),
@@ -81,7 +82,8 @@ pub(super) fn script(job: &PilotJob) -> Result<String, AdapterError> {
     Ok(format!(
         "#!/bin/sh\n\
          # Pilot {name} of Fairway.\n\
-         export PATH=\"${{PATH:-/usr/local/bin:/usr/bin:/bin}}\"\n\
+         export PATH=/usr/local/bin:/usr/bin:/bin\n\
+         unset LC_ALL LD_LIBRARY_PATH SLURM_TIME_FORMAT\n\
          exec {command} <<'{mark}'\n\
          {stdin}{newline}{mark}\n",
         name = job.name,

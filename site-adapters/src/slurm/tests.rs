@@ -1,1 +1,392 @@
+//! The adapter against recordings of a real cluster (`tests/fixtures/slurm`).
 
+use std::sync::Arc;
+
+use fairway_model::{PilotId, Resources};
+
+use super::*;
+use crate::exec::recording::Recording;
+
+macro_rules! fixture {
+    ($name:literal) => {
+        include_str!(concat!("../../tests/fixtures/slurm/", $name))
+    };
+}
+
+fn ce(queue: &str) -> Ce {
+    serde_json::from_value(serde_json::json!({"name": "ce", "queue": queue})).unwrap()
+}
+
+fn job() -> PilotJob {
+    PilotJob {
+        pilot: PilotId(7),
+        ce: ce("short"),
+        name: "fw-0badcafe-p7".into(),
+        resources: Resources {
+            cores: 4,
+            memory_mib: 2000,
+            gpus: 0,
+        },
+        walltime_s: 3601,
+        program: vec!["/opt/fairway/fairway-pilot".into(), "it's; $HOME".into()],
+        stdin: "{\"secret\":\"s3cr3t\"}".into(),
+    }
+}
+
+fn answer(code: i32, stdout: &str, stderr: &str) -> Result<Output, ExecError> {
+    Ok(Output {
+        code: Some(code),
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+    })
+}
+
+type Answers = Vec<(&'static str, Result<Output, ExecError>)>;
+
+fn replay(answers: Answers) -> (Slurm, Arc<Recording>) {
+    let recording = Arc::new(Recording::new(answers));
+    let mut slurm = Slurm::new(
+        "lyon".parse().unwrap(),
+        None,
+        None,
+        Some("/scratch/fairway/"),
+    )
+    .unwrap();
+    slurm.runner = Box::new(Arc::clone(&recording));
+    (slurm, recording)
+}
+
+fn find<'a>(jobs: &'a [BatchJob], id: &str) -> &'a BatchState {
+    &jobs.iter().find(|job| job.batch_id == id).unwrap().state
+}
+
+fn ended(detail: &str) -> BatchState {
+    BatchState::Ended {
+        detail: detail.into(),
+    }
+}
+
+fn queued(reason: &str) -> BatchState {
+    BatchState::Queued {
+        reason: reason.into(),
+    }
+}
+
+#[test]
+fn renders_a_submission() {
+    let mut job = job();
+    job.ce.account = Some("grid".into());
+    job.ce.qos = Some("normal".into());
+    let args = render::submit_args(&job, Some("/scratch/fairway")).unwrap();
+    let script = render::script(&job).unwrap();
+    insta::assert_snapshot!(format!("sbatch {}\n\n{script}", args.join("\n  ")));
+}
+
+#[test]
+fn a_small_submission_asks_for_little() {
+    let mut job = job();
+    job.resources = Resources {
+        cores: 1,
+        memory_mib: 0,
+        gpus: 2,
+    };
+    job.walltime_s = 0;
+    insta::assert_snapshot!(render::submit_args(&job, None).unwrap().join("\n"));
+}
+
+#[test]
+fn nothing_in_the_document_ends_it_early() {
+    let mut job = job();
+    job.stdin = "a\nEND_OF_BOOTSTRAP\n$(touch /tmp/x) `id` 'q' \\\n".into();
+    let script = render::script(&job).unwrap();
+    let (_, after) = script.split_once("<<'END_OF_BOOTSTRAP_'\n").unwrap();
+    assert_eq!(after, format!("{}END_OF_BOOTSTRAP_\n", job.stdin));
+}
+
+#[test]
+fn what_could_be_an_option_or_a_script_is_refused() {
+    let bad = [
+        "",
+        "-x",
+        "a b",
+        "a\n#SBATCH --uid=0",
+        "a'b",
+        "a;b",
+        "../a",
+        "é",
+        &"x".repeat(129),
+    ];
+    for text in bad {
+        let mut named = job();
+        named.name = text.into();
+        let mut in_queue = job();
+        in_queue.ce.queue = Some(text.into());
+        let mut for_account = job();
+        for_account.ce.account = Some(text.into());
+        let mut with_qos = job();
+        with_qos.ce.qos = Some(text.into());
+        for job in [named, in_queue, for_account, with_qos] {
+            let refusal = render::submit_args(&job, None).unwrap_err();
+            assert!(matches!(refusal, AdapterError::Refused(_)), "{text:?}");
+        }
+    }
+    let mut two_lines = job();
+    two_lines.program.push("a\nb".into());
+    assert!(render::script(&two_lines).is_err());
+    let mut no_program = job();
+    no_program.program.clear();
+    assert!(render::script(&no_program).is_err());
+}
+
+#[test]
+fn paths_that_slurm_would_rewrite_are_refused() {
+    for path in ["relative", "/a/%j", "/a\\b", "/a\nb"] {
+        let site: SiteName = "lyon".parse().unwrap();
+        assert!(
+            Slurm::new(site, None, None, Some(path)).is_err(),
+            "{path:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_secret_is_in_the_script_only() {
+    let (slurm, recording) = replay(vec![("sbatch", answer(0, "4711;lyon\n", ""))]);
+    assert_eq!(slurm.submit(&[job()]).await, [Ok("4711".to_owned())]);
+    let asked = recording.asked();
+    assert!(asked[0].stdin.contains("s3cr3t"));
+    assert!(!format!("{:?} {:?}", asked[0], asked[0].env).contains("s3cr3t"));
+    assert!(!format!("{:?}", job()).contains("s3cr3t"));
+}
+
+#[tokio::test]
+async fn refusals_carry_slurms_words() {
+    let cases = [
+        (1, fixture!("err-partition.err")),
+        (1, fixture!("err-timelimit.err")),
+        (1, fixture!("err-cpus.err")),
+        (255, fixture!("err-option.err")),
+    ];
+    let mut words = Vec::new();
+    for (code, stderr) in cases {
+        let (slurm, _) = replay(vec![("sbatch", answer(code, "", stderr))]);
+        match slurm.submit(&[job()]).await.remove(0) {
+            Err(AdapterError::Refused(text)) => words.push(text),
+            other => panic!("{other:?}"),
+        }
+    }
+    insta::assert_snapshot!(words.join("\n"));
+}
+
+#[tokio::test]
+async fn a_dead_controller_is_not_asked_for_every_pilot() {
+    let (slurm, recording) = replay(vec![(
+        "sbatch",
+        answer(1, "", fixture!("ctld-down-sbatch.err")),
+    )]);
+    let results = slurm.submit(&vec![job(); 50]).await;
+    assert_eq!(results.len(), 50);
+    for result in results {
+        assert!(
+            matches!(result, Err(AdapterError::Unreachable(_))),
+            "{result:?}"
+        );
+    }
+    // The recording has one answer only, and panics when there is a second question.
+    assert_eq!(recording.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_id_is_unexpected() {
+    for stdout in ["", "Submitted batch job 5\n", "12_3\n"] {
+        let (slurm, _) = replay(vec![("sbatch", answer(0, stdout, ""))]);
+        let result = slurm.submit(&[job()]).await.remove(0);
+        assert!(
+            matches!(result, Err(AdapterError::Unexpected(_))),
+            "{result:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_hangs_or_is_missing_is_unreachable() {
+    let timeout = ExecError::Timeout {
+        program: "squeue".into(),
+        limit: COMMAND_TIME_MAX,
+    };
+    let (slurm, _) = replay(vec![("squeue", Err(timeout))]);
+    let error = slurm.poll("fw-", &[]).await.unwrap_err();
+    assert!(matches!(error, AdapterError::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn polls_all_states_in_one_call() {
+    let (slurm, recording) = replay(vec![("squeue", answer(0, fixture!("squeue.out"), ""))]);
+    let jobs = slurm.poll("fw-a-", &[]).await.unwrap();
+    assert_eq!(recording.asked().len(), 1);
+    assert_eq!(jobs.len(), 11, "two jobs of the recording are not ours");
+    assert_eq!(*find(&jobs, "2"), BatchState::Running);
+    assert_eq!(*find(&jobs, "3"), queued("Resources"));
+    assert_eq!(*find(&jobs, "7"), queued("JobHeldUser"));
+    assert_eq!(
+        *find(&jobs, "11"),
+        BatchState::Running,
+        "COMPLETING is not over"
+    );
+    assert_eq!(*find(&jobs, "5"), ended("COMPLETED"));
+    assert_eq!(*find(&jobs, "4"), ended("FAILED, NonZeroExitCode"));
+    assert_eq!(*find(&jobs, "9"), ended("FAILED, JobLaunchFailure"));
+    assert_eq!(*find(&jobs, "12"), ended("CANCELLED, JobHeldUser"));
+}
+
+#[tokio::test]
+async fn the_accounting_knows_what_the_queue_has_forgotten() {
+    let (slurm, recording) = replay(vec![
+        (
+            "squeue",
+            answer(0, "8|FAILED|fail.sh|NonZeroExitCode\n", ""),
+        ),
+        ("sacct", answer(0, fixture!("sacct.out"), "")),
+        ("sacct", answer(0, "8|FAILED|3:0|fail.sh\n", "")),
+    ]);
+    let known = ["5", "8", "37", "99999", "not an id"].map(str::to_owned);
+    let jobs = slurm.poll("", &known).await.unwrap();
+    assert_eq!(*find(&jobs, "5"), ended("TIMEOUT"));
+    assert_eq!(*find(&jobs, "8"), ended("FAILED, exit code 3"));
+    assert_eq!(*find(&jobs, "9"), ended("FAILED, signal 11"));
+    assert_eq!(*find(&jobs, "37"), ended("CANCELLED by 1001"));
+    assert!(jobs.iter().all(|job| job.batch_id != "99999"));
+    let questions: Vec<_> = recording
+        .asked()
+        .into_iter()
+        .map(|asked| asked.args)
+        .collect();
+    assert_eq!(questions[1].last().unwrap(), "--jobs=37,5,99999");
+    assert_eq!(questions[2].last().unwrap(), "--jobs=8");
+}
+
+#[tokio::test]
+async fn orphans_of_the_accounting_are_not_alive() {
+    let (slurm, _) = replay(vec![
+        ("squeue", answer(0, "", "")),
+        (
+            "sacct",
+            answer(0, "5|RUNNING|0:0|fw-a\n6|PENDING|0:0|fw-b\n", ""),
+        ),
+    ]);
+    let jobs = slurm.poll("fw-", &["5".into(), "6".into()]).await;
+    assert_eq!(jobs, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn without_accounting_unknown_jobs_are_left_out() {
+    let (slurm, _) = replay(vec![
+        ("squeue", answer(0, "", "")),
+        ("sacct", answer(1, "", fixture!("nodb-sacct.err"))),
+    ]);
+    assert_eq!(slurm.poll("fw-", &["5".into()]).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn an_accounting_that_is_away_loses_nobody() {
+    let (slurm, _) = replay(vec![
+        ("squeue", answer(0, "", "")),
+        (
+            "sacct",
+            answer(1, "", "sacct: error: Problem talking to the database\n"),
+        ),
+    ]);
+    let error = slurm.poll("fw-", &["5".into()]).await.unwrap_err();
+    assert!(matches!(error, AdapterError::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_dead_controller_answers_nothing() {
+    let away = || answer(1, "", fixture!("ctld-down-squeue.err"));
+    let (slurm, _) = replay(vec![("squeue", away())]);
+    let error = slurm.poll("fw-", &["5".into()]).await.unwrap_err();
+    assert!(matches!(error, AdapterError::Unreachable(_)), "{error}");
+
+    let (slurm, _) = replay(vec![(
+        "scancel",
+        answer(8, "", fixture!("ctld-down-scancel.err")),
+    )]);
+    let error = slurm.cancel(&["1".into()]).await.unwrap_err();
+    assert!(matches!(error, AdapterError::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn cancels_in_bulk_and_only_ids() {
+    let (slurm, recording) = replay(vec![
+        ("scancel", answer(0, "", "")),
+        ("scancel", answer(210, "", fixture!("err-cancel-other.err"))),
+    ]);
+    let ids: Vec<String> = (0..501).map(|id| id.to_string()).collect();
+    let error = slurm.cancel(&ids).await.unwrap_err();
+    assert!(
+        matches!(&error, AdapterError::Refused(words) if words.contains("denied")),
+        "{error}"
+    );
+    assert_eq!(recording.asked().len(), 2);
+
+    let (slurm, recording) = replay(vec![]);
+    slurm
+        .cancel(&["--user=root".into(), String::new()])
+        .await
+        .unwrap();
+    assert!(recording.asked().is_empty());
+}
+
+#[tokio::test]
+async fn publishes_partitions() {
+    let (slurm, _) = replay(vec![
+        ("sinfo", answer(0, "slurm-wlm 22.05.8\n", "")),
+        ("sinfo", answer(0, fixture!("sinfo.out"), "")),
+        ("squeue", answer(0, fixture!("squeue-load.out"), "")),
+        ("scontrol", answer(0, fixture!("scontrol-node.out"), "")),
+    ]);
+    let ces = ["short", "long", "tiny", "nosuch"].map(ce);
+    let states = slurm.publish(&ces, Timestamp(0)).await.unwrap();
+    insta::assert_json_snapshot!(states);
+}
+
+#[tokio::test]
+async fn partitions_that_take_nothing_say_why() {
+    let sinfo = "a|inactive|infinite|idle|0/4/0/4|4|4096\n\
+                 b|down|1-00:00:00|idle|0/4/0/4|4|4096\n\
+                 c|up|n/a|n/a|0/0/0/0|0|0\n\
+                 d|up|10:00|down*|0/0/4/4|4|4096\n";
+    let (slurm, _) = replay(vec![
+        ("sinfo", answer(0, "slurm 25.11.0\n", "")),
+        ("sinfo", answer(0, sinfo, "")),
+        ("squeue", answer(0, "", "")),
+        ("scontrol", answer(0, "", "")),
+    ]);
+    let ces = ["a", "b", "c", "d"].map(ce);
+    let states = slurm.publish(&ces, Timestamp(0)).await.unwrap();
+    let limits: Vec<_> = states.iter().map(|state| state.walltime_max_s).collect();
+    assert_eq!(limits, [None, Some(86_400), None, Some(600)]);
+    assert!(states.iter().all(|state| state.status == CeStatus::Closed));
+    let reasons: Vec<_> = states
+        .iter()
+        .filter_map(|state| state.reason.as_deref())
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "the partition is inactive",
+            "the partition is down",
+            "no node is up",
+            "no node is up"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn rows_that_nobody_understands_are_unexpected() {
+    let (slurm, _) = replay(vec![("squeue", answer(0, "12|RUNNING\n", ""))]);
+    let error = slurm.poll("fw-", &[]).await.unwrap_err();
+    assert!(matches!(error, AdapterError::Unexpected(_)), "{error}");
+    assert!(parse::partitions("short|up|soon|idle|0/4/0/4|4|4096\n").is_err());
+    assert!(parse::partitions("short|up|infinite|idle|0/4|4|4096\n").is_err());
+}

@@ -1,0 +1,271 @@
+#!/bin/bash
+# A throw-away Slurm cluster on this machine, for the tests. See README.md.
+#
+#   slurm.sh up DIR [--nodes N]     start it in the new folder DIR, ready when it returns
+#   slurm.sh down DIR               stop it, with all of its jobs, and remove DIR
+#   slurm.sh stop-controller DIR    stop only slurmctld: the batch system is away, jobs run on
+#   slurm.sh start-controller DIR   and back
+#
+# Everything runs as the caller (root or not) on 127.0.0.1 with ports, key, socket and state of
+# its own. The system's Slurm and munge, if there are any, are neither used nor touched.
+set -euo pipefail
+shopt -s extglob
+
+readonly CPUS_PER_NODE=4
+readonly MEMORY_PER_NODE_MIB=4096
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+die() {
+    printf 'slurm.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+# Repeats a command until it succeeds, for at most so many seconds.
+wait_for() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.05
+    done
+}
+
+# --- processes -----------------------------------------------------------------------------
+
+# Whether a process runs; one that is over and not reaped does not.
+is_alive() {
+    local stat
+    stat=$({ cat "/proc/$1/stat"; } 2>/dev/null) && [[ ${stat##*) } != [ZX]* ]]
+}
+
+# Whether a process belongs to this bed: an id from an old file may be somebody else's by now.
+is_ours() {
+    is_alive "$1" &&
+        { tr '\0' '\n' <"/proc/$1/environ"; } 2>/dev/null | grep -qxF "FAIRWAY_TESTBED=$DIR"
+}
+
+is_over() { ! is_alive "$1"; }
+
+# start NAME COMMAND...: runs a daemon that stays in the foreground, detached from us.
+start() {
+    local name=$1
+    shift
+    FAIRWAY_TESTBED=$DIR setsid "$@" >>"$DIR/log/$name.out" 2>&1 </dev/null &
+    echo $! >"$DIR/run/$name"
+}
+
+# stop NAME [SIGNAL]: ends a daemon and waits for its end.
+stop() {
+    local file=$DIR/run/$1 pid
+    [[ -e $file ]] || return 0
+    pid=$(<"$file")
+    if is_ours "$pid"; then
+        kill "-${2:-TERM}" "$pid" 2>/dev/null || true
+        wait_for 10 is_over "$pid" || kill -KILL "$pid" 2>/dev/null || true
+        wait_for 5 is_over "$pid" || die "$1 (process $pid) does not end"
+    fi
+    rm -f "$file"
+}
+
+# The processes below the given ones, with themselves.
+with_descendants() {
+    local -A parent_of=()
+    local pid parent
+    while read -r pid parent; do parent_of[$pid]=$parent; done < <(ps -e -o pid=,ppid=)
+    local found=("$@") i
+    for ((i = 0; i < ${#found[@]}; i++)); do
+        for pid in "${!parent_of[@]}"; do
+            [[ ${parent_of[$pid]} == "${found[i]}" ]] && found+=("$pid")
+        done
+    done
+    echo "${found[@]}"
+}
+
+# Kills what runs jobs, and the jobs: they outlive slurmd by design.
+kill_steps() {
+    local pid steps=()
+    for pid in $(ps -e -o pid=,comm= | awk '$2 == "slurmstepd" { print $1 }'); do
+        is_ours "$pid" && steps+=("$pid")
+    done
+    ((${#steps[@]} == 0)) && return 0
+    local all
+    read -ra all <<<"$(with_descendants "${steps[@]}")"
+    kill -KILL "${all[@]}" 2>/dev/null || true
+    for pid in "${all[@]}"; do
+        wait_for 5 is_over "$pid" || die "process $pid of a job does not end"
+    done
+}
+
+# --- configuration -------------------------------------------------------------------------
+
+# The first of so many adjacent ports on which nobody listens.
+free_ports() {
+    local count=$1 taken base port try
+    taken=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _; do
+        [[ $local == *:* ]] && echo $((16#${local##*:}))
+    done)
+    for ((try = 0; try < 100; try++)); do
+        # Below the range that outgoing connections take theirs from.
+        base=$((10000 + RANDOM % 20000))
+        for ((port = base; port < base + count; port++)); do
+            grep -qx "$port" <<<"$taken" && continue 2
+        done
+        echo "$base"
+        return
+    done
+    die "no $count free ports next to each other"
+}
+
+write_config() {
+    local nodes=$1 port host user
+    port=$(free_ports $((nodes + 1)))
+    host=$(hostname -s)
+    user=$(id -un)
+    cat >"$DIR/slurm.conf" <<EOF
+ClusterName=fairway-test
+SlurmctldHost=$host(127.0.0.1)
+SlurmctldPort=$port
+SlurmUser=$user
+SlurmdUser=$user
+AuthType=auth/munge
+AuthInfo=socket=$DIR/munge/socket
+CredType=cred/munge
+# Loopback only.
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+
+StateSaveLocation=$DIR/state
+SlurmctldPidFile=$DIR/run/slurmctld.own
+SlurmctldLogFile=$DIR/log/slurmctld.log
+# Several slurmd on one machine: %n is the node's name.
+SlurmdPidFile=$DIR/run/%n.own
+SlurmdLogFile=$DIR/log/%n.log
+SlurmdSpoolDir=$DIR/spool/%n
+# The nodes have the processors and the memory that are written here, whatever the machine has.
+SlurmdParameters=config_overrides
+
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+MpiDefault=none
+SwitchType=switch/none
+PropagateResourceLimits=NONE
+
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+DefMemPerCPU=256
+SchedulerType=sched/backfill
+# Jobs start, and the absence of the controller shows, as soon as possible.
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1
+MessageTimeout=3
+TCPTimeout=1
+KillWait=3
+InactiveLimit=0
+SlurmctldTimeout=30
+SlurmdTimeout=60
+ReturnToService=2
+# What is over a limit is refused, rather than left waiting for ever.
+EnforcePartLimits=ALL
+
+NodeName=n[1-$nodes] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 1))-$((port + nodes))] CPUs=$CPUS_PER_NODE RealMemory=$MEMORY_PER_NODE_MIB State=UNKNOWN
+PartitionName=short Nodes=n[1-$nodes] MaxTime=00:30:00 DefaultTime=00:05:00 PriorityTier=10 Default=YES
+PartitionName=long Nodes=n[1-$((nodes - 1))] MaxTime=2-00:00:00 DefaultTime=01:00:00 PriorityTier=5
+PartitionName=tiny Nodes=n$nodes MaxTime=00:05:00 DefaultTime=00:01:00 PriorityTier=20
+EOF
+    # %q: the folder may have any name that Slurm can live with.
+    printf 'export SLURM_CONF=%q\n' "$DIR/slurm.conf" >"$DIR/env"
+    printf '%s\n' "export PATH=\$PATH:/usr/sbin" >>"$DIR/env"
+}
+
+# --- the cluster ---------------------------------------------------------------------------
+
+munge_answers() { munge --no-input --socket="$DIR/munge/socket" >/dev/null 2>&1; }
+
+controller_answers() { scontrol ping >/dev/null 2>&1; }
+
+start_controller() {
+    start slurmctld slurmctld -D
+    wait_for 20 controller_answers || return 1
+}
+
+nodes_are_idle() {
+    [[ $(sinfo --noheader --Node --states=idle --format=%N 2>/dev/null | sort -u | wc -l) == "$1" ]]
+}
+
+bring_up() {
+    local nodes=$1 node
+    mkdir -p "$DIR"/{log,run,spool,state}
+    mkdir -m 755 "$DIR/munge"
+    head -c 128 /dev/urandom >"$DIR/munge/key"
+    chmod 400 "$DIR/munge/key"
+    write_config "$nodes"
+    start munged munged --foreground --key-file="$DIR/munge/key" --socket="$DIR/munge/socket" \
+        --pid-file="$DIR/munge/pid" --seed-file="$DIR/munge/seed" --log-file="$DIR/log/munged.log"
+    wait_for 10 munge_answers || return 1
+    start_controller || return 1
+    for ((node = 1; node <= nodes; node++)); do
+        mkdir "$DIR/spool/n$node"
+        start "n$node" slurmd -D -N "n$node"
+    done
+    wait_for 20 nodes_are_idle "$nodes" || return 1
+}
+
+take_down() {
+    local file name
+    if is_ours "$(cat "$DIR/run/slurmctld" 2>/dev/null || echo 0)"; then
+        # An ordinary end for the jobs; those that cannot take it are killed below.
+        timeout 5 scancel --user="$(id -un)" 2>/dev/null || true
+    fi
+    # The state is thrown away with the folder, so nobody needs time to write it.
+    stop slurmctld KILL
+    for file in "$DIR"/run/n+([0-9]); do
+        [[ -e $file ]] || continue
+        name=${file##*/}
+        stop "$name" KILL
+    done
+    kill_steps
+    stop munged
+}
+
+up() {
+    local nodes=$1 program
+    ((nodes >= 2)) || die "at least 2 nodes, so that the partitions differ"
+    for program in munged munge slurmctld slurmd sbatch; do
+        command -v "$program" >/dev/null ||
+            die "$program is missing: apt-get install slurm-wlm munge"
+    done
+    [[ ! -e $DIR || -z $(ls -A "$DIR") ]] || die "$DIR is not empty: 'slurm.sh down $DIR' first"
+    if ! bring_up "$nodes"; then
+        tail -n 5 "$DIR"/log/* >&2
+        take_down
+        die "the cluster did not come up; the logs are in $DIR/log"
+    fi
+    echo "ready: $nodes nodes of $CPUS_PER_NODE cores; source $DIR/env"
+}
+
+down() {
+    [[ -e $DIR/slurm.conf ]] || die "there is no test bed in $DIR"
+    take_down
+    rm -rf "$DIR"
+}
+
+usage() { die "usage: slurm.sh up DIR [--nodes N] | down DIR | stop-controller DIR | start-controller DIR"; }
+(($# >= 2)) || usage
+command=$1
+DIR=$(realpath -m -- "$2")
+[[ $DIR != *[[:space:]%\#\"]* ]] || die "Slurm cannot live in a folder of that name: $DIR"
+shift 2
+nodes=4
+if [[ $command == up && ${1:-} == --nodes && ${2:-} =~ ^[0-9]+$ ]]; then
+    nodes=$2
+    shift 2
+fi
+(($# == 0)) || usage
+export SLURM_CONF=$DIR/slurm.conf
+case $command in
+up) up "$nodes" ;;
+down) down ;;
+stop-controller) stop slurmctld ;;
+start-controller) start_controller || die "the controller does not answer; see $DIR/log" ;;
+*) usage ;;
+esac
