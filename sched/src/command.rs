@@ -129,13 +129,10 @@ pub enum Command {
         /// Who asks.
         by: UserName,
     },
-    /// Answer pilots whose wish for work is still open: to be applied after each batch of
-    /// commands. Costs next to nothing if nothing has changed for them. Answered by
-    /// [`Reply::Served`].
-    Serve,
-    /// Serve the wishes for work that are open: those of a `Sync` with a `want` that was answered
-    /// with nothing. Asked after every batch; costs nothing when nothing has changed. A wish is
-    /// also answered here when there is an order (stop, drain) for its pilot.
+    /// Serve the wishes for work that are open: those of a `Sync` with a `want` that changed
+    /// nothing and was answered with nothing. Asked after every batch; costs nothing when nothing
+    /// has changed. A wish is also answered here when there is an order (stop, drain) for its
+    /// pilot. Each task goes to the pilot that waits at the CE that ranks highest for it.
     Serve,
     /// The wish of this pilot is no longer open: its long poll has ended.
     CloseWant {
@@ -292,41 +289,11 @@ pub enum Reply {
         /// To finish what it has and take no more.
         drain: bool,
     },
-    /// The wishes that were answered now, each with its `Synced`; they are no longer open.
+    /// The wishes that were answered now, each with its `Synced`; they are no longer open. A
+    /// pilot that is over is told to drain, and learns the rest when it speaks next.
     Served(Vec<(PilotId, Reply)>),
     /// Pilots were noted as planned.
     Planned(Vec<Pilot>),
-    /// Pilots whose open wish for work is answered now, each with what its sync is to be
-    /// answered with. A pilot that is not in here goes on waiting.
-    Served(Vec<(PilotId, Result<Orders, Refused>)>),
-}
-
-/// What an open wish for work is answered with: the parts of [`Reply::Synced`].
-#[derive(Clone, Debug, Default)]
-pub struct Orders {
-    /// Work.
-    pub grants: Vec<Grant>,
-    /// Attempts to stop; `true`: written off, no report is wanted.
-    pub stop: Vec<(TaskId, Attempt, bool)>,
-    /// To finish what it has and take no more.
-    pub drain: bool,
-}
-
-impl Orders {
-    /// Whether there is nothing to tell, so that a wish for work may stay open.
-    pub fn is_empty(&self) -> bool {
-        self.grants.is_empty() && self.stop.is_empty() && !self.drain
-    }
-}
-
-impl From<Orders> for Reply {
-    fn from(orders: Orders) -> Self {
-        Self::Synced {
-            grants: orders.grants,
-            stop: orders.stop,
-            drain: orders.drain,
-        }
-    }
 }
 
 /// A task given to a pilot.

@@ -6,10 +6,16 @@
 //! source, no I/O, no HashMap.
 
 pub mod command;
+mod element;
 pub mod explain;
 pub mod glue;
+mod matching;
 pub mod provision;
+mod queue;
+mod ranges;
+mod shares;
 pub mod state;
 
-pub use command::{Applied, Change, Command, Grant, Orders, Refused, RefusedKind, Reply};
+pub use command::{Applied, Change, Command, Grant, Refused, RefusedKind, Reply};
+pub use shares::Used;
 pub use state::{Settings, State};

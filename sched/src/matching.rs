@@ -1,0 +1,143 @@
+//! Which task a pilot gets next.
+
+use std::time::Duration;
+
+use fairway_jdl::Needs;
+use fairway_model::{Attempt, Pilot, Resources, SiteMode, TaskId, Timestamp, UserName};
+
+use crate::element::Element;
+use crate::queue::{Class, ClassId, Place, Queue};
+
+/// A task that a pilot has.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    pub(crate) task: TaskId,
+    pub(crate) attempt: Attempt,
+    pub(crate) resources: Resources,
+    /// The wish that it was granted for; 0 if that was before a restart.
+    pub(crate) round: u64,
+    /// Until when its running core-time has been charged; `None` until its payload starts.
+    pub(crate) charged_until: Option<Timestamp>,
+}
+
+/// An open wish for work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    /// When the pilot's allocation ends.
+    pub(crate) until: Timestamp,
+    /// How many tasks may wait at the pilot.
+    pub(crate) backlog: u32,
+}
+
+/// A pilot that is not over.
+#[derive(Clone, Debug)]
+pub(crate) struct LivePilot {
+    pub(crate) pilot: Pilot,
+    /// When it was heard of last.
+    pub(crate) heard_at: Timestamp,
+    /// What it has, in the order of granting.
+    pub(crate) leases: Vec<Lease>,
+    /// The number of its latest wish.
+    pub(crate) round: u64,
+    /// How many tasks may wait at it: by its latest wish, or as many as did when it made that.
+    pub(crate) backlog: usize,
+    /// Its wish that has not been answered.
+    pub(crate) wish: Option<Wish>,
+    /// Whether it ever had a task.
+    pub(crate) useful: bool,
+}
+
+impl LivePilot {
+    /// What it has left, and how many of its tasks wait at it for others to end. It takes them
+    /// in the order of granting: what comes after one that waits, waits too.
+    pub(crate) fn books(&self) -> (Resources, usize) {
+        let mut free = self.pilot.resources;
+        for (place, lease) in self.leases.iter().enumerate() {
+            match free.minus(lease.resources) {
+                Some(rest) => free = rest,
+                None => return (free, self.leases.len() - place),
+            }
+        }
+        (free, 0)
+    }
+
+    /// Whether a task that needs this may be given to it.
+    pub(crate) fn holds(&self, wish: Wish, needs: &Needs, limits: Limits) -> bool {
+        let (free, waiting) = self.books();
+        let room = free.holds(needs.resources) && waiting == 0
+            || waiting < wish.backlog as usize && self.pilot.resources.holds(needs.resources);
+        room && limits.lasts(needs, wish.until)
+    }
+}
+
+/// When a pilot's remaining time is enough.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) now: Timestamp,
+    /// For tasks that ask for no walltime, in seconds.
+    pub(crate) remaining_min_s: u64,
+}
+
+impl Limits {
+    /// Whether the task can end before `until`.
+    pub(crate) fn lasts(&self, needs: &Needs, until: Timestamp) -> bool {
+        let needed_s = needs.walltime_s.unwrap_or(self.remaining_min_s);
+        self.now.plus(Duration::from_secs(needed_s)) <= until
+    }
+}
+
+/// The task to serve next, of one class.
+pub(crate) struct Choice<'a> {
+    pub(crate) class: ClassId,
+    pub(crate) place: &'a Place,
+    pub(crate) user: &'a UserName,
+    pub(crate) task: TaskId,
+}
+
+impl Choice<'_> {
+    /// Whether this is to be served before `other`.
+    pub(crate) fn before(&self, other: &Self) -> bool {
+        // The same user may be first in several classes: the earlier task goes first.
+        (self.place, self.task) < (other.place, other.task)
+    }
+}
+
+/// The first task of a class, in the order of service, that may run at a CE.
+pub(crate) fn first_of<'a>(id: ClassId, class: &'a Class, element: &Element) -> Option<Choice<'a>> {
+    if !element.verdicts.get(&id)?.eligible {
+        return None;
+    }
+    let (place, user, task) = class
+        .in_order()
+        .find(|(_, user, _)| element.admits(user, class.group.as_ref()))?;
+    Some(Choice {
+        class: id,
+        place,
+        user,
+        task,
+    })
+}
+
+/// The next task for a pilot: over all classes that `wanted` lets through, the first in the
+/// order of service. `None` also where the CE gives no more work.
+pub(crate) fn next_for<'a>(
+    queue: &'a Queue,
+    element: &Element,
+    wanted: impl Fn(ClassId, &Class) -> bool,
+) -> Option<Choice<'a>> {
+    if element.mode() != SiteMode::Open {
+        return None;
+    }
+    let mut best: Option<Choice<'a>> = None;
+    for (id, class) in queue.active() {
+        if !wanted(id, class) {
+            continue;
+        }
+        if let Some(choice) = first_of(id, class, element)
+            && best.as_ref().is_none_or(|best| choice.before(best))
+        {
+            best = Some(choice);
+        }
+    }
+    best
+}

@@ -1,0 +1,286 @@
+//! The life of an attempt: granted, started, ended; and what its end means for the task.
+
+use fairway_jdl::Needs;
+use fairway_model::{
+    Attempt, AttemptEnd, EventKind, PilotId, Task, TaskId, TaskState, Timestamp, UsageRecord,
+};
+
+use super::State;
+use crate::command::{Change, Grant};
+use crate::matching::Lease;
+use crate::shares::Used;
+
+/// Core-milliseconds between two moments.
+pub(super) fn core_ms(from: Timestamp, to: Timestamp, cores: u32) -> u64 {
+    let wall_ms = u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX);
+    wall_ms.saturating_mul(u64::from(cores))
+}
+
+/// What an attempt used, as its pilot reports it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    pub(super) wall_ms: u64,
+    pub(super) cpu_ms: u64,
+    pub(super) memory_peak_kib: u64,
+}
+
+/// What the end of an attempt means for its task.
+struct Outcome {
+    state: TaskState,
+    because: String,
+}
+
+/// Decides what becomes of a task whose attempt ended, and counts the failure.
+fn outcome(task: &mut Task, end: &AttemptEnd, needs: &Needs, losses_max: u32) -> Outcome {
+    let done = |state, because| Outcome { state, because };
+    if end.is_success() {
+        return done(TaskState::Succeeded, end.to_string());
+    }
+    if task.state == TaskState::Cancelling {
+        return done(TaskState::Cancelled, "cancelled by its owner's word".into());
+    }
+    let (count, allowed, what) = match end {
+        AttemptEnd::HandedBack { .. } => {
+            let (state, place) = back(task);
+            return done(state, format!("{end}; {place}"));
+        }
+        // A pilot that stops what nobody cancelled has lost it.
+        AttemptEnd::PilotLost { .. } | AttemptEnd::Cancelled => {
+            task.losses += 1;
+            (task.losses, losses_max, "losses of its pilot")
+        }
+        AttemptEnd::NotStarted { .. } => {
+            task.shallow_failures += 1;
+            (
+                task.shallow_failures,
+                needs.retries_shallow,
+                "retries before the start (ShallowRetryCount)",
+            )
+        }
+        AttemptEnd::Exited { .. }
+        | AttemptEnd::Signaled { .. }
+        | AttemptEnd::WalltimeExceeded { .. }
+        | AttemptEnd::MemoryExceeded { .. }
+        | AttemptEnd::OutputLost { .. } => {
+            task.deep_failures += 1;
+            (
+                task.deep_failures,
+                needs.retries_deep,
+                "retries after the start (RetryCount)",
+            )
+        }
+    };
+    if count > allowed {
+        return done(
+            TaskState::Failed,
+            format!("{end}; {allowed} {what} are allowed and used up"),
+        );
+    }
+    let (state, place) = back(task);
+    done(
+        state,
+        format!("{end}; {count} of {allowed} {what}; {place}"),
+    )
+}
+
+/// Where a task goes that comes back from a pilot.
+fn back(task: &Task) -> (TaskState, &'static str) {
+    if task.hold_on_return {
+        (TaskState::Held, "held, as was asked for")
+    } else {
+        (TaskState::Waiting, "queued again in its old place")
+    }
+}
+
+impl State {
+    /// Gives the task, which waits, to the pilot.
+    pub(super) fn grant(&mut self, task: TaskId, pilot: PilotId, now: Timestamp) -> Option<Grant> {
+        let row = self.jobs.get(&task.job)?.task(task.index)?;
+        debug_assert_eq!(row.state, TaskState::Waiting);
+        self.dequeue(task.job, task.index, task.index + 1);
+        let live = self.jobs.get_mut(&task.job)?;
+        live.untouched.take(task.index, task.index + 1);
+        let attempt = row.attempt.next();
+        let row = Task {
+            state: TaskState::Leased,
+            since: now,
+            attempt,
+            pilot: Some(pilot),
+            leased_at: Some(now),
+            started_at: None,
+            ..row
+        };
+        live.counts.shift(TaskState::Waiting, TaskState::Leased, 1);
+        live.tasks.insert(task.index, row.clone());
+        let owner = live.job.owner.clone();
+        let grant = Grant {
+            task,
+            attempt,
+            spec: live.spec.clone(),
+            sandbox: live.job.sandbox.clone(),
+        };
+        let class = live.class_of(task.index);
+        let resources = self.queue.class(class)?.needs.resources;
+
+        let at = self.pilots.get_mut(&pilot)?;
+        at.useful = true;
+        at.leases.push(Lease {
+            task,
+            attempt,
+            resources,
+            round: at.round,
+            charged_until: None,
+        });
+        let ce = at.pilot.ce.clone();
+        if let Some(element) = self.elements.get_mut(&ce) {
+            element.note_useful();
+        }
+        self.shares.live_begins(&owner);
+        self.shares.take_turn(&owner);
+        self.changes.push(Change::Task(row));
+        self.charge(
+            &owner,
+            Used {
+                tasks_started: 1,
+                core_ms: 0,
+            },
+        );
+        let kind = EventKind::TaskLeased {
+            task,
+            attempt,
+            pilot,
+            ce,
+        };
+        self.event(kind, now);
+        Some(grant)
+    }
+
+    /// Whether this is the live attempt of the task, and it is with this pilot.
+    pub(super) fn is_live(&self, pilot: PilotId, task: TaskId, attempt: Attempt) -> bool {
+        self.pilots.get(&pilot).is_some_and(|live| {
+            live.leases
+                .iter()
+                .any(|lease| lease.task == task && lease.attempt == attempt)
+        })
+    }
+
+    /// Notes that the payload of a live attempt started. Repeated news change nothing.
+    pub(super) fn attempt_started(&mut self, pilot: PilotId, task: TaskId, now: Timestamp) {
+        let row = self
+            .jobs
+            .get_mut(&task.job)
+            .and_then(|live| Some((&mut live.counts, live.tasks.get_mut(&task.index)?)));
+        let Some((counts, row)) = row else {
+            return;
+        };
+        if row.started_at.is_some() {
+            return;
+        }
+        row.started_at = Some(now);
+        if row.state == TaskState::Leased {
+            counts.shift(TaskState::Leased, TaskState::Running, 1);
+            row.state = TaskState::Running;
+            row.since = now;
+        }
+        let (row, attempt) = (row.clone(), row.attempt);
+        self.changes.push(Change::Task(row));
+        self.event(EventKind::TaskStarted { task, attempt }, now);
+        if let Some(live) = self.pilots.get_mut(&pilot)
+            && let Some(lease) = live.leases.iter_mut().find(|lease| lease.task == task)
+        {
+            lease.charged_until = Some(now);
+        }
+    }
+
+    /// Ends a live attempt. Without measurements the server's own clock tells the wall time.
+    pub(super) fn end_attempt(
+        &mut self,
+        pilot: PilotId,
+        task: TaskId,
+        end: AttemptEnd,
+        measured: Option<Measured>,
+        now: Timestamp,
+    ) {
+        let Some(at) = self.pilots.get_mut(&pilot) else {
+            return;
+        };
+        let Some(place) = at.leases.iter().position(|lease| lease.task == task) else {
+            return;
+        };
+        let lease = at.leases.remove(place);
+        let ce = at.pilot.ce.clone();
+        self.wishes_may_be_granted |= at.wish.is_some();
+
+        let Some(live) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        let Some(row) = live.tasks.get_mut(&task.index) else {
+            return;
+        };
+        let class = live.classes.of(task.index);
+        let Some(needs) = self.queue.class(class).map(|class| class.needs.clone()) else {
+            return;
+        };
+        let before = row.state;
+        let outcome = outcome(row, &end, &needs, self.settings.losses_max);
+        live.counts.shift(before, outcome.state, 1);
+        row.state = outcome.state;
+        row.since = now;
+        row.last_end = Some(end.clone());
+        row.hold_on_return = false;
+        let row = row.clone();
+        let owner = live.job.owner.clone();
+        let group = live.job.group.clone();
+        if outcome.state.is_final() {
+            live.tasks.remove(&task.index);
+        }
+
+        self.shares.live_ends(&owner);
+        if let Some(until) = lease.charged_until {
+            let core_ms = core_ms(until, now, lease.resources.cores);
+            self.charge(
+                &owner,
+                Used {
+                    tasks_started: 0,
+                    core_ms,
+                },
+            );
+        }
+        let measured = measured.unwrap_or_else(|| Measured {
+            wall_ms: row.started_at.map_or(0, |start| core_ms(start, now, 1)),
+            cpu_ms: 0,
+            memory_peak_kib: 0,
+        });
+        self.changes.push(Change::Usage(UsageRecord {
+            task,
+            attempt: lease.attempt,
+            user: owner,
+            group,
+            ce,
+            pilot,
+            cores: lease.resources.cores,
+            leased_at: row.leased_at.unwrap_or(now),
+            started_at: row.started_at,
+            ended_at: now,
+            wall_ms: measured.wall_ms,
+            cpu_ms: measured.cpu_ms,
+            memory_peak_kib: measured.memory_peak_kib,
+            end: end.clone(),
+        }));
+        self.changes.push(Change::Task(row));
+        let kind = EventKind::AttemptEnded {
+            task,
+            attempt: lease.attempt,
+            end,
+            state: outcome.state,
+            because: outcome.because,
+        };
+        self.event(kind, now);
+        if outcome.state == TaskState::Waiting {
+            self.enqueue(task.job, task.index, task.index + 1);
+        } else if outcome.state.is_final() {
+            self.leave_class(class, 1);
+            self.finish_job(task.job, now);
+        }
+    }
+}

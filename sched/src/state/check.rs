@@ -1,0 +1,154 @@
+//! The invariants, as code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fairway_model::{TaskState, UserName};
+
+use super::{LiveJob, State};
+use crate::matching::LivePilot;
+
+impl State {
+    /// Checks every invariant. Costs as much as there is in memory.
+    ///
+    /// # Errors
+    /// What does not hold, for developers.
+    pub fn check(&self) -> Result<(), String> {
+        let mut live: BTreeMap<UserName, u64> = BTreeMap::new();
+        let mut waiting = 0;
+        for job in self.jobs.values() {
+            check_job(job)?;
+            waiting += u64::from(job.count(TaskState::Waiting));
+            let alive = TaskState::ALL.iter().filter(|state| state.is_live());
+            let alive: u32 = alive.map(|&state| job.count(state)).sum();
+            *live.entry(job.job.owner.clone()).or_default() += u64::from(alive);
+        }
+        if waiting != self.queue.waiting() {
+            let queued = self.queue.waiting();
+            return Err(format!("{waiting} tasks wait, {queued} are in the queue"));
+        }
+        self.queue.check(|user| self.shares.standing(user))?;
+        self.shares.check(&live)?;
+        self.check_leases(live.values().sum())?;
+        self.check_elements()
+    }
+
+    /// In debug builds: a full check after as many commands as there is to check, so that the
+    /// cost of a command does not grow.
+    pub(super) fn check_now_and_then(&mut self) {
+        self.unchecked += 1;
+        let touched: usize = self.jobs.values().map(|job| job.tasks.len() + 1).sum();
+        if self.unchecked < (touched + self.pilots.len()) / 4 {
+            return;
+        }
+        self.unchecked = 0;
+        if let Err(broken) = self.check() {
+            panic!("an invariant does not hold: {broken}");
+        }
+    }
+
+    /// Every live attempt is with one pilot, and no pilot has more than it holds.
+    fn check_leases(&self, live: u64) -> Result<(), String> {
+        let mut leased = BTreeSet::new();
+        for (id, pilot) in &self.pilots {
+            check_pilot(pilot)?;
+            for lease in &pilot.leases {
+                let row = self
+                    .jobs
+                    .get(&lease.task.job)
+                    .and_then(|job| job.tasks.get(&lease.task.index));
+                let fits = row.is_some_and(|row| {
+                    row.state.is_live()
+                        && row.attempt == lease.attempt
+                        && row.pilot == Some(*id)
+                        && row.started_at.is_some() == lease.charged_until.is_some()
+                });
+                if !fits {
+                    return Err(format!("pilot {id} has {lease:?}, the task is {row:?}"));
+                }
+                if !leased.insert(lease.task) {
+                    return Err(format!("{} is with two pilots", lease.task));
+                }
+            }
+        }
+        if leased.len() as u64 != live {
+            let leased = leased.len();
+            return Err(format!("{live} attempts are live, {leased} with pilots"));
+        }
+        Ok(())
+    }
+
+    fn check_elements(&self) -> Result<(), String> {
+        for (id, element) in &self.elements {
+            for (class, _) in self.queue.classes() {
+                if !element.verdicts.contains_key(&class) {
+                    return Err(format!("CE {id} has no verdict for class {class:?}"));
+                }
+            }
+            let here = |pilot: &&LivePilot| pilot.pilot.ce == *id;
+            let pilots: BTreeSet<_> = self.pilots.values().filter(here).collect_ids();
+            let wishing = |pilot: &&LivePilot| here(pilot) && pilot.wish.is_some();
+            let parked: BTreeSet<_> = self.pilots.values().filter(wishing).collect_ids();
+            if pilots != element.pilots || parked != element.parked {
+                return Err(format!("CE {id} miscounts its pilots"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Collects the ids of pilots.
+trait CollectIds {
+    fn collect_ids(self) -> BTreeSet<fairway_model::PilotId>;
+}
+
+impl<'a, I: Iterator<Item = &'a LivePilot>> CollectIds for I {
+    fn collect_ids(self) -> BTreeSet<fairway_model::PilotId> {
+        self.map(|live| live.pilot.id).collect()
+    }
+}
+
+/// submitted = waiting + held + live + ended, and the counts are those of the tasks.
+fn check_job(live: &LiveJob) -> Result<(), String> {
+    let id = live.job.id;
+    if live.counts.total() != u64::from(live.job.task_count) {
+        return Err(format!("job {id} counts {:?}", live.counts));
+    }
+    let mut counts = super::Counts::default();
+    for (from, to, untouched) in live.untouched.iter() {
+        counts.add(untouched.state, to - from);
+    }
+    for row in live.tasks.values() {
+        if row.state.is_final() || row.attempt.0 == 0 {
+            return Err(format!("{row:?} should not be kept as a row"));
+        }
+        counts.add(row.state, 1);
+    }
+    let kept = TaskState::ALL.iter().filter(|state| !state.is_final());
+    for &state in kept {
+        if counts.of(state) != live.counts.of(state) {
+            return Err(format!("job {id} miscounts its {state:?} tasks"));
+        }
+    }
+    if live.counts.ended() == u64::from(live.job.task_count) {
+        return Err(format!("job {id} is over and still there"));
+    }
+    Ok(())
+}
+
+/// No oversubscription: beyond what its resources hold, a pilot has at most its backlog.
+fn check_pilot(live: &LivePilot) -> Result<(), String> {
+    let (_, waiting) = live.books();
+    if waiting > live.backlog {
+        let id = live.pilot.id;
+        return Err(format!(
+            "{waiting} tasks wait at pilot {id}, allowed {}",
+            live.backlog
+        ));
+    }
+    let mut all = live.leases.iter();
+    let resources = live.pilot.resources;
+    if let Some(lease) = all.find(|lease| !resources.holds(lease.resources)) {
+        return Err(format!("{} can never run with its pilot", lease.task));
+    }
+    Ok(())
+}

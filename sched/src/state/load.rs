@@ -1,0 +1,186 @@
+//! Rebuilding the state from the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fairway_jdl::JobSpec;
+use fairway_model::{Attempt, Job, JobId, Task, TaskState, Timestamp, UserName};
+
+use super::{Classes, Counts, LiveJob, Settings, State, Untouched};
+use crate::command::Snapshot;
+use crate::matching::Lease;
+use crate::queue::Queue;
+use crate::ranges::Ranges;
+use crate::shares::{Shares, Used};
+
+impl State {
+    /// The state that a snapshot of the store describes. Pilots in it count as heard of at `now`.
+    pub fn load(snapshot: Snapshot, settings: Settings, now: Timestamp) -> Self {
+        let mut state = Self {
+            settings,
+            shares: Shares::new(snapshot.policy.unwrap_or_default(), now),
+            queue: Queue::default(),
+            jobs: BTreeMap::new(),
+            pilots: BTreeMap::new(),
+            sites: BTreeMap::new(),
+            elements: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            news: Default::default(),
+            wishes_may_be_granted: false,
+            // Numbers begin at 1.
+            next_job: snapshot.next_job.max(1),
+            next_pilot: snapshot.next_pilot.max(1),
+            next_event: snapshot.next_event.max(1),
+            changes: Vec::new(),
+            unchecked: 0,
+        };
+        for (user, begin, tasks_started, core_ms) in snapshot.shares {
+            let used = Used {
+                tasks_started,
+                core_ms,
+            };
+            state.shares.restore(user, begin, used);
+        }
+        state.shares.recount();
+        for site in snapshot.sites {
+            state.describe(&site, now);
+            state.sites.insert(site.name.clone(), site);
+        }
+        state.load_pilots(snapshot.pilots, now);
+        let mut tasks: BTreeMap<JobId, Vec<Task>> = BTreeMap::new();
+        for task in snapshot.tasks {
+            tasks.entry(task.id.job).or_default().push(task);
+        }
+        let mut ended: BTreeMap<JobId, Counts> = BTreeMap::new();
+        for (job, state, n) in snapshot.ended {
+            ended.entry(job).or_default().add(state, n);
+        }
+        let mut leased = Vec::new();
+        for (job, spec, idempotency) in snapshot.jobs {
+            let counts = ended.remove(&job.id).unwrap_or_default();
+            let rows = tasks.remove(&job.id).unwrap_or_default();
+            leased.extend(state.load_job((job, spec, idempotency), rows, counts));
+        }
+        state.load_leases(leased, now);
+        // Nothing that loading did is news to the store.
+        state.changes.clear();
+        state.wishes_may_be_granted = false;
+        state
+    }
+
+    fn load_pilots(&mut self, mut pilots: Vec<fairway_model::Pilot>, now: Timestamp) {
+        pilots.sort_by_key(|pilot| (pilot.started_at, pilot.id));
+        for pilot in pilots {
+            if let Some(started_at) = pilot.started_at
+                && let Some(element) = self.elements.get_mut(&pilot.ce)
+            {
+                element.note_delay(started_at.since(pilot.planned_at));
+            }
+            self.admit_pilot(pilot, now);
+        }
+        for element in self.elements.values_mut() {
+            element.judge_all(self.queue.classes());
+        }
+    }
+
+    /// Takes a job in with its tasks that are not over; gives back those with a live attempt.
+    fn load_job(
+        &mut self,
+        (job, spec, idempotency): (Job, Arc<JobSpec>, Option<(String, String)>),
+        mut rows: Vec<Task>,
+        counts: Counts,
+    ) -> Vec<Task> {
+        let id = job.id;
+        let mut live = LiveJob {
+            classes: self.classes_of(&job, &spec, 0),
+            job,
+            spec,
+            idempotency,
+            untouched: Ranges::default(),
+            tasks: BTreeMap::new(),
+            counts,
+        };
+        rows.sort_unstable_by_key(|row| row.id);
+        let mut waiting: Ranges<()> = Ranges::default();
+        let mut leased = Vec::new();
+        let mut joining: Ranges<()> = Ranges::default();
+        for row in rows {
+            let index = row.id.index;
+            live.counts.add(row.state, 1);
+            joining.insert(index, index + 1, ());
+            if row.state == TaskState::Waiting {
+                waiting.insert(index, index + 1, ());
+            }
+            if row.state.is_live() {
+                leased.push(row.clone());
+            }
+            if row.attempt == Attempt(0) {
+                let untouched = Untouched {
+                    state: row.state,
+                    since: row.since,
+                };
+                live.untouched.insert(index, index + 1, untouched);
+            } else {
+                live.tasks.insert(index, row);
+            }
+        }
+        self.join_again(&mut live, &joining);
+        self.admit(live);
+        for (from, to, ()) in waiting.iter() {
+            self.enqueue(id, from, to);
+        }
+        leased
+    }
+
+    /// Lets the tasks that are not over join their classes.
+    fn join_again(&mut self, live: &mut LiveJob, joining: &Ranges<()>) {
+        let group = live.job.group.as_ref();
+        match &mut live.classes {
+            Classes::Uniform(id) => {
+                let tasks = joining.count_below(u32::MAX);
+                *id = self.join_class(&live.spec.needs(0), group, tasks);
+            }
+            Classes::Each(ids) => {
+                for (from, to, ()) in joining.iter() {
+                    for index in from..to {
+                        let needs = live.spec.needs(index);
+                        ids[index as usize] = self.join_class(&needs, group, 1);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the pilots their tasks back, in the order of leasing.
+    fn load_leases(&mut self, mut leased: Vec<Task>, now: Timestamp) {
+        leased.sort_by_key(|row| (row.leased_at, row.id));
+        for row in leased {
+            let Some(live) = self.jobs.get(&row.id.job) else {
+                continue;
+            };
+            let owner: UserName = live.job.owner.clone();
+            let class = self.queue.class(live.classes.of(row.id.index));
+            let Some(resources) = class.map(|class| class.needs.resources) else {
+                continue;
+            };
+            self.shares.live_begins(&owner);
+            self.shares.take_turn(&owner);
+            let pilot = row.pilot.and_then(|id| self.pilots.get_mut(&id));
+            if let Some(pilot) = pilot {
+                pilot.useful = true;
+                pilot.leases.push(Lease {
+                    task: row.id,
+                    attempt: row.attempt,
+                    resources,
+                    round: 0,
+                    // What ran while nobody counted is not charged.
+                    charged_until: row.started_at.map(|_| now),
+                });
+            }
+        }
+        for pilot in self.pilots.values_mut() {
+            pilot.backlog = pilot.books().1;
+        }
+        self.reorder_all();
+    }
+}

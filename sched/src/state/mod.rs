@@ -1,0 +1,383 @@
+//! All that is decided upon. One file for each group of transitions; this one holds the
+//! data and what all transitions share.
+
+mod attempts;
+mod change_tasks;
+mod check;
+mod load;
+mod pilots;
+mod policy;
+mod read;
+mod retry;
+mod serve;
+mod sites;
+mod submit;
+mod sync;
+mod tick;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fairway_jdl::JobSpec;
+use fairway_model::{
+    CeId, Event, EventKind, Job, JobId, PilotId, Site, SiteName, Task, TaskId, TaskState,
+    Timestamp, UserName,
+};
+
+use crate::command::{Applied, Change, Command, Refused, RefusedKind, Reply};
+use crate::element::Element;
+use crate::matching::{Limits, LivePilot};
+use crate::queue::{ClassId, Queue};
+use crate::ranges::Ranges;
+use crate::shares::Shares;
+
+pub use read::{ClassSummary, PilotView, Standing};
+
+/// The operator's settings that decisions depend on, beside the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A pilot not heard of for so long is lost.
+    pub pilot_silence_max_s: u64,
+    /// A pilot that runs in the batch system and has not called home for so long is lost.
+    pub pilot_start_max_s: u64,
+    /// A task may be lost with so many pilots before it fails.
+    pub losses_max: u32,
+    /// A task must have so many seconds of a pilot's remaining time if it asks for no walltime.
+    pub remaining_min_s: u64,
+    /// Most tasks given to a pilot in one sync.
+    pub grants_max: u32,
+    /// No pilots are asked for of a CE whose published state is older than this.
+    pub published_age_max_s: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pilot_silence_max_s: 300,
+            pilot_start_max_s: 600,
+            losses_max: 3,
+            remaining_min_s: 60,
+            grants_max: 100,
+            published_age_max_s: 600,
+        }
+    }
+}
+
+/// All that is decided upon; a cache of the store, rebuilt from it at start.
+///
+/// Jobs whose tasks are all over, tasks that are over, and pilots that are over are not in it.
+/// Not durable, and begun anew after a restart: who was served when (users with live tasks
+/// count as served when these were leased), when pilots were heard of, open wishes for work,
+/// what CEs published, and back-offs.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub(crate) settings: Settings,
+    pub(crate) shares: Shares,
+    pub(crate) queue: Queue,
+    pub(crate) jobs: BTreeMap<JobId, LiveJob>,
+    pub(crate) pilots: BTreeMap<PilotId, LivePilot>,
+    pub(crate) sites: BTreeMap<SiteName, Site>,
+    pub(crate) elements: BTreeMap<CeId, Element>,
+    /// The jobs of idempotency keys.
+    keys: BTreeMap<(UserName, String), JobId>,
+    /// Pilots with an open wish and an order for them, and pilots that ended with one.
+    news: BTreeSet<PilotId>,
+    /// Whether an open wish may be granted that could not be before.
+    wishes_may_be_granted: bool,
+    next_job: u64,
+    next_pilot: u64,
+    next_event: u64,
+    /// Changes of the command that is being applied; empty between commands.
+    changes: Vec<Change>,
+    /// Commands since the last full check, in debug builds.
+    unchecked: usize,
+}
+
+/// What is known of a task that no attempt was ever begun for, beside its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Untouched {
+    /// `Waiting` or `Held`.
+    pub(crate) state: TaskState,
+    pub(crate) since: Timestamp,
+}
+
+/// A job that is not over.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveJob {
+    pub(crate) job: Job,
+    pub(crate) spec: Arc<JobSpec>,
+    idempotency: Option<(String, String)>,
+    /// Tasks that no attempt was ever begun for.
+    pub(crate) untouched: Ranges<Untouched>,
+    /// All other tasks that are not over.
+    pub(crate) tasks: BTreeMap<u32, Task>,
+    counts: Counts,
+    classes: Classes,
+}
+
+/// How many tasks are in each state, in the order of [`TaskState::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts([u32; 8]);
+
+impl Counts {
+    pub(crate) fn of(&self, state: TaskState) -> u32 {
+        self.0[state as usize]
+    }
+
+    fn add(&mut self, state: TaskState, tasks: u32) {
+        self.0[state as usize] += tasks;
+    }
+
+    fn shift(&mut self, from: TaskState, to: TaskState, tasks: u32) {
+        debug_assert!(from == to || from.may_become(to), "{from:?} to {to:?}");
+        debug_assert!(self.of(from) >= tasks);
+        self.0[from as usize] -= tasks;
+        self.0[to as usize] += tasks;
+    }
+
+    fn total(&self) -> u64 {
+        self.0.iter().map(|&n| u64::from(n)).sum()
+    }
+
+    fn ended(&self) -> u64 {
+        let ended = TaskState::ALL.iter().filter(|state| state.is_final());
+        ended.map(|&state| u64::from(self.of(state))).sum()
+    }
+}
+
+/// Which class each task of a job is in.
+#[derive(Clone, Debug)]
+enum Classes {
+    /// All in the same.
+    Uniform(ClassId),
+    /// Each in its own; only of tasks that are not over is the number meaningful.
+    Each(Vec<ClassId>),
+}
+
+impl Classes {
+    fn of(&self, index: u32) -> ClassId {
+        match self {
+            Self::Uniform(id) => *id,
+            Self::Each(ids) => ids[index as usize],
+        }
+    }
+
+    /// `from <= index < to` cut into stretches of one class.
+    fn stretches(&self, from: u32, to: u32) -> Vec<(ClassId, u32, u32)> {
+        let mut stretches: Vec<(ClassId, u32, u32)> = Vec::new();
+        match self {
+            Self::Uniform(id) => stretches.push((*id, from, to)),
+            Self::Each(ids) => {
+                for index in from..to {
+                    let id = ids[index as usize];
+                    match stretches.last_mut() {
+                        Some(last) if last.0 == id => last.2 = index + 1,
+                        _ => stretches.push((id, index, index + 1)),
+                    }
+                }
+            }
+        }
+        stretches
+    }
+}
+
+impl LiveJob {
+    /// The class of a task that is not over.
+    pub(crate) fn class_of(&self, index: u32) -> ClassId {
+        self.classes.of(index)
+    }
+
+    pub(crate) fn count(&self, state: TaskState) -> u32 {
+        self.counts.of(state)
+    }
+
+    /// The task as a row; `None` if it is over.
+    pub(crate) fn task(&self, index: u32) -> Option<Task> {
+        if let Some(task) = self.tasks.get(&index) {
+            return Some(task.clone());
+        }
+        let (_, _, untouched) = self.untouched.get(index)?;
+        let mut task = Task::new(TaskId::new(self.job.id, index), untouched.since);
+        task.state = untouched.state;
+        Some(task)
+    }
+}
+
+impl State {
+    /// Carries out one command. If it is refused, nothing has changed.
+    pub fn apply(&mut self, command: Command, now: Timestamp) -> Applied {
+        debug_assert!(self.changes.is_empty());
+        if self.shares.rotate(now) {
+            self.reorder_all();
+        }
+        let reply = self.carry_out(command, now);
+        let changes = std::mem::take(&mut self.changes);
+        debug_assert!(
+            reply.is_ok() || changes.is_empty(),
+            "a refused command changed something: {changes:?}"
+        );
+        if cfg!(debug_assertions) {
+            self.check_now_and_then();
+        }
+        Applied { reply, changes }
+    }
+
+    fn carry_out(&mut self, command: Command, now: Timestamp) -> Result<Reply, Refused> {
+        match command {
+            Command::Submit(submission) => self.submit(submission, now),
+            Command::ChangeTasks { verb, tasks, by } => self.change_tasks(verb, tasks, &by, now),
+            Command::Retry { tasks, by, ended } => self.retry(tasks, &by, ended, now),
+            Command::RegisterPilot {
+                pilot,
+                bootstrap_hash,
+                nonce_hash,
+                session_hash,
+                host,
+                resources,
+                remaining_s,
+            } => {
+                let call = pilots::FirstCall {
+                    bootstrap_hash,
+                    nonce_hash,
+                    session_hash,
+                    host,
+                    resources,
+                    remaining_s,
+                };
+                self.register_pilot(pilot, call, now)
+            }
+            Command::Sync {
+                pilot,
+                reports,
+                holding,
+                want,
+            } => self.sync(pilot, reports, &holding, want, now),
+            Command::Goodbye { pilot, reason } => self.goodbye(pilot, reason, now),
+            Command::PlanPilots { orders } => Ok(self.plan_pilots(orders, now)),
+            Command::ObservePilots(seen) => {
+                for (pilot, observation) in seen {
+                    self.observe_pilot(pilot, observation, now);
+                }
+                Ok(Reply::Done)
+            }
+            Command::DrainPilot { pilot } => self.drain_pilot(pilot, now),
+            Command::EndPilot { pilot, end } => self.end_pilot_by_word(pilot, end, now),
+            Command::PutSite { site, by } => Ok(self.put_site(site, by, now)),
+            Command::RemoveSite { site, by } => self.remove_site(&site, by, now),
+            Command::SetMode { site, ce, mode, by } => self.set_mode(&site, ce, mode, by, now),
+            Command::Publish(states) => Ok(self.publish(states)),
+            Command::SetPolicy { policy, by } => Ok(self.set_policy(policy, by, now)),
+            Command::Serve => Ok(self.serve(now)),
+            Command::CloseWant { pilot } => {
+                self.close_wish(pilot);
+                Ok(Reply::Done)
+            }
+            Command::Tick => Ok(self.tick(now)),
+        }
+    }
+
+    fn event(&mut self, kind: EventKind, now: Timestamp) {
+        let seq = self.next_event;
+        self.next_event += 1;
+        self.changes
+            .push(Change::Event(Event { seq, at: now, kind }));
+    }
+
+    fn limits(&self, now: Timestamp) -> Limits {
+        Limits {
+            now,
+            remaining_min_s: self.settings.remaining_min_s,
+        }
+    }
+
+    /// Finds every user's place anew.
+    fn reorder_all(&mut self) {
+        let users: Vec<UserName> = self.queue.users().cloned().collect();
+        for user in users {
+            self.queue.reorder(&user, self.shares.standing(&user));
+        }
+    }
+
+    /// Adds `tasks` members to the class of `needs`; a new class is judged by every CE.
+    fn join_class(
+        &mut self,
+        needs: &Arc<fairway_jdl::Needs>,
+        group: Option<&fairway_model::GroupName>,
+        tasks: u64,
+    ) -> ClassId {
+        let (id, new) = self.queue.join(needs, group, tasks);
+        if new {
+            for element in self.elements.values_mut() {
+                let verdict = element.judge(needs);
+                element.verdicts.insert(id, verdict);
+            }
+        }
+        id
+    }
+
+    /// Takes `tasks` members, all over, out of their class.
+    fn leave_class(&mut self, id: ClassId, tasks: u64) {
+        if self.queue.leave(id, tasks) {
+            for element in self.elements.values_mut() {
+                element.verdicts.remove(&id);
+            }
+        }
+    }
+
+    /// Puts tasks of a job into the queue.
+    fn enqueue(&mut self, job: JobId, from: u32, to: u32) {
+        let Some(live) = self.jobs.get(&job) else {
+            return;
+        };
+        let owner = &live.job.owner;
+        let standing = self.shares.standing(owner);
+        for (class, from, to) in live.classes.stretches(from, to) {
+            self.queue.insert(class, owner, standing, (job, from, to));
+        }
+        self.wishes_may_be_granted = true;
+    }
+
+    /// Takes waiting tasks of a job out of the queue.
+    fn dequeue(&mut self, job: JobId, from: u32, to: u32) {
+        let Some(live) = self.jobs.get(&job) else {
+            return;
+        };
+        let owner = &live.job.owner;
+        let standing = self.shares.standing(owner);
+        for (class, from, to) in live.classes.stretches(from, to) {
+            self.queue.remove(class, owner, standing, (job, from, to));
+        }
+    }
+
+    /// Lets a job go if all its tasks are over.
+    fn finish_job(&mut self, id: JobId, now: Timestamp) {
+        let over = |live: &LiveJob| live.counts.ended() == u64::from(live.job.task_count);
+        if !self.jobs.get(&id).is_some_and(over) {
+            return;
+        }
+        if let Some(live) = self.jobs.remove(&id)
+            && let Some((key, _)) = live.idempotency
+        {
+            self.keys.remove(&(live.job.owner, key));
+        }
+        self.changes.push(Change::JobProgress {
+            job: id,
+            ended_at: Some(now),
+        });
+    }
+
+    fn live_pilot(&mut self, id: PilotId) -> Result<&mut LivePilot, Refused> {
+        let known = id.0 < self.next_pilot;
+        self.pilots.get_mut(&id).ok_or_else(|| {
+            if known {
+                refused(RefusedKind::PilotEnded, format!("pilot {id} is over"))
+            } else {
+                refused(RefusedKind::NotFound, format!("there is no pilot {id}"))
+            }
+        })
+    }
+}
+
+fn refused(kind: RefusedKind, reason: String) -> Refused {
+    Refused { kind, reason }
+}

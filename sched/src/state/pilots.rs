@@ -1,0 +1,340 @@
+//! The life of a pilot, from the decision to its end.
+
+use std::time::Duration;
+
+use fairway_model::{
+    AttemptEnd, EventKind, Pilot, PilotEnd, PilotId, PilotState, Resources, SiteMode, Timestamp,
+};
+
+use super::{State, refused};
+use crate::command::{Change, Observation, Refused, RefusedKind, Reply};
+use crate::matching::LivePilot;
+use crate::provision::PilotOrder;
+
+/// What a pilot says when it first calls home.
+pub(super) struct FirstCall {
+    pub(super) bootstrap_hash: String,
+    pub(super) nonce_hash: String,
+    pub(super) session_hash: String,
+    pub(super) host: String,
+    pub(super) resources: Resources,
+    pub(super) remaining_s: u64,
+}
+
+/// Compares hashes in a time that does not depend on where they differ.
+fn same_hash(a: &str, b: &str) -> bool {
+    a.len() == b.len()
+        && a.bytes()
+            .zip(b.bytes())
+            .fold(0, |diff, (a, b)| diff | (a ^ b))
+            == 0
+}
+
+/// What a pilot may use: what it found, but no more than was asked for. GPUs and, if it was
+/// left to the batch system, memory were not asked for: there, what it found is what it got.
+fn granted(asked: Resources, found: Resources) -> Resources {
+    let memory_mib = match asked.memory_mib {
+        0 => found.memory_mib,
+        asked => asked.min(found.memory_mib),
+    };
+    Resources {
+        cores: asked.cores.min(found.cores),
+        memory_mib,
+        gpus: found.gpus,
+    }
+}
+
+impl State {
+    /// Notes pilots as planned. Orders that the state has overtaken since they were planned
+    /// (the CE is gone, not open, or full) are left out of the answer.
+    pub(super) fn plan_pilots(
+        &mut self,
+        orders: Vec<(PilotOrder, String)>,
+        now: Timestamp,
+    ) -> Reply {
+        let planned = orders
+            .into_iter()
+            .filter_map(|(order, hash)| self.plan_pilot(order, hash, now))
+            .collect();
+        Reply::Planned(planned)
+    }
+
+    fn plan_pilot(&mut self, order: PilotOrder, hash: String, now: Timestamp) -> Option<Pilot> {
+        let element = self.elements.get(&order.ce)?;
+        let (live, expected) = self.pilots_at(element);
+        let limits = element.ce.limits;
+        if element.mode() != SiteMode::Open
+            || live >= limits.pilots_max
+            || expected >= limits.queued_max
+        {
+            return None;
+        }
+        let id = PilotId(self.next_pilot);
+        self.next_pilot += 1;
+        let pilot = Pilot {
+            id,
+            ce: order.ce,
+            state: PilotState::Planned,
+            since: now,
+            planned_at: now,
+            batch_id: None,
+            resources: order.resources,
+            walltime_s: order.walltime_s,
+            bootstrap_hash: hash,
+            session_hash: None,
+            nonce_hash: None,
+            host: None,
+            started_at: None,
+            ends_at: None,
+            end: None,
+        };
+        self.admit_pilot(pilot.clone(), now);
+        self.changes.push(Change::Pilot(pilot.clone()));
+        let kind = EventKind::PilotPlanned {
+            pilot: id,
+            ce: pilot.ce.clone(),
+            because: order.because,
+        };
+        self.event(kind, now);
+        Some(pilot)
+    }
+
+    /// Takes a pilot into memory, as if heard of at `now`.
+    pub(super) fn admit_pilot(&mut self, pilot: Pilot, now: Timestamp) {
+        let id = pilot.id;
+        if let Some(element) = self.elements.get_mut(&pilot.ce) {
+            element.pilots.insert(id);
+        }
+        let live = LivePilot {
+            pilot,
+            heard_at: now,
+            leases: Vec::new(),
+            round: 0,
+            backlog: 0,
+            wish: None,
+            useful: false,
+        };
+        self.pilots.insert(id, live);
+    }
+
+    /// How many pilots a CE has, and how many of them have not called home.
+    pub(crate) fn pilots_at(&self, element: &crate::element::Element) -> (u32, u32) {
+        let pilots = element.pilots.iter().filter_map(|id| self.pilots.get(id));
+        pilots.fold((0, 0), |(live, expected), at| {
+            (live + 1, expected + u32::from(at.pilot.state.is_expected()))
+        })
+    }
+
+    pub(super) fn register_pilot(
+        &mut self,
+        id: PilotId,
+        call: FirstCall,
+        now: Timestamp,
+    ) -> Result<Reply, Refused> {
+        let live = self.live_pilot(id)?;
+        let pilot = &mut live.pilot;
+        if !same_hash(&pilot.bootstrap_hash, &call.bootstrap_hash) {
+            let reason = format!("this is not the secret of pilot {id}");
+            return Err(refused(RefusedKind::Unauthorized, reason));
+        }
+        live.heard_at = now;
+        if let Some(nonce) = &pilot.nonce_hash {
+            if !same_hash(nonce, &call.nonce_hash) {
+                let reason = format!("the secret of pilot {id} has been used");
+                return Err(refused(RefusedKind::Unauthorized, reason));
+            }
+            // The reply was lost; with it the token, of which only the hash is known.
+            pilot.session_hash = Some(call.session_hash);
+            let row = pilot.clone();
+            self.changes.push(Change::Pilot(row));
+            return Ok(Reply::Done);
+        }
+        pilot.state = PilotState::Active;
+        pilot.since = now;
+        pilot.nonce_hash = Some(call.nonce_hash);
+        pilot.session_hash = Some(call.session_hash);
+        pilot.resources = granted(pilot.resources, call.resources);
+        pilot.started_at = Some(now);
+        pilot.ends_at = Some(now.plus(Duration::from_secs(call.remaining_s)));
+        pilot.host = Some(call.host.clone());
+        let row = pilot.clone();
+        if let Some(element) = self.elements.get_mut(&row.ce) {
+            element.note_delay(now.since(row.planned_at));
+        }
+        self.changed_pilot(row, call.host, now);
+        Ok(Reply::Done)
+    }
+
+    fn changed_pilot(&mut self, row: Pilot, detail: String, now: Timestamp) {
+        let kind = EventKind::PilotChanged {
+            pilot: row.id,
+            state: row.state,
+            detail,
+        };
+        self.changes.push(Change::Pilot(row));
+        self.event(kind, now);
+    }
+
+    /// Takes in what the batch system says. What is known already changes nothing; what is
+    /// said of a pilot that is over comes too late.
+    pub(super) fn observe_pilot(&mut self, id: PilotId, seen: Observation, now: Timestamp) {
+        let Some(live) = self.pilots.get_mut(&id) else {
+            return;
+        };
+        let pilot = &mut live.pilot;
+        let expected = pilot.state.is_expected();
+        let named = matches!(seen, Observation::Submitted { .. });
+        let next = match seen {
+            Observation::Submitted { batch_id } => {
+                if pilot.batch_id.as_ref() == Some(&batch_id) {
+                    return;
+                }
+                pilot.batch_id = Some(batch_id);
+                if pilot.state == PilotState::Planned {
+                    PilotState::Queued
+                } else {
+                    pilot.state
+                }
+            }
+            Observation::Queued if expected => PilotState::Queued,
+            Observation::Running if expected => PilotState::Starting,
+            Observation::Queued | Observation::Running => return,
+            Observation::Refused { reason } => {
+                // A pilot that called home was accepted, whatever a late word says.
+                if expected {
+                    self.end_pilot(id, PilotEnd::Refused { reason }, now);
+                }
+                return;
+            }
+            Observation::Ended { detail } => {
+                let reason = format!("it is over in the batch system: {detail}");
+                self.end_pilot(id, PilotEnd::Lost { reason }, now);
+                return;
+            }
+        };
+        let moved = pilot.state != next;
+        if moved {
+            pilot.state = next;
+            pilot.since = now;
+        }
+        let row = pilot.clone();
+        if moved {
+            let batch_id = row.batch_id.clone().unwrap_or_default();
+            self.changed_pilot(row, batch_id, now);
+        } else if named {
+            self.changes.push(Change::Pilot(row));
+        }
+    }
+
+    pub(super) fn goodbye(
+        &mut self,
+        id: PilotId,
+        reason: String,
+        now: Timestamp,
+    ) -> Result<Reply, Refused> {
+        self.live_pilot(id)?;
+        self.end_pilot(id, PilotEnd::Done { reason }, now);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn drain_pilot(&mut self, id: PilotId, now: Timestamp) -> Result<Reply, Refused> {
+        let live = self.live_pilot(id)?;
+        if live.pilot.state.is_expected() {
+            let reason = format!("pilot {id} has not called home and has no tasks: end it instead");
+            return Err(refused(RefusedKind::Conflict, reason));
+        }
+        self.drain(id, "drained by an operator's word", now);
+        Ok(Reply::Done)
+    }
+
+    /// Has a pilot that called home finish what it has.
+    pub(super) fn drain(&mut self, id: PilotId, detail: &str, now: Timestamp) {
+        let Some(live) = self.pilots.get_mut(&id) else {
+            return;
+        };
+        if live.pilot.state != PilotState::Active {
+            return;
+        }
+        live.pilot.state = PilotState::Draining;
+        live.pilot.since = now;
+        let row = live.pilot.clone();
+        self.tell(id);
+        self.changed_pilot(row, detail.to_owned(), now);
+    }
+
+    pub(super) fn end_pilot_by_word(
+        &mut self,
+        id: PilotId,
+        end: PilotEnd,
+        now: Timestamp,
+    ) -> Result<Reply, Refused> {
+        self.live_pilot(id)?;
+        self.end_pilot(id, end, now);
+        Ok(Reply::Done)
+    }
+
+    /// A pilot is over: its tasks come back, and it is let go.
+    pub(super) fn end_pilot(&mut self, id: PilotId, end: PilotEnd, now: Timestamp) {
+        let Some(live) = self.pilots.get(&id) else {
+            return;
+        };
+        let leases: Vec<_> = live
+            .leases
+            .iter()
+            .map(|lease| (lease.task, lease.charged_until.is_some()))
+            .collect();
+        for (task, started) in leases {
+            let reason = format!("pilot {id} {end}");
+            // What a pilot is lost with counts; what we ourselves or a pilot in good order give
+            // up does not, unless the payload ran and nothing more was said of it.
+            let harmless = match end {
+                PilotEnd::Cancelled { .. } | PilotEnd::Refused { .. } => true,
+                PilotEnd::Done { .. } => !started,
+                PilotEnd::Lost { .. } => false,
+            };
+            let how = if harmless {
+                AttemptEnd::HandedBack { reason }
+            } else {
+                AttemptEnd::PilotLost { reason }
+            };
+            self.end_attempt(id, task, how, None, now);
+        }
+        let told = self.pilots.get(&id).is_some_and(|live| live.wish.is_some());
+        self.close_wish(id);
+        if told {
+            self.news.insert(id);
+        }
+        let Some(mut live) = self.pilots.remove(&id) else {
+            return;
+        };
+        self.note_use(&live, &end, now);
+        live.pilot.state = PilotState::Ended;
+        live.pilot.since = now;
+        live.pilot.end = Some(end.clone());
+        self.changes.push(Change::Pilot(live.pilot));
+        self.event(EventKind::PilotEnded { pilot: id, end }, now);
+    }
+
+    /// Tells the CE whether the pilot was of use. One that left without a task while there was
+    /// none is nobody's fault.
+    fn note_use(&mut self, live: &LivePilot, end: &PilotEnd, now: Timestamp) {
+        let Some(element) = self.elements.get_mut(&live.pilot.ce) else {
+            return;
+        };
+        element.pilots.remove(&live.pilot.id);
+        let work_waits = self.queue.active().any(|(id, _)| {
+            element
+                .verdicts
+                .get(&id)
+                .is_some_and(|verdict| verdict.eligible)
+        });
+        let useless = match end {
+            PilotEnd::Refused { .. } => true,
+            PilotEnd::Cancelled { .. } => false,
+            PilotEnd::Done { .. } | PilotEnd::Lost { .. } => !live.useful && work_waits,
+        };
+        if useless {
+            element.note_useless(format!("pilot {} {end}", live.pilot.id), now);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Queueing ended tasks again. Their rows come with the command, since memory lets go of what
+//! is over.
+
+use std::collections::BTreeSet;
+
+use fairway_model::event::TaskVerb;
+use fairway_model::{EventKind, JobId, Principal, Task, TaskId, TaskState, Timestamp};
+
+use super::change_tasks::Tally;
+use super::{Classes, Counts, LiveJob, State, Untouched, refused};
+use crate::command::{Change, EndedTasks, Refused, RefusedKind, Reply, Selection};
+use crate::ranges::Ranges;
+
+impl State {
+    pub(super) fn retry(
+        &mut self,
+        tasks: Selection,
+        by: &Principal,
+        ended: Vec<EndedTasks>,
+        now: Timestamp,
+    ) -> Result<Reply, Refused> {
+        for given in &ended {
+            self.check_ended(given, by)?;
+        }
+        let mut asked = match tasks {
+            Selection::Job(id) if !ended.iter().any(|given| given.job.id == id) => {
+                self.may_touch(id, by)?;
+                BTreeSet::new()
+            }
+            Selection::Job(_) => BTreeSet::new(),
+            Selection::Tasks(ids) => ids.into_iter().collect(),
+        };
+        let mut tally = Tally::default();
+        for given in ended {
+            for task in &given.tasks {
+                asked.remove(&task.id);
+            }
+            self.retry_job(given, by, &mut tally, now);
+        }
+        if !asked.is_empty() {
+            // Those that are not over are left, each with its reason.
+            self.change_chosen(TaskVerb::Retry, &asked, by, &mut tally, now);
+        }
+        Ok(tally.reply())
+    }
+
+    /// Refuses rows that cannot be what the store holds.
+    fn check_ended(&self, given: &EndedTasks, by: &Principal) -> Result<(), Refused> {
+        let id = given.job.id;
+        if !by.may_touch(&given.job.owner) {
+            let reason = format!("there is no job {id}");
+            return Err(refused(RefusedKind::NotFound, reason));
+        }
+        let counted: u64 = given.counts.iter().map(|(_, n)| u64::from(*n)).sum();
+        let known = self.jobs.contains_key(&id);
+        let sound = given.tasks.iter().all(|task| {
+            task.id.job == id
+                && task.id.index < given.job.task_count
+                && matches!(task.state, TaskState::Failed | TaskState::Cancelled)
+        });
+        if !sound || (!known && counted != u64::from(given.job.task_count)) {
+            let reason = format!("job {id} has changed meanwhile: try again");
+            return Err(refused(RefusedKind::Conflict, reason));
+        }
+        Ok(())
+    }
+
+    fn retry_job(&mut self, given: EndedTasks, by: &Principal, tally: &mut Tally, now: Timestamp) {
+        let id = given.job.id;
+        // Rows that were read before the tasks were queued again by somebody else.
+        let known = self.jobs.get(&id);
+        let mut rows = given.tasks;
+        rows.retain(|row| known.is_none_or(|live| live.task(row.id.index).is_none()));
+        rows.sort_by_key(|row| row.id);
+        rows.dedup_by_key(|row| row.id);
+        if rows.is_empty() {
+            return;
+        }
+        if known.is_none() {
+            self.revive(EndedTasks {
+                tasks: Vec::new(),
+                ..given
+            });
+        }
+        for row in &rows {
+            self.rejoin(row.id);
+        }
+        let mut rows = rows.into_iter().peekable();
+        while let Some(row) = rows.next() {
+            if row.attempt.0 > 0 {
+                self.retry_task(row, by, tally, now);
+                continue;
+            }
+            let (from, state) = (row.id.index, row.state);
+            let mut to = from + 1;
+            let next =
+                |row: &Task, to| row.id.index == to && row.state == state && row.attempt.0 == 0;
+            while rows.next_if(|row| next(row, to)).is_some() {
+                to += 1;
+            }
+            self.retry_range((id, from, to), state, by, tally, now);
+        }
+    }
+
+    /// Takes a job that is over back into memory, with no task that is not over.
+    fn revive(&mut self, given: EndedTasks) {
+        let id = given.job.id;
+        let mut counts = Counts::default();
+        for (state, tasks) in given.counts {
+            counts.add(state, tasks);
+        }
+        let classes = self.classes_of(&given.job, &given.spec, 0);
+        self.admit(LiveJob {
+            job: given.job,
+            spec: given.spec,
+            idempotency: given.idempotency,
+            untouched: Ranges::default(),
+            tasks: Default::default(),
+            counts,
+            classes,
+        });
+        self.changes.push(Change::JobProgress {
+            job: id,
+            ended_at: None,
+        });
+    }
+
+    /// Lets a task that was over join its class, which may have gone meanwhile.
+    fn rejoin(&mut self, task: TaskId) {
+        let Some(live) = self.jobs.get(&task.job) else {
+            return;
+        };
+        let (needs, group) = (live.spec.needs(task.index), live.job.group.clone());
+        let class = self.join_class(&needs, group.as_ref(), 1);
+        if let Some(live) = self.jobs.get_mut(&task.job) {
+            match &mut live.classes {
+                Classes::Uniform(id) => *id = class,
+                Classes::Each(ids) => ids[task.index as usize] = class,
+            }
+        }
+    }
+
+    fn retry_range(
+        &mut self,
+        (id, from, to): (JobId, u32, u32),
+        before: TaskState,
+        by: &Principal,
+        tally: &mut Tally,
+        now: Timestamp,
+    ) {
+        let Some(live) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let state = TaskState::Waiting;
+        live.counts.shift(before, state, to - from);
+        live.untouched
+            .insert(from, to, Untouched { state, since: now });
+        tally.changed += to - from;
+        self.enqueue(id, from, to);
+        self.range_changed(TaskVerb::Retry, (id, from, to), state, by, now);
+    }
+
+    fn retry_task(&mut self, row: Task, by: &Principal, tally: &mut Tally, now: Timestamp) {
+        let task = row.id;
+        let Some(live) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        live.counts.shift(row.state, TaskState::Waiting, 1);
+        let row = Task {
+            state: TaskState::Waiting,
+            since: now,
+            deep_failures: 0,
+            shallow_failures: 0,
+            losses: 0,
+            hold_on_return: false,
+            ..row
+        };
+        live.tasks.insert(task.index, row.clone());
+        tally.changed += 1;
+        self.enqueue(task.job, task.index, task.index + 1);
+        self.changes.push(Change::Task(row));
+        let kind = EventKind::TaskChanged {
+            task,
+            verb: TaskVerb::Retry,
+            state: TaskState::Waiting,
+            by: by.name.clone(),
+        };
+        self.event(kind, now);
+    }
+}

@@ -1,0 +1,169 @@
+//! Sites and CEs: described, opened and closed, published, removed.
+
+use fairway_model::{
+    CeId, CeName, CeState, EventKind, PilotEnd, PilotId, PilotState, Site, SiteMode, SiteName,
+    Timestamp, UserName,
+};
+
+use super::{State, refused};
+use crate::command::{Change, Refused, RefusedKind, Reply};
+use crate::element::Element;
+
+impl State {
+    pub(super) fn put_site(&mut self, site: Site, by: UserName, now: Timestamp) -> Reply {
+        let before = self.sites.get(&site.name);
+        if before == Some(&site) {
+            return Reply::Done;
+        }
+        let what = match before {
+            Some(_) => "changed",
+            None => "registered",
+        };
+        self.site_changed(site, what.to_owned(), by, now);
+        Reply::Done
+    }
+
+    pub(super) fn remove_site(
+        &mut self,
+        name: &SiteName,
+        by: UserName,
+        now: Timestamp,
+    ) -> Result<Reply, Refused> {
+        if self.sites.remove(name).is_none() {
+            return Err(no_site(name));
+        }
+        let gone = self.elements_of(name);
+        for id in gone {
+            self.remove_element(&id, now);
+        }
+        self.changes.push(Change::SiteRemoved(name.clone()));
+        let kind = EventKind::SiteChanged {
+            site: name.clone(),
+            what: "removed".into(),
+            by,
+        };
+        self.event(kind, now);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn set_mode(
+        &mut self,
+        name: &SiteName,
+        ce: Option<CeName>,
+        mode: SiteMode,
+        by: UserName,
+        now: Timestamp,
+    ) -> Result<Reply, Refused> {
+        let mut site = self.sites.get(name).cloned().ok_or_else(|| no_site(name))?;
+        let word = match mode {
+            SiteMode::Open => "open",
+            SiteMode::Draining => "draining",
+            SiteMode::Closed => "closed",
+        };
+        let (target, what) = match ce {
+            None => (&mut site.mode, format!("now {word}")),
+            Some(ce) => {
+                let found = site.ces.iter_mut().find(|known| known.name == ce);
+                let missing = || {
+                    let reason = format!("site {name} has no CE {ce}");
+                    refused(RefusedKind::NotFound, reason)
+                };
+                let found = found.ok_or_else(missing)?;
+                (&mut found.mode, format!("CE {ce} now {word}"))
+            }
+        };
+        if *target == mode {
+            return Ok(Reply::Done);
+        }
+        *target = mode;
+        self.site_changed(site, what, by, now);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn publish(&mut self, states: Vec<CeState>) -> Reply {
+        for state in states {
+            // A CE may have been removed while it was looked at.
+            if let Some(element) = self.elements.get_mut(&state.ce) {
+                let mut before = element.published.replace(state);
+                // The moment of looking is not in the ad.
+                if let (Some(before), Some(after)) = (&mut before, &element.published) {
+                    before.observed_at = after.observed_at;
+                }
+                if before != element.published || element.outdated {
+                    element.judge_all(self.queue.classes());
+                    self.wishes_may_be_granted = true;
+                }
+            }
+        }
+        Reply::Done
+    }
+
+    fn site_changed(&mut self, site: Site, what: String, by: UserName, now: Timestamp) {
+        self.describe(&site, now);
+        self.changes.push(Change::Site(site.clone()));
+        let kind = EventKind::SiteChanged {
+            site: site.name.clone(),
+            what,
+            by,
+        };
+        self.sites.insert(site.name.clone(), site);
+        self.event(kind, now);
+    }
+
+    /// Brings the elements in line with the site's description.
+    pub(super) fn describe(&mut self, site: &Site, now: Timestamp) {
+        let named = |ce: &CeName| CeId {
+            site: site.name.clone(),
+            ce: ce.clone(),
+        };
+        for id in self.elements_of(&site.name) {
+            if !site.ces.iter().any(|ce| ce.name == id.ce) {
+                self.remove_element(&id, now);
+            }
+        }
+        for ce in &site.ces {
+            let id = named(&ce.name);
+            let mut element = Element::new(id.clone(), ce.clone(), site.mode);
+            if let Some(before) = self.elements.remove(&id) {
+                element.succeed(before);
+            }
+            element.judge_all(self.queue.classes());
+            let (closed, parked) = (element.mode() != SiteMode::Open, element.parked.clone());
+            self.elements.insert(id, element);
+            if closed {
+                parked.into_iter().for_each(|pilot| self.tell(pilot));
+            }
+        }
+        self.wishes_may_be_granted = true;
+    }
+
+    fn elements_of(&self, site: &SiteName) -> Vec<CeId> {
+        let ids = self.elements.keys().filter(|id| id.site == *site);
+        ids.cloned().collect()
+    }
+
+    /// A CE is no more: pilots that have not called home are over, the others drain.
+    fn remove_element(&mut self, id: &CeId, now: Timestamp) {
+        let Some(element) = self.elements.get(id) else {
+            return;
+        };
+        let pilots: Vec<(PilotId, PilotState)> = element
+            .pilots
+            .iter()
+            .filter_map(|id| Some((*id, self.pilots.get(id)?.pilot.state)))
+            .collect();
+        for (pilot, state) in pilots {
+            if state.is_expected() {
+                let reason = format!("CE {id} was removed");
+                self.end_pilot(pilot, PilotEnd::Cancelled { reason }, now);
+            } else {
+                self.drain(pilot, "its CE was removed", now);
+            }
+        }
+        self.elements.remove(id);
+    }
+}
+
+fn no_site(name: &SiteName) -> Refused {
+    refused(RefusedKind::NotFound, format!("there is no site {name}"))
+}

@@ -1,0 +1,118 @@
+//! Accepting a job.
+
+use std::sync::Arc;
+
+use fairway_model::{EventKind, Job, JobId, TaskState, Timestamp};
+
+use super::{Classes, Counts, LiveJob, State, Untouched, refused};
+use crate::command::{Change, Refused, RefusedKind, Reply, Submission};
+use crate::ranges::Ranges;
+
+impl State {
+    pub(super) fn submit(
+        &mut self,
+        submission: Submission,
+        now: Timestamp,
+    ) -> Result<Reply, Refused> {
+        if let Some(repeated) = self.repeated(&submission)? {
+            return Ok(repeated);
+        }
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        let tasks = submission.spec.task_count();
+        let job = Job {
+            id,
+            name: submission.spec.name().to_owned(),
+            owner: submission.owner,
+            group: submission.group,
+            submitted_at: now,
+            jdl: submission.jdl,
+            task_count: tasks,
+            sandbox: submission.sandbox,
+        };
+        self.changes.push(Change::NewJob {
+            job: job.clone(),
+            idempotency: submission.idempotency.clone(),
+        });
+        let kind = EventKind::JobSubmitted {
+            job: id,
+            tasks,
+            by: job.owner.clone(),
+        };
+        self.event(kind, now);
+        let mut live = LiveJob {
+            classes: self.classes_of(&job, &submission.spec, 1),
+            job,
+            spec: submission.spec,
+            idempotency: submission.idempotency,
+            untouched: Ranges::default(),
+            tasks: Default::default(),
+            counts: Counts::default(),
+        };
+        let untouched = Untouched {
+            state: TaskState::Waiting,
+            since: now,
+        };
+        live.untouched.insert(0, tasks, untouched);
+        live.counts.add(TaskState::Waiting, tasks);
+        self.admit(live);
+        self.enqueue(id, 0, tasks);
+        Ok(Reply::Submitted {
+            job: id,
+            tasks,
+            repeated: false,
+        })
+    }
+
+    /// The answer of an earlier submission with the same idempotency key.
+    fn repeated(&self, submission: &Submission) -> Result<Option<Reply>, Refused> {
+        let Some((key, hash)) = &submission.idempotency else {
+            return Ok(None);
+        };
+        let known = self.keys.get(&(submission.owner.clone(), key.clone()));
+        let Some(live) = known.and_then(|id| self.jobs.get(id)) else {
+            return Ok(None);
+        };
+        if live.idempotency.as_ref().is_some_and(|(_, h)| h == hash) {
+            return Ok(Some(Reply::Submitted {
+                job: live.job.id,
+                tasks: live.job.task_count,
+                repeated: true,
+            }));
+        }
+        Err(refused(
+            RefusedKind::IdempotencyConflict,
+            format!(
+                "the idempotency key `{key}` came with another request before, which became job {}",
+                live.job.id
+            ),
+        ))
+    }
+
+    /// The class of every task of a job. Each counts as `members` members of its class: 1, or 0
+    /// if not all of them are in the game and those that are join later.
+    pub(super) fn classes_of(
+        &mut self,
+        job: &Job,
+        spec: &Arc<fairway_jdl::JobSpec>,
+        members: u64,
+    ) -> Classes {
+        let group = job.group.as_ref();
+        if spec.uniform() {
+            let members = members * u64::from(job.task_count);
+            return Classes::Uniform(self.join_class(&spec.needs(0), group, members));
+        }
+        let joined =
+            (0..job.task_count).map(|index| self.join_class(&spec.needs(index), group, members));
+        Classes::Each(joined.collect())
+    }
+
+    /// Takes a job into memory.
+    pub(super) fn admit(&mut self, live: LiveJob) {
+        if let Some((key, _)) = &live.idempotency {
+            let key = (live.job.owner.clone(), key.clone());
+            self.keys.insert(key, live.job.id);
+        }
+        self.jobs.insert(live.job.id, live);
+    }
+}

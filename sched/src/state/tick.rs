@@ -1,0 +1,83 @@
+//! Time passing: silent pilots are given up, running core-time is charged.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fairway_model::{PilotEnd, PilotId, PilotState, Timestamp, UserName};
+
+use super::State;
+use crate::command::Reply;
+use crate::shares::Used;
+
+impl State {
+    pub(super) fn tick(&mut self, now: Timestamp) -> Reply {
+        for (pilot, reason) in self.given_up(now) {
+            self.end_pilot(pilot, PilotEnd::Lost { reason }, now);
+        }
+        self.charge_running(now);
+        for element in self.elements.values_mut() {
+            if element.outdated {
+                element.judge_all(self.queue.classes());
+            }
+        }
+        Reply::Done
+    }
+
+    /// Pilots that should have been heard of, with what is said of them.
+    fn given_up(&self, now: Timestamp) -> Vec<(PilotId, String)> {
+        let silence_max_s = self.settings.pilot_silence_max_s;
+        let start_max_s = self.settings.pilot_start_max_s;
+        let late = |since: Timestamp, max_s: u64| now.since(since) > Duration::from_secs(max_s);
+        let reason_of = |live: &crate::matching::LivePilot| match live.pilot.state {
+            PilotState::Starting if late(live.pilot.since, start_max_s) => Some(format!(
+                "it has been running in the batch system for more than {start_max_s} s \
+                 and has not called home"
+            )),
+            PilotState::Active | PilotState::Draining if late(live.heard_at, silence_max_s) => {
+                Some(format!(
+                    "it was not heard of for more than {silence_max_s} s"
+                ))
+            }
+            _ => None,
+        };
+        self.pilots
+            .iter()
+            .filter_map(|(id, live)| Some((*id, reason_of(live)?)))
+            .collect()
+    }
+
+    fn charge_running(&mut self, now: Timestamp) {
+        let mut core_ms: BTreeMap<UserName, u64> = BTreeMap::new();
+        for live in self.pilots.values_mut() {
+            for lease in &mut live.leases {
+                let Some(until) = lease.charged_until else {
+                    continue;
+                };
+                let Some(job) = self.jobs.get(&lease.task.job) else {
+                    continue;
+                };
+                let spent = super::attempts::core_ms(until, now, lease.resources.cores);
+                if spent > 0 {
+                    *core_ms.entry(job.job.owner.clone()).or_default() += spent;
+                    lease.charged_until = Some(now);
+                }
+            }
+        }
+        for (user, core_ms) in core_ms {
+            self.charge(
+                &user,
+                Used {
+                    tasks_started: 0,
+                    core_ms,
+                },
+            );
+        }
+    }
+
+    /// Charges a user and finds their new place.
+    pub(super) fn charge(&mut self, user: &UserName, used: Used) {
+        let change = self.shares.charge(user, used);
+        self.changes.push(change);
+        self.queue.reorder(user, self.shares.standing(user));
+    }
+}
