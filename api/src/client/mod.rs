@@ -4,9 +4,9 @@
 //! and verb; they are grouped by noun into the files of this folder. What a
 //! method returns is what the server said, or a [`ClientError`].
 //!
-//! What failed before it reached the server is repeated a few times, and so is
-//! what the server could not take at the moment (`503`). What may have reached
-//! the server is repeated only if that is harmless: reads, and submissions,
+//! What failed before it reached the server is repeated a few times. What may
+//! have reached the server, or what the server gave up (`503`), is repeated only
+//! if that is harmless: reads, changes that ask for a state, and submissions,
 //! which carry an `Idempotency-Key`.
 
 mod download;

@@ -91,7 +91,9 @@ async fn file_part(file: &InputFile) -> Result<Part, ClientError> {
         path: file.path.clone(),
         source,
     };
-    let opened = tokio::fs::File::open(&file.path).await.map_err(unreadable)?;
+    let opened = tokio::fs::File::open(&file.path)
+        .await
+        .map_err(unreadable)?;
     let metadata = opened.metadata().await.map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(unreadable(std::io::Error::other("it is not a file")));

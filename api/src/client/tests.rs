@@ -198,10 +198,25 @@ async fn a_submission_carries_its_files_and_one_key() {
         )
     };
     let expected = vec![
-        part("jdl", None, Some("application/jdl"), "[Executable = \"run.sh\"]"),
+        part(
+            "jdl",
+            None,
+            Some("application/jdl"),
+            "[Executable = \"run.sh\"]",
+        ),
         part("group", None, None, "biomed"),
-        part("input", Some("run.sh"), Some("application/x-executable"), "#!/bin/sh\n"),
-        part("input", Some("../in/data.txt"), Some("application/octet-stream"), "1 2 3"),
+        part(
+            "input",
+            Some("run.sh"),
+            Some("application/x-executable"),
+            "#!/bin/sh\n",
+        ),
+        part(
+            "input",
+            Some("../in/data.txt"),
+            Some("application/octet-stream"),
+            "1 2 3",
+        ),
     ];
     assert_eq!(seen.1, expected);
 }

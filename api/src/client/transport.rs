@@ -86,14 +86,18 @@ impl Client {
             let wait = match build().await?.send().await {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response)
-                    if response.status() == StatusCode::SERVICE_UNAVAILABLE && tries_left > 0 =>
+                    if response.status() == StatusCode::SERVICE_UNAVAILABLE
+                        && repeat == Repeat::Harmless
+                        && tries_left > 0 =>
                 {
                     retry_after(&response).unwrap_or(pause).min(PAUSE_MAX)
                 }
                 Ok(response) => return Err(self.refusal(response).await),
                 Err(error) => {
                     let repeatable = error.is_connect()
-                        || (repeat == Repeat::Harmless && !error.is_builder() && !error.is_timeout());
+                        || (repeat == Repeat::Harmless
+                            && !error.is_builder()
+                            && !error.is_timeout());
                     if !repeatable || tries_left == 0 {
                         return Err(self.unreachable(&error));
                     }

@@ -1,0 +1,55 @@
+//! `fairway cancel`, `hold`, `release` and `retry`
+
+use fairway_api::public::{TasksChange, TasksChanged};
+use fairway_model::{TaskId, TaskVerb};
+
+use crate::connect::Connect;
+use crate::exit::Failure;
+use crate::names::Subject;
+use crate::render;
+use crate::screen::Format;
+
+/// How many tasks the server takes at a time.
+const TASKS_MAX: usize = 10_000;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Change {
+    /// Jobs such as 12 (all their tasks) and tasks such as 12.0
+    #[arg(required = true, value_name = "JOB|TASK")]
+    subjects: Vec<Subject>,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+impl Change {
+    pub(super) async fn run(self, verb: TaskVerb) -> Result<(), Failure> {
+        let client = self.connect.client()?;
+        let mut all = TasksChanged::default();
+        let mut tasks: Vec<TaskId> = Vec::new();
+        for subject in &self.subjects {
+            match subject {
+                Subject::Job(job) => add(&mut all, client.change_job(*job, verb).await?),
+                Subject::Task(task) => tasks.push(*task),
+            }
+        }
+        for some in tasks.chunks(TASKS_MAX) {
+            let change = TasksChange {
+                tasks: some.to_vec(),
+            };
+            add(&mut all, client.change_tasks(&change, verb).await?);
+        }
+        self.format
+            .show(&all, || render::jobs::changed(verb, &all))?;
+        if all.changed == 0 && !all.left.is_empty() {
+            return Err(Failure::Refused("no task was changed".into()));
+        }
+        Ok(())
+    }
+}
+
+fn add(all: &mut TasksChanged, some: TasksChanged) {
+    all.changed += some.changed;
+    all.left.extend(some.left);
+}

@@ -1,0 +1,178 @@
+//! How far a job is: a bar on a terminal, lines elsewhere. On stderr, since
+//! stdout belongs to the results.
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use fairway_api::public::JobView;
+use fairway_model::TaskState;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::screen;
+
+/// Shortest time between two lines.
+const LINE_EVERY: Duration = Duration::from_secs(2);
+
+/// How many tasks are where, over all jobs that are watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) total: u64,
+    pub(crate) waiting: u64,
+    pub(crate) running: u64,
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+}
+
+impl Counts {
+    /// The sum over `jobs`.
+    pub(crate) fn of(jobs: &[JobView]) -> Self {
+        let sum = |states: &[TaskState]| {
+            jobs.iter()
+                .flat_map(|job| states.iter().map(|state| u64::from(job.count(*state))))
+                .sum()
+        };
+        Self {
+            total: jobs.iter().map(|job| u64::from(job.tasks)).sum(),
+            waiting: sum(&[TaskState::Waiting, TaskState::Held]),
+            running: sum(&[TaskState::Leased, TaskState::Running, TaskState::Cancelling]),
+            succeeded: sum(&[TaskState::Succeeded]),
+            failed: sum(&[TaskState::Failed]),
+            cancelled: sum(&[TaskState::Cancelled]),
+        }
+    }
+
+    /// Tasks that are over.
+    pub(crate) fn done(self) -> u64 {
+        self.succeeded + self.failed + self.cancelled
+    }
+
+    /// Whether every task succeeded.
+    pub(crate) fn all_succeeded(self) -> bool {
+        self.succeeded == self.total
+    }
+
+    /// The counts in words; what is zero and went wrong is left out.
+    pub(crate) fn words(self) -> String {
+        let mut words = format!("{} running, {} done", self.running, self.succeeded);
+        if self.failed > 0 {
+            words.push_str(&format!(", {} failed", self.failed));
+        }
+        if self.cancelled > 0 {
+            words.push_str(&format!(", {} cancelled", self.cancelled));
+        }
+        words
+    }
+}
+
+/// Shows how far the jobs are.
+pub(crate) enum Progress {
+    /// Says nothing.
+    Silent,
+    /// A bar that is drawn over and over.
+    Bar(ProgressBar),
+    /// A line whenever something changed, but not too often.
+    Lines {
+        last: Counts,
+        last_at: Option<Instant>,
+        began_at: Instant,
+    },
+}
+
+impl Progress {
+    /// What suits stderr.
+    pub(crate) fn new(total: u64) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines {
+                last: Counts::default(),
+                last_at: None,
+                began_at: Instant::now(),
+            };
+        }
+        let bar = ProgressBar::new(total);
+        // The template is a constant; were it wrong, the library's own would do.
+        if let Ok(style) = ProgressStyle::with_template(
+            "{bar:30.green} {pos}/{len}  {msg}  {per_sec}  {elapsed_precise}  {eta} left",
+        ) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self::Bar(bar)
+    }
+
+    /// Tells how far the jobs are now.
+    pub(crate) fn update(&mut self, counts: Counts) {
+        match self {
+            Self::Silent => {}
+            Self::Bar(bar) => {
+                bar.set_position(counts.done());
+                bar.set_message(counts.words());
+            }
+            Self::Lines {
+                last,
+                last_at,
+                began_at,
+            } => {
+                let due = last_at.is_none_or(|at| at.elapsed() >= LINE_EVERY);
+                let over = counts.done() == counts.total;
+                if *last != counts && (due || over) {
+                    *last = counts;
+                    *last_at = Some(Instant::now());
+                    screen::remark(&line(counts, began_at.elapsed()));
+                }
+            }
+        }
+    }
+
+    /// Says something without disturbing the bar.
+    pub(crate) fn remark(&self, text: &str) {
+        match self {
+            Self::Bar(bar) => bar.suspend(|| screen::remark(text)),
+            Self::Silent | Self::Lines { .. } => screen::remark(text),
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn line(counts: Counts, elapsed: Duration) -> String {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate for people does not need more than 52 bits"
+    )]
+    let rate = counts.done() as f64 / elapsed.as_secs_f64().max(0.001);
+    format!(
+        "{}/{}: {}, {rate:.1} a second",
+        counts.done(),
+        counts.total,
+        counts.words()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_summed_over_jobs() {
+        let job: JobView = serde_json::from_value(serde_json::json!({
+            "id": 1, "name": "a", "owner": "alice", "group": null, "submitted_at": 0, "tasks": 6,
+            "states": {"waiting": 1, "leased": 1, "running": 1, "succeeded": 2, "failed": 1},
+            "ended_at": null,
+        }))
+        .unwrap();
+        let counts = Counts::of(&[job.clone(), job]);
+        assert_eq!(counts.total, 12);
+        assert_eq!(counts.done(), 6);
+        assert_eq!(counts.words(), "4 running, 4 done, 2 failed");
+        assert_eq!(
+            line(counts, Duration::from_secs(4)),
+            "6/12: 4 running, 4 done, 2 failed, 1.5 a second"
+        );
+    }
+}

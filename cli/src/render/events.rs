@@ -1,0 +1,66 @@
+//! The history of a task, a job or a pilot.
+
+use fairway_model::{Event, EventKind};
+
+use super::table::harmless;
+
+/// Events, one a line.
+pub(crate) fn list(events: &[Event]) -> String {
+    events
+        .iter()
+        .map(|event| format!("{}  {}\n", event.at, harmless(&sentence(&event.kind))))
+        .collect()
+}
+
+fn sentence(kind: &EventKind) -> String {
+    match kind {
+        EventKind::JobSubmitted { job, tasks, by } => {
+            let tasks = super::words::count(*tasks, "task");
+            format!("job {job} with {tasks} submitted by {by}")
+        }
+        EventKind::TaskLeased {
+            task,
+            attempt,
+            pilot,
+            ce,
+        } => format!("{task} given to pilot {pilot} at {ce} (attempt {attempt})"),
+        EventKind::TaskStarted { task, attempt } => format!("{task} started (attempt {attempt})"),
+        EventKind::AttemptEnded {
+            task,
+            attempt,
+            state,
+            because,
+            ..
+        } => format!("{task} {}: {because} (attempt {attempt})", state.name()),
+        EventKind::TaskChanged {
+            task,
+            verb,
+            state,
+            by,
+        } => format!("{task} {}: {} asked for by {by}", state.name(), verb.name()),
+        EventKind::TasksChanged {
+            job,
+            from,
+            to,
+            verb,
+            state,
+            by,
+        } => format!(
+            "{job}.{from} to {job}.{} {}: {} asked for by {by}",
+            to.saturating_sub(1),
+            state.name(),
+            verb.name()
+        ),
+        EventKind::PilotPlanned { pilot, ce, because } => {
+            format!("pilot {pilot} planned for {ce}: {because}")
+        }
+        EventKind::PilotChanged {
+            pilot,
+            state,
+            detail,
+        } => format!("pilot {pilot} {}: {detail}", state.name()),
+        EventKind::PilotEnded { pilot, end } => format!("pilot {pilot} ended: {end}"),
+        EventKind::SiteChanged { site, what, by } => format!("site {site} {what} by {by}"),
+        EventKind::PolicyChanged { policy, by } => format!("policy changed by {by}: {policy}"),
+    }
+}

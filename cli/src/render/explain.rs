@@ -1,0 +1,112 @@
+//! Why a task is where it is, in sentences.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use fairway_api::public::{CeVerdict, Explanation, ShareView};
+
+use super::table::harmless;
+use super::{task_style, words};
+
+/// The whole explanation.
+pub(crate) fn text(explanation: &Explanation) -> String {
+    let style = task_style(explanation.state);
+    let mut paragraphs = vec![format!(
+        "Task {} is {style}{}{style:#}. {}\n",
+        explanation.task,
+        explanation.state.name(),
+        harmless(&explanation.summary)
+    )];
+    paragraphs.extend(place(explanation));
+    paragraphs.push(demand(explanation));
+    let (eligible, refused): (Vec<_>, Vec<_>) = explanation.ces.iter().partition(|it| it.eligible);
+    if explanation.ces.is_empty() && !explanation.state.is_final() {
+        paragraphs.push("No CE is known: a site must be registered first.\n".into());
+    }
+    if !eligible.is_empty() {
+        paragraphs.push(format!("It could run at:\n{}", could_run(&eligible)));
+    }
+    if !refused.is_empty() {
+        paragraphs.push(format!("It cannot run at:\n{}", refusals(&refused)));
+    }
+    paragraphs.join("\n")
+}
+
+/// Its place in the queue, and its owner's standing.
+fn place(explanation: &Explanation) -> Option<String> {
+    let mut text = String::new();
+    match explanation.ahead {
+        Some(0) => text.push_str("It is the next to be served.\n"),
+        Some(1) => text.push_str("1 task would be served before it.\n"),
+        Some(ahead) => text.push_str(&format!("{ahead} tasks would be served before it.\n")),
+        None => {}
+    }
+    if let Some(share) = &explanation.share {
+        text.push_str(&standing(share));
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+fn standing(share: &ShareView) -> String {
+    let place = match share.place {
+        Some(1) => "is served first".to_owned(),
+        Some(place) => format!("is number {place} in the order of service"),
+        None => "has no task in the queue".to_owned(),
+    };
+    format!(
+        "{} {place}: FS is {:.2}, with {} waiting and {} running.\n",
+        share.user,
+        share.fs,
+        words::count(share.waiting, "task"),
+        share.running
+    )
+}
+
+/// What it asks for.
+fn demand(explanation: &Explanation) -> String {
+    let mut text = format!("It asks for {}", words::resources(explanation.resources));
+    if let Some(seconds) = explanation.walltime_s {
+        let walltime = words::span(Duration::from_secs(seconds));
+        let _ = write!(text, ", {walltime} of walltime");
+    }
+    text.push_str(".\n");
+    if let Some(requirements) = &explanation.requirements {
+        let _ = writeln!(text, "  Requirements = {}", harmless(requirements));
+    }
+    if let Some(rank) = &explanation.rank {
+        let _ = writeln!(text, "  Rank = {}", harmless(rank));
+    }
+    text
+}
+
+fn could_run(ces: &[&CeVerdict]) -> String {
+    let style = AnsiColor::Green.on_default();
+    let mut text = String::new();
+    for verdict in ces {
+        let _ = write!(text, "  {style}{}{style:#}", verdict.ce);
+        if let Some(rank) = verdict.rank {
+            let _ = write!(text, " (Rank {rank})");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn refusals(ces: &[&CeVerdict]) -> String {
+    let style = AnsiColor::Red.on_default();
+    let dimmed = Style::new().dimmed();
+    let mut text = String::new();
+    for verdict in ces {
+        let _ = writeln!(text, "  {style}{}{style:#}", verdict.ce);
+        for refusal in &verdict.refusals {
+            let _ = writeln!(
+                text,
+                "    {} {dimmed}[{}]{dimmed:#}",
+                harmless(&refusal.because),
+                harmless(&refusal.clause)
+            );
+        }
+    }
+    text
+}

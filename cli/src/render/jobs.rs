@@ -1,0 +1,95 @@
+//! Jobs.
+
+use fairway_api::public::{JobView, TasksChanged};
+use fairway_model::{TaskState, TaskVerb, Timestamp};
+
+use super::table::{Cell, Table, facts, harmless};
+use super::{task_style, words};
+
+/// A list of jobs.
+pub(crate) fn list(jobs: &[JobView], now: Timestamp) -> String {
+    let mut table = Table::new([
+        "JOB",
+        "NAME",
+        "OWNER",
+        ">TASKS",
+        ">WAITING",
+        ">RUNNING",
+        ">DONE",
+        ">FAILED",
+        "SUBMITTED",
+    ]);
+    for job in jobs {
+        let count = |states: &[TaskState]| -> u32 { states.iter().map(|it| job.count(*it)).sum() };
+        let cell = |states: &[TaskState]| {
+            let number = count(states);
+            let cell = Cell::number(number);
+            match states.last() {
+                Some(state) if number > 0 => cell.styled(task_style(*state)),
+                _ => cell,
+            }
+        };
+        table.row([
+            Cell::new(job.id),
+            Cell::new(&job.name),
+            Cell::new(&job.owner),
+            Cell::number(job.tasks),
+            cell(&[TaskState::Held, TaskState::Waiting]),
+            cell(&[TaskState::Cancelling, TaskState::Leased, TaskState::Running]),
+            cell(&[TaskState::Succeeded]),
+            cell(&[TaskState::Cancelled, TaskState::Failed]),
+            Cell::new(format!("{} ago", words::age(now, job.submitted_at))),
+        ]);
+    }
+    table.text_or("no jobs")
+}
+
+/// One job.
+pub(crate) fn one(job: &JobView, now: Timestamp) -> String {
+    let states = TaskState::ALL
+        .into_iter()
+        .filter(|state| job.count(*state) > 0)
+        .map(|state| format!("{} {}", job.count(state), state.name()))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let mut rows = vec![
+        ("job", format!("{} {}", job.id, job.name)),
+        ("owner", job.owner.to_string()),
+    ];
+    if let Some(group) = &job.group {
+        rows.push(("group", group.to_string()));
+    }
+    rows.push((
+        "submitted",
+        format!(
+            "{} ({} ago)",
+            job.submitted_at,
+            words::age(now, job.submitted_at)
+        ),
+    ));
+    if let Some(ended_at) = job.ended_at {
+        let took = words::age(ended_at, job.submitted_at);
+        rows.push(("ended", format!("{ended_at} (after {took})")));
+    }
+    rows.push(("tasks", format!("{}: {states}", job.tasks)));
+    facts(&rows)
+}
+
+/// What became of a cancel, hold, release or retry.
+pub(crate) fn changed(verb: TaskVerb, changed: &TasksChanged) -> String {
+    let done = match verb {
+        TaskVerb::Cancel => "cancelled",
+        TaskVerb::Hold => "held",
+        TaskVerb::Release => "released",
+        TaskVerb::Retry => "queued again",
+    };
+    let mut text = format!("{} {done}\n", words::count(changed.changed, "task"));
+    for left in &changed.left {
+        text.push_str(&format!(
+            "{} left as it is: {}\n",
+            left.task,
+            harmless(&left.because)
+        ));
+    }
+    text
+}

@@ -1,0 +1,231 @@
+//! What people see, as snapshots without colours.
+
+use fairway_api::public::{Explanation, JobView, PilotView, SharesView, SiteView, TaskView};
+use fairway_model::{Event, Timestamp};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_000_000_000);
+
+fn read<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+fn job() -> JobView {
+    read(json!({
+        "id": 12, "name": "sweep", "owner": "alice", "group": "biomed",
+        "submitted_at": NOW.0 - 125_000, "tasks": 200,
+        "states": {"waiting": 100, "leased": 2, "running": 8, "succeeded": 87, "failed": 3},
+        "ended_at": null,
+    }))
+}
+
+fn task() -> TaskView {
+    read(json!({
+        "id": "12.7", "state": "failed", "since": NOW.0 - 5000, "owner": "alice", "attempt": 3,
+        "ce": "lyon/short", "pilot": "p42", "leased_at": NOW.0 - 65_000,
+        "started_at": NOW.0 - 64_000, "last_end": {"how": "exited", "code": 2},
+        "detail": "exited with 2; no retries left",
+    }))
+}
+
+#[test]
+fn job_list() {
+    let ended = JobView {
+        name: "evil\u{1b}[2J".into(),
+        ended_at: Some(NOW),
+        ..job()
+    };
+    insta::assert_snapshot!(plain(&jobs::list(&[job(), ended], NOW)));
+    assert_eq!(jobs::list(&[], NOW), "no jobs\n");
+}
+
+#[test]
+fn one_job() {
+    let ended = JobView {
+        ended_at: Some(NOW),
+        ..job()
+    };
+    insta::assert_snapshot!(plain(&jobs::one(&ended, NOW)));
+}
+
+#[test]
+fn task_list() {
+    let waiting: TaskView = read(json!({
+        "id": "12.150", "state": "waiting", "since": NOW.0 - 125_000, "owner": "alice",
+        "attempt": 0, "ce": null, "pilot": null, "leased_at": null, "started_at": null,
+        "last_end": null, "detail": null,
+    }));
+    insta::assert_snapshot!(plain(&tasks::list(&[task(), waiting], NOW)));
+}
+
+#[test]
+fn one_task() {
+    insta::assert_snapshot!(plain(&tasks::one(&task(), NOW)));
+}
+
+#[test]
+fn history() {
+    let kinds = [
+        json!({"event": "job-submitted", "job": 12, "tasks": 200, "by": "alice"}),
+        json!({"event": "task-leased", "task": "12.7", "attempt": 1, "pilot": "p42", "ce": "lyon/short"}),
+        json!({"event": "task-started", "task": "12.7", "attempt": 1}),
+        json!({"event": "attempt-ended", "task": "12.7", "attempt": 1,
+               "end": {"how": "exited", "code": 2}, "state": "waiting", "because": "exited with 2; 1 retry left"}),
+        json!({"event": "task-changed", "task": "12.7", "verb": "cancel", "state": "cancelled", "by": "alice"}),
+        json!({"event": "tasks-changed", "job": 12, "from": 8, "to": 200, "verb": "hold",
+               "state": "held", "by": "alice"}),
+        json!({"event": "pilot-ended", "pilot": "p42", "end": {"why": "done", "reason": "no work"}}),
+    ];
+    let events: Vec<Event> = kinds
+        .into_iter()
+        .enumerate()
+        .map(|(seq, mut event)| {
+            event["seq"] = json!(seq);
+            event["at"] = json!(NOW.0 + 1000 * i64::try_from(seq).unwrap());
+            read(event)
+        })
+        .collect();
+    insta::assert_snapshot!(plain(&events::list(&events)));
+}
+
+fn share() -> Value {
+    json!({
+        "user": "alice", "waiting": 100, "running": 10, "fs": 12.4, "place": 2,
+        "intervals": [
+            {"begins_at": 0, "tasks_started": 9, "core_ms": 65_000, "weight": 1.0},
+            {"begins_at": 0, "tasks_started": 4, "core_ms": 1_000, "weight": 0.85},
+        ],
+    })
+}
+
+#[test]
+fn explanation_of_a_waiting_task() {
+    let explanation: Explanation = read(json!({
+        "task": "12.150", "state": "waiting",
+        "summary": "It waits for a place at lyon/long, the only CE that it could run at.",
+        "ahead": 34, "share": share(),
+        "resources": {"cores": 4, "memory_mib": 2048, "gpus": 0}, "walltime_s": 43_200,
+        "requirements": "other.GlueCEPolicyMaxWallClockTime >= 720",
+        "rank": "-other.GlueCEStateEstimatedResponseTime",
+        "ces": [
+            {"ce": "lyon/long", "eligible": true, "rank": -20.0, "refusals": []},
+            {"ce": "lyon/short", "eligible": false, "rank": null, "refusals": [
+                {"clause": "other.GlueCEPolicyMaxWallClockTime >= 720",
+                 "because": "GlueCEPolicyMaxWallClockTime is 60, needed >= 720"},
+                {"clause": "cores", "because": "a pilot there has 1 core, needed 4"}]},
+            {"ce": "nantes/batch", "eligible": false, "rank": null, "refusals": [
+                {"clause": "mode", "because": "the site is closed"}]},
+        ],
+    }));
+    insta::assert_snapshot!(plain(&explain::text(&explanation)));
+}
+
+#[test]
+fn explanation_of_a_task_that_is_over() {
+    let explanation: Explanation = read(json!({
+        "task": "12.0", "state": "succeeded", "summary": "Its payload exited with 0.",
+        "ahead": null, "share": null, "resources": {"cores": 1}, "walltime_s": null,
+        "requirements": null, "rank": null, "ces": [],
+    }));
+    insta::assert_snapshot!(plain(&explain::text(&explanation)));
+}
+
+fn site() -> SiteView {
+    read(json!({
+        "name": "lyon", "mode": "open", "adapter": {"kind": "slurm"},
+        "ces": [
+            {"name": "short", "shape": {"cores": 8, "memory_mib": 16_384, "walltime_s": 3600}},
+            {"name": "long", "mode": "draining", "queue": "batch"},
+        ],
+        "states": [
+            {"published": {
+                "ce": "lyon/short", "observed_at": NOW.0 - 4000, "status": "production",
+                "reason": null, "lrms": ["slurm", "22.05.8"], "cores_total": 128,
+                "cores_free": 16, "cores_offline": 0, "jobs_running": 14, "jobs_waiting": 3,
+                "walltime_max_s": 3600, "node_cores": 64, "node_memory_mib": 128_000,
+                "architecture": "x86_64", "operating_system": null},
+             "glue": {"GlueCEStateStatus": "Production", "GlueCEStateFreeCPUs": 16},
+             "pilots": {"queued": 1, "active": 14}},
+            {"published": null, "glue": {}, "pilots": {}},
+        ],
+    }))
+}
+
+#[test]
+fn site_list() {
+    insta::assert_snapshot!(plain(&sites::list(&[site()])));
+}
+
+#[test]
+fn one_site() {
+    insta::assert_snapshot!(plain(&sites::one(&site(), NOW)));
+}
+
+fn pilot() -> PilotView {
+    read(json!({
+        "id": "p42", "ce": "lyon/short", "state": "active", "since": NOW.0 - 64_000,
+        "planned_at": NOW.0 - 90_000, "batch_id": "4711",
+        "resources": {"cores": 8, "memory_mib": 16_384}, "host": "node07",
+        "started_at": NOW.0 - 64_000, "ends_at": NOW.0 + 3_536_000, "end": null,
+        "tasks": ["12.7", "12.8"],
+    }))
+}
+
+#[test]
+fn pilot_list() {
+    insta::assert_snapshot!(plain(&sites::pilots(&[pilot()], NOW)));
+}
+
+#[test]
+fn one_pilot() {
+    insta::assert_snapshot!(plain(&sites::pilot(&pilot(), NOW)));
+}
+
+#[test]
+fn shares_with_their_numbers() {
+    let view: SharesView = read(json!({
+        "policy": {}, "interval_begins_at": 0, "users": [share()],
+    }));
+    insta::assert_snapshot!(plain(&accounts::shares(&view)));
+}
+
+#[test]
+fn usage_by_user() {
+    let lines = [read(json!({
+        "key": "alice", "attempts": 203, "succeeded": 197, "wall_ms": 3_725_000,
+        "core_ms": 29_800_000, "cpu_ms": 28_000_000, "memory_peak_kib": 1_572_864,
+    }))];
+    insta::assert_snapshot!(plain(&accounts::usage(&lines, "user")));
+}
+
+#[test]
+fn token_list() {
+    let token = |id: &str, revoked_at: Option<i64>, expires_at: i64| {
+        read(json!({
+            "id": id, "name": "alice", "group": null, "role": "site-admin",
+            "sites": ["lyon", "nantes"], "created_at": 0, "expires_at": expires_at,
+            "revoked_at": revoked_at,
+        }))
+    };
+    let tokens = [
+        token("a1", None, NOW.0 + 1000),
+        token("b2", None, NOW.0),
+        token("c3", Some(5000), NOW.0 + 1000),
+    ];
+    insta::assert_snapshot!(plain(&accounts::tokens(&tokens, NOW)));
+}
+
+#[test]
+fn changes_and_what_was_left() {
+    let changed = read(json!({
+        "changed": 3, "left": [{"task": "12.0", "because": "it has succeeded"}],
+    }));
+    insta::assert_snapshot!(jobs::changed(fairway_model::TaskVerb::Cancel, &changed));
+}
