@@ -1,1 +1,316 @@
-//! Why a task is where it is.
+//! Why a task is where it is: the answer to the question that users ask most.
+
+use fairway_jdl::{Needs, Value, eval};
+use fairway_model::{
+    CeId, GroupName, PolicyKind, Resources, Task, TaskId, TaskState, Timestamp, UserName,
+};
+
+use crate::State;
+use crate::element::Element;
+use crate::provision::{closures, misfits};
+use crate::queue::{Class, ClassId};
+use crate::state::Standing;
+
+/// Why a task is where it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explained {
+    /// Which task.
+    pub task: TaskId,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// The whole explanation in one sentence.
+    pub summary: String,
+    /// How many tasks would be served before it, as things stand; only for waiting tasks. Exact
+    /// under fifo. Under round-robin: its owner's earlier tasks, and as many of every other user.
+    /// Under fairshare by tasks started: those that bring every other user's FS up to its
+    /// owner's; by core-seconds, where nobody knows how long tasks run, as under round-robin.
+    /// Whether a pilot suits the others is not asked.
+    pub ahead: Option<u64>,
+    /// Its owner's standing.
+    pub standing: Standing,
+    /// What it asks for.
+    pub resources: Resources,
+    /// The walltime that it asks for, in seconds.
+    pub walltime_s: Option<u64>,
+    /// Its Requirements in canonical form.
+    pub requirements: Option<String>,
+    /// Its Rank in canonical form.
+    pub rank: Option<String>,
+    /// Every CE, those that could run it first, best Rank first.
+    pub ces: Vec<CeVerdict>,
+}
+
+/// What a CE means for a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CeVerdict {
+    /// Which CE.
+    pub ce: CeId,
+    /// Whether the task could run there.
+    pub eligible: bool,
+    /// Its Rank there, if Rank gives a number.
+    pub rank: Option<f64>,
+    /// What speaks against it. At a CE where the task could run: why no more pilots are asked
+    /// for there at the moment.
+    pub refusals: Vec<Refusal>,
+}
+
+/// One thing that speaks against a CE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What refused: a clause of Requirements, or `cores`, `memory`, `gpus`, `walltime`, `mode`,
+    /// `status`, `published`, `users`, `pilots_max`, `queued_max`, `back-off`.
+    pub clause: String,
+    /// The values on both sides.
+    pub because: String,
+}
+
+/// Explains a task; `None` if it is over (or never was), and so not in memory.
+pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained> {
+    let live = state.jobs.get(&task.job)?;
+    let row = live.task(task.index)?;
+    let id = live.class_of(task.index);
+    let class = state.queue.class(id)?;
+    let needs = &class.needs;
+    let owner = &live.job.owner;
+    let mut ces: Vec<CeVerdict> = state
+        .elements
+        .values()
+        .map(|element| verdict(state, element, (id, class), owner, now))
+        .collect();
+    let rank_of = |verdict: &CeVerdict| verdict.rank.unwrap_or(f64::NEG_INFINITY);
+    ces.sort_by(|a, b| {
+        (b.eligible.cmp(&a.eligible))
+            .then_with(|| rank_of(b).total_cmp(&rank_of(a)))
+            .then_with(|| a.ce.cmp(&b.ce))
+    });
+    let ahead = (row.state == TaskState::Waiting).then(|| ahead(state, task, owner));
+    Some(Explained {
+        task,
+        state: row.state,
+        summary: summary(state, &row, &ces, ahead),
+        ahead,
+        standing: state.standing(owner),
+        resources: needs.resources,
+        walltime_s: needs.walltime_s,
+        requirements: needs.requirements.as_ref().map(ToString::to_string),
+        rank: needs.rank.as_ref().map(ToString::to_string),
+        ces,
+    })
+}
+
+fn refusal((clause, because): (&str, String)) -> Refusal {
+    Refusal {
+        clause: clause.to_owned(),
+        because,
+    }
+}
+
+fn verdict(
+    state: &State,
+    element: &Element,
+    (id, class): (ClassId, &Class),
+    owner: &UserName,
+    now: Timestamp,
+) -> CeVerdict {
+    let judged = element.verdicts.get(&id);
+    let mut refusals: Vec<Refusal> = Vec::new();
+    refusals.extend(requirements(element, &class.needs));
+    refusals.extend(access(element, owner, class.group.as_ref()));
+    refusals.extend(closures(state, element, now).into_iter().map(refusal));
+    // A pilot that is there already may have more than new ones are asked for.
+    if !has_pilot_for(state, element, &class.needs, now) {
+        refusals.extend(
+            misfits(state, element, &class.needs)
+                .into_iter()
+                .map(refusal),
+        );
+    }
+    let eligible = refusals.is_empty();
+    if eligible {
+        refusals.extend(full(state, element, now));
+    }
+    CeVerdict {
+        ce: element.id.clone(),
+        eligible,
+        rank: judged.and_then(|verdict| verdict.rank),
+        refusals,
+    }
+}
+
+/// The clauses of Requirements that do not hold.
+fn requirements(element: &Element, needs: &Needs) -> Vec<Refusal> {
+    let Some(expr) = &needs.requirements else {
+        return Vec::new();
+    };
+    let clauses = eval::clauses(expr, &needs.ad, &element.ad);
+    clauses
+        .into_iter()
+        .filter(|clause| clause.value != Value::Boolean(true))
+        .map(|clause| Refusal {
+            clause: clause.text,
+            because: clause.because,
+        })
+        .collect()
+}
+
+fn access(element: &Element, owner: &UserName, group: Option<&GroupName>) -> Option<Refusal> {
+    if element.admits(owner, group) {
+        return None;
+    }
+    let users = element.ce.users.iter().map(|user| format!("user {user}"));
+    let groups = element
+        .ce
+        .groups
+        .iter()
+        .map(|group| format!("group {group}"));
+    let admitted: Vec<String> = users.chain(groups).collect();
+    let group = group.map_or("no group".into(), |group| format!("group {group}"));
+    Some(refusal((
+        "users",
+        format!(
+            "it is user {owner} with {group}, needed {}",
+            admitted.join(" or ")
+        ),
+    )))
+}
+
+fn has_pilot_for(state: &State, element: &Element, needs: &Needs, now: Timestamp) -> bool {
+    let limits = crate::matching::Limits {
+        now,
+        remaining_min_s: state.settings.remaining_min_s,
+    };
+    let mut here = element.pilots.iter().filter_map(|id| state.pilots.get(id));
+    here.any(|live| {
+        live.pilot.state == fairway_model::PilotState::Active
+            && live.pilot.resources.holds(needs.resources)
+            && live
+                .pilot
+                .ends_at
+                .is_some_and(|end| limits.lasts(needs, end))
+    })
+}
+
+/// Why no more pilots are asked for at a CE that could run the task.
+fn full(state: &State, element: &Element, now: Timestamp) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let (live, expected) = state.pilots_at(element);
+    let limits = element.ce.limits;
+    if live >= limits.pilots_max {
+        let because = format!("{live} pilots are there, at most {}", limits.pilots_max);
+        refusals.push(refusal(("pilots_max", because)));
+    }
+    if expected >= limits.queued_max {
+        let max = limits.queued_max;
+        let because = format!("{expected} pilots are on their way, at most {max}");
+        refusals.push(refusal(("queued_max", because)));
+    }
+    if let Some((until, reason)) = element.backing_off(now) {
+        let because = format!("no pilots are asked for until {until}: {reason}");
+        refusals.push(refusal(("back-off", because)));
+    }
+    refusals
+}
+
+/// See [`Explained::ahead`].
+fn ahead(state: &State, task: TaskId, owner: &UserName) -> u64 {
+    let classes: Vec<&Class> = state.queue.active().map(|(_, class)| class).collect();
+    let before =
+        |user: &UserName| -> u64 { classes.iter().map(|class| class.ahead_of(user, task)).sum() };
+    let own = before(owner);
+    let policy = state.policy();
+    let mut turn_has_come = true;
+    let mut others = 0;
+    for user in state.users_in_order() {
+        if user == *owner {
+            turn_has_come = false;
+            continue;
+        }
+        let waiting = state.queue.waiting_of(&user);
+        let in_turn = own + u64::from(turn_has_come);
+        others += match (policy.kind, policy.fairshare.metric) {
+            (PolicyKind::Fifo, _) => before(&user),
+            (PolicyKind::Fairshare, fairway_model::Metric::TasksStarted) => {
+                let gap = state.shares.fs(owner) + own as f64 - state.shares.fs(&user);
+                // Served while its FS is smaller; when it is equal, those before in turn are.
+                let served = gap.max(0.0).ceil() as u64;
+                let tie = gap >= 0.0 && gap.fract() == 0.0 && turn_has_come;
+                waiting.min(served + u64::from(tie))
+            }
+            (PolicyKind::RoundRobin | PolicyKind::Fairshare, _) => waiting.min(in_turn),
+        };
+    }
+    own + others
+}
+
+fn summary(state: &State, row: &Task, ces: &[CeVerdict], ahead: Option<u64>) -> String {
+    let place = || {
+        let pilot = row.pilot.and_then(|id| state.pilots.get(&id));
+        pilot.map_or("its pilot".to_owned(), |live| {
+            format!("pilot {} at {}", live.pilot.id, live.pilot.ce)
+        })
+    };
+    match row.state {
+        TaskState::Waiting => waiting_summary(state, ces, ahead.unwrap_or(0)),
+        TaskState::Held => "It is held: it waits in the queue again once it is released.".into(),
+        TaskState::Leased => format!("It was given to {} and starts there.", place()),
+        TaskState::Running if row.hold_on_return => {
+            format!("It runs with {} and is held if it comes back.", place())
+        }
+        TaskState::Running => format!("It runs with {}.", place()),
+        TaskState::Cancelling => {
+            format!(
+                "It was cancelled; {} has been or will be told to stop it.",
+                place()
+            )
+        }
+        TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled => "It is over.".into(),
+    }
+}
+
+fn waiting_summary(state: &State, ces: &[CeVerdict], ahead: u64) -> String {
+    let eligible: Vec<&CeVerdict> = ces.iter().filter(|ce| ce.eligible).collect();
+    if ces.is_empty() {
+        return "No site is registered.".into();
+    }
+    if eligible.is_empty() {
+        return match ces {
+            [only] => format!("No CE can run it: {} refuses it, {}.", only.ce, first(only)),
+            _ => format!(
+                "None of the {} CEs can run it; {} refuses it, {}.",
+                ces.len(),
+                ces[0].ce,
+                first(&ces[0])
+            ),
+        };
+    }
+    let (mut active, mut expected) = (0, 0);
+    for ce in &eligible {
+        if let Some(element) = state.elements.get(&ce.ce) {
+            let (live, on_their_way) = state.pilots_at(element);
+            active += live - on_their_way;
+            expected += on_their_way;
+        }
+    }
+    let queue = match ahead {
+        0 => "It is next in the queue".to_owned(),
+        1 => "1 task is before it in the queue".to_owned(),
+        n => format!("{n} tasks are before it in the queue"),
+    };
+    let pilots = match (active, expected) {
+        (0, 0) => match eligible.iter().find_map(|ce| ce.refusals.first()) {
+            Some(refusal) => format!("no pilot is there: {}", refusal.because),
+            None => "no pilot is there yet; one is asked for in a moment".to_owned(),
+        },
+        (0, expected) => format!("{expected} pilots are on their way"),
+        (active, 0) => format!("{active} pilots are at work"),
+        (active, expected) => format!("{active} pilots are at work, {expected} on their way"),
+    };
+    let (n, all) = (eligible.len(), ces.len());
+    format!("{queue}; {n} of {all} CEs could run it, {pilots}.")
+}
+
+fn first(ce: &CeVerdict) -> String {
+    ce.refusals.first().map_or(String::new(), |refusal| {
+        format!("{} ({})", refusal.clause, refusal.because)
+    })
+}

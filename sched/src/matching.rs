@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fairway_jdl::Needs;
-use fairway_model::{Attempt, Pilot, Resources, SiteMode, TaskId, Timestamp, UserName};
+use fairway_model::{Attempt, Pilot, Resources, SiteMode, TaskId, Timestamp};
 
 use crate::element::Element;
 use crate::queue::{Class, ClassId, Place, Queue};
@@ -88,9 +88,7 @@ impl Limits {
 
 /// The task to serve next, of one class.
 pub(crate) struct Choice<'a> {
-    pub(crate) class: ClassId,
-    pub(crate) place: &'a Place,
-    pub(crate) user: &'a UserName,
+    place: &'a Place,
     pub(crate) task: TaskId,
 }
 
@@ -107,15 +105,10 @@ pub(crate) fn first_of<'a>(id: ClassId, class: &'a Class, element: &Element) -> 
     if !element.verdicts.get(&id)?.eligible {
         return None;
     }
-    let (place, user, task) = class
+    let (place, _, task) = class
         .in_order()
         .find(|(_, user, _)| element.admits(user, class.group.as_ref()))?;
-    Some(Choice {
-        class: id,
-        place,
-        user,
-        task,
-    })
+    Some(Choice { place, task })
 }
 
 /// The next task for a pilot: over all classes that `wanted` lets through, the first in the
