@@ -47,16 +47,22 @@ pub(super) async fn load(db: &DatabaseConnection) -> Result<Snapshot, StoreError
 fn describe(row: entity::job::Model) -> Result<Described, StoreError> {
     let idempotency = row.idempotency();
     let job = Job::try_from(row)?;
+    let broken = |why: String| {
+        StoreError::Schema(format!("job {} is not what was once accepted: {why}", job.id))
+    };
     let (spec, _warnings) = JobSpec::read(&job.jdl).map_err(|diagnostics| {
         let error = diagnostics
             .iter()
             .find(|diagnostic| diagnostic.severity == Severity::Error);
-        StoreError::Schema(format!(
-            "the JDL of job {}, once accepted, cannot be read any more: {}",
-            job.id,
-            error.map_or("no reason given", |diagnostic| diagnostic.message.as_str())
-        ))
+        broken(error.map_or_else(|| "no reason given".into(), |error| error.message.clone()))
     })?;
+    if spec.task_count() != job.task_count {
+        return Err(broken(format!(
+            "its JDL now expands to {} tasks, not {}",
+            spec.task_count(),
+            job.task_count
+        )));
+    }
     Ok((job, Arc::new(spec), idempotency))
 }
 

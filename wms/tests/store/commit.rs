@@ -1,0 +1,368 @@
+//! What is committed is what is loaded.
+
+use fairway_model::{
+    AdapterSettings, AttemptEnd, Ce, FairshareSettings, JobId, Metric, PilotEnd, PilotId,
+    PilotState, Policy, PolicyKind, Site, SiteMode, TaskState, Timestamp,
+};
+use fairway_sched::Change;
+use fairway_sched::command::Selection;
+
+use crate::bed::{
+    Bed, NOW, active_tasks, event, id, job, new_job, pilot, started, submitted, task, task_counts,
+    usage, user,
+};
+
+crate::on_both!(
+    every_kind_of_row_comes_back,
+    an_empty_store_starts_at_one,
+    the_last_image_of_a_row_counts,
+    ranges_and_images_keep_their_order,
+    a_hundred_thousand_tasks,
+    batches_of_any_size,
+    what_is_over_is_not_loaded,
+    ended_tasks_can_be_queued_again,
+);
+
+fn site(name: &str) -> Site {
+    Site {
+        name: name.parse().unwrap(),
+        mode: SiteMode::Draining,
+        adapter: AdapterSettings::Local { cores: Some(3) },
+        ces: vec![Ce {
+            name: "short".parse().unwrap(),
+            mode: SiteMode::Open,
+            queue: Some("q".into()),
+            account: None,
+            qos: None,
+            pilot_program: None,
+            shape: fairway_model::PilotShape::default(),
+            limits: fairway_model::PilotLimits::default(),
+            users: vec![user("alice")],
+            groups: vec![],
+            tags: vec!["ssd".into()],
+        }],
+    }
+}
+
+fn share(user_name: &str, interval: i64, tasks_started: u64, core_ms: u64) -> Change {
+    Change::Share {
+        user: user(user_name),
+        interval: Timestamp(interval),
+        tasks_started,
+        core_ms,
+    }
+}
+
+async fn every_kind_of_row_comes_back(bed: &Bed) {
+    let mut full_job = job(7, "alice", 3);
+    full_job.group = Some("biomed".parse().unwrap());
+    full_job.sandbox = Some("sandbox-key".into());
+    let mut full_task = task(7, 1, TaskState::Running);
+    full_task.started_at = Some(Timestamp(NOW.0 + 1));
+    full_task.deep_failures = 2;
+    full_task.shallow_failures = 3;
+    full_task.losses = 4;
+    full_task.hold_on_return = true;
+    full_task.last_end = Some(AttemptEnd::PilotLost {
+        reason: "silent — \"since\" noon".into(),
+    });
+    let mut full_pilot = pilot(9, PilotState::Active);
+    full_pilot.batch_id = Some("4711".into());
+    full_pilot.session_hash = Some("s".repeat(64));
+    full_pilot.nonce_hash = Some("n".repeat(64));
+    full_pilot.host = Some("node1".into());
+    full_pilot.started_at = Some(NOW);
+    full_pilot.ends_at = Some(Timestamp(NOW.0 + 9));
+    let policy = Policy {
+        kind: PolicyKind::RoundRobin,
+        fairshare: FairshareSettings {
+            decay_rate: 0.1 + 0.2,
+            metric: Metric::CoreSeconds,
+            ..FairshareSettings::default()
+        },
+    };
+    let idempotency = Some(("key".to_owned(), "hash".to_owned()));
+
+    let store = bed.leader().await;
+    store
+        .commit(&[
+            Change::NewJob {
+                job: full_job.clone(),
+                idempotency: idempotency.clone(),
+            },
+            Change::Task(full_task.clone()),
+            Change::Pilot(full_pilot.clone()),
+            Change::Site(site("lyon")),
+            Change::Policy(policy),
+            share("alice", 3_600_000, 5, u64::from(u32::MAX) * 7),
+            Change::Usage(usage(id(7, 1), 1, "alice", 0)),
+            submitted(1, 7, "alice"),
+        ])
+        .await
+        .unwrap();
+    store.close().await;
+
+    let store = bed.leader().await;
+    let snapshot = store.load().await.unwrap();
+    assert_eq!(snapshot.jobs.len(), 1);
+    assert_eq!(snapshot.jobs[0].0, full_job);
+    assert_eq!(snapshot.jobs[0].2, idempotency);
+    assert_eq!(task_counts(&snapshot.jobs), [3]);
+    assert_eq!(
+        snapshot.tasks,
+        [
+            task(7, 0, TaskState::Waiting),
+            full_task,
+            task(7, 2, TaskState::Waiting)
+        ]
+    );
+    assert_eq!(snapshot.ended, []);
+    assert_eq!(snapshot.pilots, [full_pilot]);
+    assert_eq!(snapshot.sites, [site("lyon")]);
+    assert_eq!(snapshot.policy, Some(policy));
+    assert_eq!(
+        snapshot.shares,
+        [(
+            user("alice"),
+            Timestamp(3_600_000),
+            5,
+            u64::from(u32::MAX) * 7
+        )]
+    );
+    assert_eq!(
+        (snapshot.next_job, snapshot.next_pilot, snapshot.next_event),
+        (8, 10, 2)
+    );
+    assert_eq!(store.job(JobId(7)).await.unwrap(), Some(full_job));
+    assert_eq!(store.sandboxes().await.unwrap(), ["sandbox-key"]);
+    store.close().await;
+}
+
+async fn an_empty_store_starts_at_one(bed: &Bed) {
+    let store = bed.leader().await;
+    store.commit(&[]).await.unwrap();
+    let snapshot = store.load().await.unwrap();
+    assert_eq!(
+        (snapshot.next_job, snapshot.next_pilot, snapshot.next_event),
+        (1, 1, 1)
+    );
+    assert!(snapshot.policy.is_none() && snapshot.jobs.is_empty());
+    store.close().await;
+}
+
+async fn the_last_image_of_a_row_counts(bed: &Bed) {
+    let store = bed.leader().await;
+    store
+        .commit(&[
+            Change::Task(task(1, 0, TaskState::Leased)),
+            new_job(1, "alice", 1),
+            Change::Task(task(1, 0, TaskState::Running)),
+            Change::Pilot(pilot(1, PilotState::Planned)),
+            Change::Pilot(pilot(1, PilotState::Queued)),
+            Change::Site(site("lyon")),
+            Change::SiteRemoved("lyon".parse().unwrap()),
+            Change::SiteRemoved("oslo".parse().unwrap()),
+            Change::Site(site("oslo")),
+            share("alice", 0, 1, 1),
+            share("alice", 0, 2, 2),
+            Change::JobProgress {
+                job: JobId(1),
+                ended_at: Some(NOW),
+            },
+            Change::JobProgress {
+                job: JobId(1),
+                ended_at: None,
+            },
+        ])
+        .await
+        .unwrap();
+    let snapshot = store.load().await.unwrap();
+    assert_eq!(snapshot.tasks, [task(1, 0, TaskState::Running)]);
+    assert_eq!(snapshot.pilots, [pilot(1, PilotState::Queued)]);
+    assert_eq!(snapshot.sites, [site("oslo")]);
+    assert_eq!(snapshot.shares, [(user("alice"), Timestamp(0), 2, 2)]);
+
+    // The same rows again, in a later batch.
+    store
+        .commit(&[
+            Change::Task(task(1, 0, TaskState::Waiting)),
+            Change::Pilot(pilot(1, PilotState::Active)),
+            Change::SiteRemoved("oslo".parse().unwrap()),
+            share("alice", 0, 3, 3),
+        ])
+        .await
+        .unwrap();
+    let snapshot = store.load().await.unwrap();
+    assert_eq!(snapshot.tasks, [task(1, 0, TaskState::Waiting)]);
+    assert_eq!(snapshot.pilots, [pilot(1, PilotState::Active)]);
+    assert_eq!(snapshot.sites, []);
+    assert_eq!(snapshot.shares, [(user("alice"), Timestamp(0), 3, 3)]);
+    store.close().await;
+}
+
+async fn ranges_and_images_keep_their_order(bed: &Bed) {
+    let range = |from, to, state| Change::TaskRange {
+        job: JobId(1),
+        from,
+        to,
+        state,
+        since: Timestamp(NOW.0 + 5),
+    };
+    let store = bed.leader().await;
+    store
+        .commit(&[new_job(1, "alice", 10), new_job(2, "alice", 10)])
+        .await
+        .unwrap();
+    store
+        .commit(&[
+            Change::Task(task(1, 3, TaskState::Waiting)),
+            Change::Task(task(1, 9, TaskState::Leased)),
+            range(2, 6, TaskState::Held),
+            range(4, 4, TaskState::Cancelled),
+            range(4, 5, TaskState::Waiting),
+            Change::Task(task(1, 5, TaskState::Leased)),
+        ])
+        .await
+        .unwrap();
+    let tasks = active_tasks(&store).await;
+    let states: String = tasks
+        .iter()
+        .filter(|task| task.id.job == JobId(1))
+        .map(|task| &task.state.name()[..1])
+        .collect();
+    assert_eq!(states, "wwhhwlwwwl");
+    assert_eq!(tasks[3].since, Timestamp(NOW.0 + 5));
+    assert!(
+        tasks[10..]
+            .iter()
+            .all(|task| task.state == TaskState::Waiting)
+    );
+    store.close().await;
+}
+
+async fn a_hundred_thousand_tasks(bed: &Bed) {
+    const TASKS: u32 = 100_000;
+    let store = bed.leader().await;
+    store.commit(&[new_job(1, "alice", TASKS)]).await.unwrap();
+    let view = store.job_view(JobId(1)).await.unwrap().unwrap();
+    assert_eq!(view.states, [(TaskState::Waiting, TASKS)].into());
+    let tasks = active_tasks(&store).await;
+    assert_eq!(tasks.len(), TASKS as usize);
+    assert_eq!(
+        tasks.last(),
+        Some(&task(1, TASKS - 1, TaskState::Waiting))
+    );
+    store.close().await;
+}
+
+async fn batches_of_any_size(bed: &Bed) {
+    let store = bed.leader().await;
+    store.commit(&[new_job(1, "alice", 3000)]).await.unwrap();
+    let mut seq = 0;
+    for count in [1, 2, 3, 1023, 1024, 1025, 2500] {
+        let mut changes = Vec::new();
+        for index in 0..count {
+            let mut leased = task(1, index, TaskState::Leased);
+            leased.attempt = fairway_model::Attempt(count);
+            changes.push(Change::Task(leased));
+            let code = i32::try_from(index).unwrap();
+            changes.push(Change::Usage(usage(id(1, index), count, "alice", code)));
+            seq += 1;
+            changes.push(started(seq, id(1, index)));
+        }
+        store.commit(&changes).await.unwrap();
+        let tasks = active_tasks(&store).await;
+        let written = tasks.iter().filter(|task| task.attempt.0 == count).count();
+        assert_eq!(written, count as usize);
+    }
+    assert_eq!(store.load().await.unwrap().next_event, seq + 1);
+    store.close().await;
+}
+
+async fn what_is_over_is_not_loaded(bed: &Bed) {
+    let store = bed.leader().await;
+    let mut lost = pilot(2, PilotState::Ended);
+    lost.end = Some(PilotEnd::Lost {
+        reason: "silent".into(),
+    });
+    store
+        .commit(&[
+            new_job(1, "alice", 2),
+            new_job(2, "alice", 4),
+            Change::Task(task(1, 0, TaskState::Succeeded)),
+            Change::Task(task(1, 1, TaskState::Failed)),
+            Change::JobProgress {
+                job: JobId(1),
+                ended_at: Some(NOW),
+            },
+            Change::Task(task(2, 0, TaskState::Succeeded)),
+            Change::Task(task(2, 1, TaskState::Succeeded)),
+            Change::Task(task(2, 2, TaskState::Cancelled)),
+            Change::Pilot(pilot(1, PilotState::Draining)),
+            Change::Pilot(lost.clone()),
+            event(
+                5,
+                fairway_model::EventKind::PilotEnded {
+                    pilot: PilotId(2),
+                    end: lost.end.clone().unwrap(),
+                },
+            ),
+        ])
+        .await
+        .unwrap();
+    let snapshot = store.load().await.unwrap();
+    assert_eq!(task_counts(&snapshot.jobs), [4]);
+    assert_eq!(snapshot.tasks, [task(2, 3, TaskState::Waiting)]);
+    assert_eq!(
+        snapshot.ended,
+        [
+            (JobId(2), TaskState::Succeeded, 2),
+            (JobId(2), TaskState::Cancelled, 1)
+        ]
+    );
+    assert_eq!(snapshot.pilots, [pilot(1, PilotState::Draining)]);
+    assert_eq!(
+        (snapshot.next_job, snapshot.next_pilot, snapshot.next_event),
+        (3, 3, 6)
+    );
+    let ended = store.pilot_view(PilotId(2)).await.unwrap().unwrap();
+    assert_eq!(ended.end, lost.end);
+    store.close().await;
+}
+
+async fn ended_tasks_can_be_queued_again(bed: &Bed) {
+    let store = bed.leader().await;
+    store
+        .commit(&[
+            new_job(1, "alice", 4),
+            new_job(2, "bob", 1),
+            Change::Task(task(1, 0, TaskState::Failed)),
+            Change::Task(task(1, 1, TaskState::Cancelled)),
+            Change::Task(task(1, 2, TaskState::Succeeded)),
+        ])
+        .await
+        .unwrap();
+    let ended = store.ended(&Selection::Job(JobId(1))).await.unwrap();
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].job, job(1, "alice", 4));
+    assert_eq!(
+        ended[0].tasks,
+        [task(1, 0, TaskState::Failed), task(1, 1, TaskState::Cancelled)]
+    );
+    assert_eq!(
+        ended[0].counts,
+        [
+            (TaskState::Succeeded, 1),
+            (TaskState::Failed, 1),
+            (TaskState::Cancelled, 1)
+        ]
+    );
+    let some = [id(1, 1), id(1, 2), id(2, 0), id(9, 9)];
+    let ended = store.ended(&Selection::Tasks(some.into())).await.unwrap();
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].tasks, [task(1, 1, TaskState::Cancelled)]);
+    assert_eq!(ended[0].counts.len(), 3);
+    let none = store.ended(&Selection::Job(JobId(2))).await.unwrap();
+    assert!(none.is_empty());
+    store.close().await;
+}

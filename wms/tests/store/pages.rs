@@ -1,0 +1,534 @@
+//! Lists and views.
+
+use fairway_api::public::{EventsQuery, JobsQuery, PilotsQuery, TasksQuery, UsageQuery};
+use fairway_model::event::TaskVerb;
+use fairway_model::{
+    Attempt, AttemptEnd, Event, EventKind, JobId, PilotId, PilotState, Principal, Role, TaskId,
+    TaskState, Timestamp,
+};
+use fairway_sched::Change;
+use fairway_wms::store::{Store, StoreError, StoredToken};
+
+use crate::bed::{Bed, NOW, ce, event, id, job, new_job, pilot, started, submitted, task, usage, user};
+
+crate::on_both!(
+    jobs_by_page,
+    tasks_by_page_in_every_order,
+    tasks_by_filter,
+    a_task_with_its_surroundings,
+    events_of_a_task_job_and_pilot,
+    pilots_with_their_tasks,
+    owners_see_their_own,
+    senseless_queries_are_refused,
+    a_repeated_submission_is_found,
+    usage_adds_up,
+    tokens_come_and_go,
+);
+
+async fn jobs_by_page(bed: &Bed) {
+    let store = bed.leader().await;
+    let mut changes: Vec<Change> = (1..=5).map(|id| new_job(id, "alice", 2)).collect();
+    changes.push(Change::Task(task(2, 0, TaskState::Failed)));
+    changes.push(Change::JobProgress {
+        job: JobId(4),
+        ended_at: Some(NOW),
+    });
+    store.commit(&changes).await.unwrap();
+
+    let mut query = JobsQuery {
+        limit: Some(2),
+        ..JobsQuery::default()
+    };
+    let mut seen = Vec::new();
+    loop {
+        let page = store.jobs(&query, None).await.unwrap();
+        assert!(page.items.len() <= 2);
+        seen.extend(page.items.iter().map(|job| job.id.0));
+        // What comes in meanwhile is newer and does not shift the pages.
+        let next = 5 + seen.len() as u64;
+        store.commit(&[new_job(next, "alice", 1)]).await.unwrap();
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, [5, 4, 3, 2, 1]);
+
+    let ids = async |query: JobsQuery| -> Vec<u64> {
+        let page = store.jobs(&query, None).await.unwrap();
+        page.items.iter().map(|job| job.id.0).collect()
+    };
+    let mut query = JobsQuery {
+        sort: Some("id".into()),
+        limit: Some(3),
+        ..JobsQuery::default()
+    };
+    assert_eq!(ids(query.clone()).await, [1, 2, 3]);
+    query.state = Some("ended".into());
+    assert_eq!(ids(query.clone()).await, [4]);
+    query.state = Some("active".into());
+    query.name = Some("job-2".into());
+    assert_eq!(ids(query.clone()).await, [2]);
+
+    let view = store.job_view(JobId(2)).await.unwrap().unwrap();
+    assert_eq!(
+        view.states,
+        [(TaskState::Waiting, 1), (TaskState::Failed, 1)].into()
+    );
+    assert_eq!((view.done(), view.tasks, view.ended_at), (1, 2, None));
+    assert!(store.job_view(JobId(99)).await.unwrap().is_none());
+    store.close().await;
+}
+
+async fn tasks_by_page_in_every_order(bed: &Bed) {
+    let store = bed.leader().await;
+    let mut changes = vec![new_job(1, "alice", 5), new_job(2, "alice", 4)];
+    for index in 0..4 {
+        let mut moved = task(2, index, TaskState::Held);
+        moved.since = Timestamp(NOW.0 - 10 + i64::from(index % 2));
+        changes.push(Change::Task(moved));
+    }
+    store.commit(&changes).await.unwrap();
+    let by_id: Vec<TaskId> = (0..5)
+        .map(|i| id(1, i))
+        .chain((0..4).map(|i| id(2, i)))
+        .collect();
+    let by_since: Vec<TaskId> = [id(2, 0), id(2, 2), id(2, 1), id(2, 3)]
+        .into_iter()
+        .chain((0..5).map(|i| id(1, i)))
+        .collect();
+    for (sort, expected) in [("id", by_id), ("since", by_since)] {
+        let reversed: Vec<TaskId> = expected.iter().rev().copied().collect();
+        assert_eq!(all_tasks(&store, sort).await, expected, "{sort}");
+        let sort = format!("-{sort}");
+        let seen = all_tasks(&store, &sort).await;
+        assert_eq!(seen, reversed, "{sort}");
+    }
+    store.close().await;
+}
+
+async fn all_tasks(store: &Store, sort: &str) -> Vec<TaskId> {
+    let mut query = TasksQuery {
+        sort: Some(sort.into()),
+        limit: Some(2),
+        ..TasksQuery::default()
+    };
+    let mut seen = Vec::new();
+    loop {
+        let page = store.tasks(&query, None).await.unwrap();
+        seen.extend(page.items.iter().map(|task| task.id));
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return seen;
+        }
+    }
+}
+
+async fn tasks_by_filter(bed: &Bed) {
+    let store = bed.leader().await;
+    let mut elsewhere = task(2, 1, TaskState::Succeeded);
+    elsewhere.pilot = Some(PilotId(2));
+    store
+        .commit(&[
+            new_job(1, "alice", 2),
+            new_job(2, "bob", 2),
+            Change::Task(task(1, 1, TaskState::Running)),
+            Change::Task(elsewhere),
+        ])
+        .await
+        .unwrap();
+    let ids = async |query: TasksQuery| -> Vec<TaskId> {
+        let page = store.tasks(&query, None).await.unwrap();
+        page.items.iter().map(|task| task.id).collect()
+    };
+    let all = TasksQuery::default();
+    let job = TasksQuery {
+        job: Some(JobId(2)),
+        ..all.clone()
+    };
+    assert_eq!(ids(job).await, [id(2, 0), id(2, 1)]);
+    let states = TasksQuery {
+        state: Some("running,succeeded".into()),
+        ..all.clone()
+    };
+    assert_eq!(ids(states).await, [id(1, 1), id(2, 1)]);
+    let owner = TasksQuery {
+        owner: Some(user("bob")),
+        ..all.clone()
+    };
+    assert_eq!(ids(owner).await, [id(2, 0), id(2, 1)]);
+    let pilot = TasksQuery {
+        pilot: Some(PilotId(2)),
+        ..all
+    };
+    assert_eq!(ids(pilot).await, [id(2, 1)]);
+    store.close().await;
+}
+
+async fn a_task_with_its_surroundings(bed: &Bed) {
+    let store = bed.leader().await;
+    store
+        .commit(&[
+            new_job(1, "alice", 2),
+            Change::Pilot(pilot(1, PilotState::Active)),
+            Change::Task(task(1, 0, TaskState::Failed)),
+            Change::Usage(usage(id(1, 0), 1, "alice", 3)),
+        ])
+        .await
+        .unwrap();
+    let failed = store.task_view(id(1, 0)).await.unwrap().unwrap();
+    assert_eq!(failed.owner, user("alice"));
+    assert_eq!(failed.ce, Some(ce()));
+    assert_eq!(failed.pilot, Some(PilotId(1)));
+    assert_eq!(failed.last_end, Some(AttemptEnd::Exited { code: 3 }));
+    assert_eq!(failed.detail.as_deref(), Some("exited with 3"));
+    let waiting = store.task_view(id(1, 1)).await.unwrap().unwrap();
+    assert_eq!((waiting.ce, waiting.pilot, waiting.detail), (None, None, None));
+    assert!(store.task_view(id(1, 2)).await.unwrap().is_none());
+
+    // Tried again: the live attempt has no usage yet.
+    let mut again = task(1, 0, TaskState::Running);
+    again.attempt = Attempt(2);
+    store.commit(&[Change::Task(again)]).await.unwrap();
+    let attempts = store.attempts(id(1, 0)).await.unwrap();
+    assert_eq!(attempts, [Attempt(1), Attempt(2)]);
+    assert_eq!(store.attempts(id(1, 1)).await.unwrap(), []);
+    store.close().await;
+}
+
+fn range_held(seq: u64, job: u64, from: u32, to: u32) -> Change {
+    event(
+        seq,
+        EventKind::TasksChanged {
+            job: JobId(job),
+            from,
+            to,
+            verb: TaskVerb::Hold,
+            state: TaskState::Held,
+            by: user("alice"),
+        },
+    )
+}
+
+async fn events_of_a_task_job_and_pilot(bed: &Bed) {
+    let store = bed.leader().await;
+    let leased = EventKind::TaskLeased {
+        task: id(1, 4),
+        attempt: Attempt(1),
+        pilot: PilotId(1),
+        ce: ce(),
+    };
+    let changes = [
+        submitted(1, 1, "alice"),
+        submitted(2, 2, "bob"),
+        range_held(3, 1, 0, 4),
+        range_held(4, 1, 4, 5),
+        event(5, leased),
+        started(6, id(1, 4)),
+        started(7, id(1, 3)),
+        started(8, id(2, 4)),
+    ];
+    store
+        .commit(&[new_job(1, "alice", 5), new_job(2, "bob", 5)])
+        .await
+        .unwrap();
+    store.commit(&changes).await.unwrap();
+
+    let seqs = async |query: EventsQuery| -> Vec<u64> {
+        let page = store.events(&query, None).await.unwrap();
+        page.items.iter().map(|event| event.seq).collect()
+    };
+    let all = EventsQuery::default();
+    let task = EventsQuery {
+        task: Some(id(1, 4)),
+        ..all.clone()
+    };
+    assert_eq!(seqs(task).await, [1, 4, 5, 6]);
+    let job = EventsQuery {
+        job: Some(JobId(2)),
+        ..all.clone()
+    };
+    assert_eq!(seqs(job).await, [2, 8]);
+    let pilot = EventsQuery {
+        pilot: Some(PilotId(1)),
+        ..all.clone()
+    };
+    assert_eq!(seqs(pilot).await, [5]);
+
+    // All of them come back as they were, page by page.
+    let mut query = EventsQuery {
+        limit: Some(3),
+        ..all
+    };
+    let mut seen: Vec<Event> = Vec::new();
+    loop {
+        let page = store.events(&query, None).await.unwrap();
+        seen.extend(page.items);
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    let seen: Vec<Change> = seen.into_iter().map(Change::Event).collect();
+    assert_eq!(seen, changes);
+    store.close().await;
+}
+
+async fn pilots_with_their_tasks(bed: &Bed) {
+    let store = bed.leader().await;
+    let mut elsewhere = pilot(3, PilotState::Queued);
+    elsewhere.ce = "oslo/long".parse().unwrap();
+    store
+        .commit(&[
+            new_job(1, "alice", 4),
+            Change::Pilot(pilot(1, PilotState::Active)),
+            Change::Pilot(pilot(2, PilotState::Ended)),
+            Change::Pilot(elsewhere),
+            Change::Task(task(1, 0, TaskState::Running)),
+            Change::Task(task(1, 2, TaskState::Cancelling)),
+            Change::Task(task(1, 3, TaskState::Succeeded)),
+        ])
+        .await
+        .unwrap();
+    let ids = async |query: PilotsQuery| -> Vec<u64> {
+        let page = store.pilots(&query).await.unwrap();
+        page.items.iter().map(|pilot| pilot.id.0).collect()
+    };
+    let all = PilotsQuery::default();
+    assert_eq!(ids(all.clone()).await, [3, 2, 1]);
+    let site = PilotsQuery {
+        site: Some("lyon".parse().unwrap()),
+        ..all.clone()
+    };
+    assert_eq!(ids(site).await, [2, 1]);
+    let states = PilotsQuery {
+        state: Some("active,queued".into()),
+        ..all.clone()
+    };
+    assert_eq!(ids(states).await, [3, 1]);
+    let first = PilotsQuery {
+        limit: Some(2),
+        ..all
+    };
+    let page = store.pilots(&first).await.unwrap();
+    let rest = PilotsQuery {
+        cursor: page.next,
+        ..first
+    };
+    assert_eq!(ids(rest).await, [1]);
+    let view = store.pilot_view(PilotId(1)).await.unwrap().unwrap();
+    assert_eq!(view.tasks, [id(1, 0), id(1, 2)]);
+    assert!(store.pilot_view(PilotId(9)).await.unwrap().is_none());
+    store.close().await;
+}
+
+async fn owners_see_their_own(bed: &Bed) {
+    let store = bed.leader().await;
+    store
+        .commit(&[
+            new_job(1, "alice", 1),
+            new_job(2, "bob", 1),
+            submitted(1, 1, "alice"),
+            submitted(2, 2, "bob"),
+            started(3, id(2, 0)),
+            event(
+                4,
+                EventKind::PilotPlanned {
+                    pilot: PilotId(1),
+                    ce: ce(),
+                    because: "work".into(),
+                },
+            ),
+            Change::Usage(usage(id(1, 0), 1, "alice", 0)),
+            Change::Usage(usage(id(2, 0), 1, "bob", 0)),
+        ])
+        .await
+        .unwrap();
+    let (alice, bob) = (user("alice"), user("bob"));
+    let jobs = store.jobs(&JobsQuery::default(), Some(&alice)).await.unwrap();
+    assert!(jobs.items.iter().all(|job| job.owner == alice) && jobs.items.len() == 1);
+    let tasks = store.tasks(&TasksQuery::default(), Some(&alice)).await.unwrap();
+    assert!(tasks.items.iter().all(|task| task.owner == alice) && tasks.items.len() == 1);
+    let events = store.events(&EventsQuery::default(), Some(&alice)).await.unwrap();
+    assert_eq!(events.items.len(), 1);
+    let usage = store.usage(&UsageQuery::default(), Some(&alice)).await.unwrap();
+    assert_eq!(usage.len(), 1);
+
+    // Asking for somebody else's shows nothing.
+    let jobs = JobsQuery {
+        owner: Some(bob.clone()),
+        ..JobsQuery::default()
+    };
+    assert!(store.jobs(&jobs, Some(&alice)).await.unwrap().items.is_empty());
+    let tasks = TasksQuery {
+        job: Some(JobId(2)),
+        ..TasksQuery::default()
+    };
+    assert!(store.tasks(&tasks, Some(&alice)).await.unwrap().items.is_empty());
+    let events = EventsQuery {
+        task: Some(id(2, 0)),
+        ..EventsQuery::default()
+    };
+    assert!(store.events(&events, Some(&alice)).await.unwrap().items.is_empty());
+    let usage = UsageQuery {
+        user: Some(bob),
+        ..UsageQuery::default()
+    };
+    assert!(store.usage(&usage, Some(&alice)).await.unwrap().is_empty());
+    store.close().await;
+}
+
+async fn senseless_queries_are_refused(bed: &Bed) {
+    let store = bed.open().await;
+    let jobs = async |query: JobsQuery| refused(store.jobs(&query, None).await);
+    let tasks = async |query: TasksQuery| refused(store.tasks(&query, None).await);
+    let none = JobsQuery::default();
+    for limit in [0, 1001] {
+        let query = JobsQuery {
+            limit: Some(limit),
+            ..none.clone()
+        };
+        assert!(jobs(query).await.contains("1 to 1000"));
+    }
+    let query = JobsQuery {
+        sort: Some("name".into()),
+        ..none.clone()
+    };
+    assert_eq!(jobs(query).await, "sort must be one of -id, id, not `name`");
+    let query = JobsQuery {
+        state: Some("running".into()),
+        ..none.clone()
+    };
+    assert!(jobs(query).await.contains("active or ended"));
+    for cursor in ["", "id", "-id~", "-id~x", "-id~1~2", "id~1", "'; DROP TABLE job; --"] {
+        let query = JobsQuery {
+            cursor: Some(cursor.into()),
+            ..none.clone()
+        };
+        assert!(jobs(query).await.contains("cursor"), "{cursor}");
+    }
+    let none = TasksQuery::default();
+    let query = TasksQuery {
+        state: Some("running,done".into()),
+        ..none.clone()
+    };
+    assert!(tasks(query).await.starts_with("state `done` is not one of waiting, held"));
+    let query = TasksQuery {
+        cursor: Some("id~1~2".into()),
+        sort: Some("since".into()),
+        ..none
+    };
+    assert!(tasks(query).await.contains("same sort"));
+    let query = UsageQuery {
+        by: Some("moon".into()),
+        ..UsageQuery::default()
+    };
+    assert!(refused(store.usage(&query, None).await).contains("user, group, site, ce, job"));
+    store.close().await;
+}
+
+fn refused<T>(result: Result<T, StoreError>) -> String {
+    match result {
+        Err(StoreError::BadQuery(text)) => text,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was answered"),
+    }
+}
+
+async fn a_repeated_submission_is_found(bed: &Bed) {
+    let store = bed.leader().await;
+    let with_key = |id, owner| Change::NewJob {
+        job: job(id, owner, 3),
+        idempotency: Some(("key".into(), format!("hash-{id}"))),
+    };
+    let changes = [with_key(1, "alice"), with_key(2, "bob"), new_job(3, "alice", 1)];
+    store.commit(&changes).await.unwrap();
+    let found = store.find_idempotent(&user("bob"), "key").await.unwrap();
+    assert_eq!(found, Some((JobId(2), 3, "hash-2".into())));
+    assert_eq!(store.find_idempotent(&user("bob"), "other").await.unwrap(), None);
+    assert_eq!(store.find_idempotent(&user("carol"), "key").await.unwrap(), None);
+    // The database itself refuses a second job with the key.
+    let refusal = store.commit(&[with_key(4, "bob")]).await.unwrap_err();
+    assert!(matches!(refusal, StoreError::Database(_)), "{refusal}");
+    store.close().await;
+}
+
+async fn usage_adds_up(bed: &Bed) {
+    let store = bed.leader().await;
+    let mut late = usage(id(2, 0), 1, "bob", 0);
+    late.ended_at = Timestamp(NOW.0 + 5000);
+    late.group = Some("biomed".parse().unwrap());
+    late.memory_peak_kib = 9;
+    store
+        .commit(&[
+            Change::Usage(usage(id(1, 0), 1, "alice", 1)),
+            Change::Usage(usage(id(1, 0), 2, "alice", 0)),
+            Change::Usage(usage(id(10, 0), 1, "alice", 0)),
+            Change::Usage(late),
+        ])
+        .await
+        .unwrap();
+    let lines = async |by: &str, from, until| {
+        let query = UsageQuery {
+            by: Some(by.into()),
+            from,
+            until,
+            user: None,
+        };
+        store.usage(&query, None).await.unwrap()
+    };
+    let alice = &lines("user", None, None).await[0];
+    assert_eq!(
+        (alice.key.as_str(), alice.attempts, alice.succeeded),
+        ("alice", 3, 2)
+    );
+    assert_eq!(
+        (alice.wall_ms, alice.core_ms, alice.cpu_ms, alice.memory_peak_kib),
+        (3000, 6000, 2700, 500)
+    );
+    let keys = async |by| -> Vec<String> {
+        let lines = lines(by, None, None).await;
+        lines.into_iter().map(|line| line.key).collect()
+    };
+    assert_eq!(keys("user").await, ["alice", "bob"]);
+    assert_eq!(keys("group").await, ["-", "biomed"]);
+    assert_eq!(keys("site").await, ["lyon"]);
+    assert_eq!(keys("ce").await, ["lyon/short"]);
+    assert_eq!(keys("job").await, ["1", "2", "10"]);
+    assert_eq!(lines("user", Some(NOW.0 + 5000), None).await.len(), 1);
+    assert_eq!(lines("user", None, Some(NOW.0 + 5000)).await.len(), 1);
+    store.close().await;
+}
+
+async fn tokens_come_and_go(bed: &Bed) {
+    let store = bed.open().await;
+    let token = |id: &str, created_at| StoredToken {
+        id: id.into(),
+        hash: "h".repeat(64),
+        principal: Principal {
+            name: user("alice"),
+            group: Some("biomed".parse().unwrap()),
+            role: Role::SiteAdmin,
+            sites: vec!["lyon".parse().unwrap()],
+        },
+        created_at: Timestamp(created_at),
+        expires_at: Timestamp(created_at + 1),
+        revoked_at: None,
+    };
+    for token in [token("old", 1), token("new", 2)] {
+        store.add_token(&token).await.unwrap();
+    }
+    assert!(store.add_token(&token("old", 3)).await.is_err());
+    assert_eq!(store.token("old").await.unwrap(), Some(token("old", 1)));
+    assert_eq!(store.token("none").await.unwrap(), None);
+    assert_eq!(
+        store.tokens().await.unwrap(),
+        [token("new", 2), token("old", 1)]
+    );
+    assert!(store.revoke_token("old", Timestamp(7)).await.unwrap());
+    assert!(store.revoke_token("old", Timestamp(8)).await.unwrap());
+    assert!(!store.revoke_token("none", Timestamp(8)).await.unwrap());
+    let revoked = store.token("old").await.unwrap().unwrap();
+    assert_eq!(revoked.revoked_at, Some(Timestamp(7)));
+    store.close().await;
+}
