@@ -53,6 +53,8 @@ problem_codes! {
     NotFound = "not-found", 404, "There is no such thing";
     /// The path exists, but not with this method.
     MethodNotAllowed = "method-not-allowed", 405, "This path has no such method";
+    /// The server gave the request up because it took too long.
+    Timeout = "timeout", 503, "The request took too long";
     /// The thing is not in a state in which that can be done.
     Conflict = "conflict", 409, "That cannot be done in the present state";
     /// An `Idempotency-Key` was used again with another request.

@@ -11,7 +11,7 @@ use fairway_sched::{Command, Settings};
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::auth::{self, Auth};
+use crate::auth::{self, Auth, TokenError};
 use crate::config::{Config, ConfigError, TlsConfig};
 use crate::engine::{Engine, EngineError, EngineLimits, wall_clock};
 use crate::files::Files;
@@ -121,8 +121,8 @@ impl Server {
     /// Creates a token.
     ///
     /// # Errors
-    /// If the store does not take it.
-    pub async fn mint_token(&self, request: TokenRequest) -> Result<TokenCreated, StoreError> {
+    /// If it makes no sense, or the store does not take it.
+    pub async fn mint_token(&self, request: TokenRequest) -> Result<TokenCreated, TokenError> {
         auth::create_token(&self.store, request, wall_clock()).await
     }
 

@@ -1,1 +1,0 @@
-//! Input sandboxes, outputs and logs on disk.

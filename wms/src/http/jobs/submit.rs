@@ -1,0 +1,453 @@
+//! `POST /v1/jobs`: a JDL text becomes a durable job.
+//!
+//! The order is what makes it safe: the JDL is read and refused first; then the
+//! sandbox files are received and made durable; then the engine is asked. A
+//! sandbox is removed again as soon as it is certain that no job owns it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use fairway_api::public::{SubmitReply, SubmitRequest};
+use fairway_api::{Problem, ProblemCode, problem};
+use fairway_jdl::{Diagnostic, InputName, JobSpec, Severity};
+use fairway_model::{GroupName, Principal};
+use fairway_sched::command::Submission;
+use fairway_sched::{Command, Reply};
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+
+use crate::auth::{Authenticated, hex};
+use crate::engine::EngineError;
+use crate::files::{FileName, FilesError, NewSandbox, SandboxLimits};
+use crate::http::extract::{media_type, parse_json};
+use crate::http::{App, Failure, Failures, JDL_BYTES_MAX};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// The media type by which a client says that a sandbox file may be executed.
+const EXECUTABLE_TYPE: &str = "application/x-executable";
+
+/// Submits a job.
+///
+/// The body is a JDL text (`application/jdl` or `text/plain`), a JSON document with the text, or
+/// a form (`multipart/form-data`) whose first part `jdl` is the text, perhaps followed by a part
+/// `group`, and then one part `input` for each file of the input sandbox. The part's file name is
+/// the file's name as written in the JDL; its type `application/x-executable` makes it executable.
+///
+/// A repeated request with the same `Idempotency-Key` is answered with the job of the first one.
+#[utoipa::path(
+    post, path = "/v1/jobs", tag = "jobs", operation_id = "submit_job",
+    params(
+        ("Idempotency-Key" = Option<String>, Header,
+         description = "1 to 128 visible ASCII characters, new for each submission"),
+    ),
+    request_body(content(
+        (String = "application/jdl"),
+        (SubmitRequest = "application/json"),
+        (String = "multipart/form-data"),
+    )),
+    responses(
+        (status = CREATED, body = SubmitReply),
+        (status = OK, description = "The job of an earlier request", body = SubmitReply),
+        Failures,
+    ),
+)]
+pub(super) async fn submit(
+    State(app): State<App>,
+    Authenticated(who): Authenticated,
+    request: Request,
+) -> Result<Response, Failure> {
+    let key = idempotency_key(request.headers())?;
+    let content = receive(&app, request).await?;
+    let group = content.group(&who)?;
+    let idempotency = key.map(|key| (key, content.fingerprint(group.as_ref())));
+    if let Some((key, fingerprint)) = &idempotency
+        && let Some(reply) = earlier(&app, &who, key, fingerprint, &content.warnings).await?
+    {
+        return Ok(answer(reply));
+    }
+    let warnings = content.warnings;
+    let sandbox = match content.sandbox {
+        Some(sandbox) => Some(sandbox.seal().await?),
+        None => None,
+    };
+    let submission = Submission {
+        owner: who.name,
+        group,
+        jdl: content.jdl,
+        spec: content.spec,
+        sandbox: sandbox.clone(),
+        idempotency,
+    };
+    let reply = accept(&app, submission, sandbox.as_deref(), warnings).await?;
+    Ok(answer(reply))
+}
+
+/// Has the engine accept the job. The sandbox is removed where it is certain that no job owns it.
+async fn accept(
+    app: &App,
+    submission: Submission,
+    sandbox: Option<&str>,
+    warnings: Vec<problem::Diagnostic>,
+) -> Result<SubmitReply, Failure> {
+    let reply = app.engine.ask(Command::Submit(submission)).await;
+    let unowned = matches!(
+        reply,
+        Ok(Reply::Submitted { repeated: true, .. })
+            | Err(EngineError::Refused(_) | EngineError::Overloaded)
+    );
+    if unowned && let Some(sandbox) = sandbox {
+        app.files.remove_sandbox(sandbox).await;
+    }
+    match reply? {
+        Reply::Submitted {
+            job,
+            tasks,
+            repeated,
+        } => Ok(SubmitReply {
+            job,
+            tasks,
+            warnings,
+            repeated,
+        }),
+        other => Err(Failure::internal(format!(
+            "a submission was answered by {other:?}"
+        ))),
+    }
+}
+
+/// The reply of an earlier submission with this key, if there was one.
+async fn earlier(
+    app: &App,
+    who: &Principal,
+    key: &str,
+    fingerprint: &str,
+    warnings: &[problem::Diagnostic],
+) -> Result<Option<SubmitReply>, Failure> {
+    match app.store.find_idempotent(&who.name, key).await? {
+        None => Ok(None),
+        Some((job, tasks, known)) if known == fingerprint => Ok(Some(SubmitReply {
+            job,
+            tasks,
+            warnings: warnings.to_vec(),
+            repeated: true,
+        })),
+        Some((job, ..)) => Err(Failure::new(
+            ProblemCode::IdempotencyConflict,
+            format!(
+                "this Idempotency-Key came with another content before, which is job {job}; \
+                 draw a new key for each submission"
+            ),
+        )),
+    }
+}
+
+fn answer(reply: SubmitReply) -> Response {
+    let status = if reply.repeated {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let location = format!("/v1/jobs/{}", reply.job);
+    (status, [(header::LOCATION, location)], Json(reply)).into_response()
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    let key = value.to_str().unwrap_or_default();
+    let length_fits = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len());
+    if length_fits && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(Some(key.to_owned()))
+    } else {
+        Err(Failure::bad_request(format!(
+            "an Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
+        )))
+    }
+}
+
+/// A submission as it was received: read, complete, not yet accepted.
+struct Content {
+    jdl: String,
+    spec: Arc<JobSpec>,
+    warnings: Vec<problem::Diagnostic>,
+    group: Option<GroupName>,
+    sandbox: Option<NewSandbox>,
+}
+
+impl Content {
+    async fn read(jdl: Bytes) -> Result<Self, Failure> {
+        let jdl = String::from_utf8(jdl.into()).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            Failure::new(
+                ProblemCode::InvalidJdl,
+                format!("a JDL text is UTF-8; this is something else from byte {at} on"),
+            )
+        })?;
+        // A long text takes its time: not where other requests wait for theirs.
+        let (jdl, read) = tokio::task::spawn_blocking(move || {
+            let read = JobSpec::read(&jdl);
+            (jdl, read)
+        })
+        .await
+        .map_err(Failure::internal)?;
+        let (spec, warnings) = read.map_err(|diagnostics| invalid_jdl(&diagnostics))?;
+        Ok(Self {
+            jdl,
+            spec: Arc::new(spec),
+            warnings: warnings.iter().map(wire).collect(),
+            group: None,
+            sandbox: None,
+        })
+    }
+
+    /// The group to submit for. Groups open doors (a CE may take only some), so that nobody
+    /// names one that their token does not.
+    fn group(&self, who: &Principal) -> Result<Option<GroupName>, Failure> {
+        match &self.group {
+            None => Ok(who.group.clone()),
+            Some(group) if who.is_operator() || who.group.as_ref() == Some(group) => {
+                Ok(Some(group.clone()))
+            }
+            Some(group) => Err(Failure::new(
+                ProblemCode::Forbidden,
+                format!("this token is not for the group {group}; ask an operator for one that is"),
+            )),
+        }
+    }
+
+    /// SHA-256 (hex) of all that makes this submission what it is. Each part is preceded by its
+    /// length, so that no two different submissions are the same bytes.
+    fn fingerprint(&self, group: Option<&GroupName>) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |part: &str| {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        };
+        add(&self.jdl);
+        add(group.map_or("", GroupName::as_str));
+        let files = self.sandbox.iter().flat_map(NewSandbox::manifest);
+        let sorted: BTreeMap<_, _> = files.map(|file| (&file.name, file)).collect();
+        for file in sorted.values() {
+            add(&file.name);
+            add(&file.sha256);
+            add(if file.executable { "x" } else { "" });
+        }
+        hex(&hash.finalize())
+    }
+
+    /// Refuses a submission whose JDL names files that did not come with it.
+    fn complete(self) -> Result<Self, Failure> {
+        let came = self.sandbox.as_ref().map_or(&[][..], NewSandbox::manifest);
+        let missing: Vec<String> = self
+            .spec
+            .inputs()
+            .into_iter()
+            .filter(|input| !came.iter().any(|file| file.name == input.name))
+            .map(|input| format!("`{}`", input.path))
+            .collect();
+        if missing.is_empty() {
+            return Ok(self);
+        }
+        Err(Failure::new(
+            ProblemCode::InvalidSandbox,
+            format!(
+                "the JDL's InputSandbox names files that did not come with the submission: {}. \
+                 Send each as a part `input` of a multipart/form-data body",
+                missing.join(", ")
+            ),
+        ))
+    }
+}
+
+async fn receive(app: &App, request: Request) -> Result<Content, Failure> {
+    match media_type(request.headers()).as_str() {
+        "application/jdl" | "text/plain" => {
+            Content::read(whole(request.into_body(), "the JDL").await?)
+                .await?
+                .complete()
+        }
+        "application/json" => {
+            let body = whole(request.into_body(), "the JDL").await?;
+            let SubmitRequest { jdl, group } = parse_json(&body)?;
+            let content = Content::read(jdl.into()).await?;
+            Content { group, ..content }.complete()
+        }
+        "multipart/form-data" => {
+            let form = Multipart::from_request(request, app)
+                .await
+                .map_err(|rejection| {
+                    Failure::bad_request(format!(
+                        "the form cannot be read: {}",
+                        rejection.body_text()
+                    ))
+                })?;
+            receive_form(app, form).await?.complete()
+        }
+        _ => Err(Failure::new(
+            ProblemCode::UnsupportedMediaType,
+            "send the JDL as application/jdl, as JSON (application/json), or with its files as \
+             multipart/form-data",
+        )),
+    }
+}
+
+async fn receive_form(app: &App, mut form: Multipart) -> Result<Content, Failure> {
+    let jdl = match next(app, &mut form).await? {
+        Some(field) if field.name() == Some("jdl") => field,
+        _ => {
+            return Err(Failure::bad_request(
+                "the form's first part must be `jdl`, the JDL text, so that it is checked before \
+                 the files are sent",
+            ));
+        }
+    };
+    let mut content = Content::read(whole_field(jdl, "the JDL").await?).await?;
+    let inputs = content.spec.inputs();
+    while let Some(field) = next(app, &mut form).await? {
+        match field.name() {
+            Some("group") if content.sandbox.is_none() => {
+                let text = whole_field(field, "the group's name").await?;
+                let text = String::from_utf8_lossy(&text);
+                let group = text.trim().parse::<GroupName>();
+                content.group =
+                    Some(group.map_err(|error| Failure::bad_request(error.to_string()))?);
+            }
+            Some("input") => {
+                let sandbox = content.sandbox.get_or_insert_with(|| {
+                    app.files.new_sandbox(SandboxLimits {
+                        bytes_max: app.limits.input_bytes_max,
+                        files_max: app.limits.input_files_max,
+                    })
+                });
+                receive_file(sandbox, &inputs, app.limits.input_bytes_max, field).await?;
+            }
+            other => {
+                return Err(Failure::bad_request(format!(
+                    "the form has a part `{}` where only `jdl`, `group` and then `input` parts \
+                     are understood",
+                    other
+                        .unwrap_or_default()
+                        .chars()
+                        .take(80)
+                        .collect::<String>()
+                )));
+            }
+        }
+    }
+    Ok(content)
+}
+
+async fn receive_file(
+    sandbox: &mut NewSandbox,
+    inputs: &[InputName],
+    bytes_max: u64,
+    field: Field<'_>,
+) -> Result<(), Failure> {
+    let invalid = |detail: String| Failure::new(ProblemCode::InvalidSandbox, detail);
+    let sent = field
+        .file_name()
+        .ok_or_else(|| invalid("a part `input` has no file name".into()))?
+        .to_owned();
+    let named = inputs
+        .iter()
+        .find(|input| input.path == sent)
+        .or_else(|| inputs.iter().find(|input| input.name == sent));
+    let Some(named) = named else {
+        // A name that is no file's name at all deserves to be told so.
+        sent.parse::<FileName>()?;
+        return Err(invalid(format!(
+            "a file `{sent}` came that the JDL's InputSandbox does not name"
+        )));
+    };
+    let name: FileName = named.name.parse()?;
+    let executable = field.content_type() == Some(EXECUTABLE_TYPE);
+    let content = field.map(|chunk| chunk.map_err(|error| broken_form(&error, bytes_max)));
+    Ok(sandbox.add(&name, executable, content).await?)
+}
+
+async fn next<'form>(
+    app: &App,
+    form: &'form mut Multipart,
+) -> Result<Option<Field<'form>>, Failure> {
+    let bytes_max = app.limits.input_bytes_max;
+    form.next_field()
+        .await
+        .map_err(|error| broken_form(&error, bytes_max).into())
+}
+
+fn broken_form(error: &MultipartError, bytes_max: u64) -> FilesError {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        FilesError::TooLarge { limit: bytes_max }
+    } else {
+        FilesError::Source(error.body_text())
+    }
+}
+
+async fn whole_field(field: Field<'_>, what: &str) -> Result<Bytes, Failure> {
+    let chunks =
+        field.map(|chunk| chunk.map_err(|error| broken_form(&error, JDL_BYTES_MAX).into()));
+    collect(chunks, what).await
+}
+
+async fn whole(body: Body, what: &str) -> Result<Bytes, Failure> {
+    let chunks = body
+        .into_data_stream()
+        .map(|chunk| chunk.map_err(|_| Failure::bad_request("the body did not arrive as a whole")));
+    collect(chunks, what).await
+}
+
+async fn collect(
+    chunks: impl futures::Stream<Item = Result<Bytes, Failure>>,
+    what: &str,
+) -> Result<Bytes, Failure> {
+    let mut chunks = std::pin::pin!(chunks);
+    let mut whole = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        whole.extend_from_slice(&chunk?);
+        if whole.len() as u64 > JDL_BYTES_MAX {
+            return Err(Failure::too_large(what, JDL_BYTES_MAX));
+        }
+    }
+    Ok(whole.into())
+}
+
+fn invalid_jdl(diagnostics: &[Diagnostic]) -> Failure {
+    let errors = diagnostics
+        .iter()
+        .filter(|it| it.severity == Severity::Error)
+        .count();
+    let detail = match errors {
+        1 => "the JDL has an error; `diagnostics` tells where it is".to_owned(),
+        many => format!("the JDL has {many} errors; `diagnostics` tells where they are"),
+    };
+    Problem {
+        diagnostics: diagnostics.iter().map(wire).collect(),
+        ..Problem::new(ProblemCode::InvalidJdl, detail)
+    }
+    .into()
+}
+
+fn wire(diagnostic: &Diagnostic) -> problem::Diagnostic {
+    problem::Diagnostic {
+        severity: match diagnostic.severity {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+        .to_owned(),
+        message: diagnostic.message.clone(),
+        line: diagnostic.line,
+        column: diagnostic.column,
+        help: diagnostic.help.clone(),
+        rendered: diagnostic.rendered.clone(),
+    }
+}

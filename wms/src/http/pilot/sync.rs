@@ -1,0 +1,199 @@
+//! `POST /v1/pilot/sync`: heartbeat, reports, and the wish for work.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use fairway_api::ProblemCode;
+use fairway_api::pilot::{
+    InputFile, Lease, Payload, Report, ReportKind, StopOrder, SyncReply, SyncRequest, Want,
+};
+use fairway_model::{AttemptEnd, PilotId};
+use fairway_sched::command::{AttemptNews, AttemptReport, PilotWant};
+use fairway_sched::{Command, Grant, Reply};
+
+use crate::auth::PilotSession;
+use crate::engine::EngineError;
+use crate::http::extract::Json;
+use crate::http::{App, Failure, Failures};
+
+/// Heartbeat, reports, and the wish for work in one. With a wish and no reports it is a long poll.
+#[utoipa::path(
+    post, path = "/v1/pilot/sync", tag = "pilot protocol", operation_id = "pilot_sync",
+    request_body = SyncRequest,
+    responses((status = OK, body = SyncReply), Failures),
+)]
+pub(super) async fn sync(
+    State(app): State<App>,
+    PilotSession(pilot): PilotSession,
+    Json(request): Json<SyncRequest>,
+) -> Result<Answer<SyncReply>, Failure> {
+    let SyncRequest {
+        reports,
+        holding,
+        want,
+    } = request;
+    // Who reports wants to know soon that the reports are safe.
+    let wait = if reports.is_empty() {
+        app.limits.poll
+    } else {
+        Duration::ZERO
+    };
+    let command = Command::Sync {
+        pilot,
+        reports: reports.into_iter().map(report).collect(),
+        holding,
+        want: want.map(wish),
+    };
+    match app.engine.sync(command, wait).await.map_err(Failure::from) {
+        Ok(Reply::Synced {
+            grants,
+            stop,
+            drain,
+        }) => {
+            let leases = leases(&app, pilot, grants).await?;
+            let stop = stop
+                .into_iter()
+                .map(|(task, attempt, stale)| StopOrder {
+                    task,
+                    attempt,
+                    stale,
+                })
+                .collect();
+            Ok(Answer(SyncReply {
+                leases,
+                stop,
+                drain,
+            }))
+        }
+        Ok(other) => Err(Failure::internal(format!(
+            "a sync was answered by {other:?}"
+        ))),
+        Err(failure) => {
+            if failure.code() == ProblemCode::PilotEnded {
+                app.auth.forget_pilot(pilot);
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn report(report: Report) -> AttemptReport {
+    let Report {
+        task,
+        attempt,
+        what,
+    } = report;
+    let what = match what {
+        ReportKind::Started => AttemptNews::Started,
+        ReportKind::Ended { end, used } => AttemptNews::Ended {
+            end,
+            wall_ms: used.wall_ms,
+            cpu_ms: used.cpu_ms,
+            memory_peak_kib: used.memory_peak_kib,
+        },
+    };
+    AttemptReport {
+        task,
+        attempt,
+        what,
+    }
+}
+
+fn wish(
+    Want {
+        round,
+        remaining_s,
+        backlog,
+    }: Want,
+) -> PilotWant {
+    PilotWant {
+        round,
+        remaining_s,
+        backlog,
+    }
+}
+
+/// What was granted, as the pilot is told of it. A task whose sandbox cannot be read here could
+/// not start there: its attempt ends at once, as one that did not start.
+async fn leases(app: &App, pilot: PilotId, grants: Vec<Grant>) -> Result<Vec<Lease>, Failure> {
+    let mut leases = Vec::with_capacity(grants.len());
+    let mut unfit = Vec::new();
+    for grant in grants {
+        match payload(app, &grant).await {
+            Ok(payload) => {
+                leases.push(Lease {
+                    task: grant.task,
+                    attempt: grant.attempt,
+                    payload,
+                });
+            }
+            Err(reason) => {
+                tracing::error!(task = %grant.task, reason, "a task cannot be given away");
+                unfit.push(AttemptReport {
+                    task: grant.task,
+                    attempt: grant.attempt,
+                    what: AttemptNews::Ended {
+                        end: AttemptEnd::NotStarted {
+                            reason: "the server could not read its input sandbox".to_owned(),
+                        },
+                        wall_ms: 0,
+                        cpu_ms: 0,
+                        memory_peak_kib: 0,
+                    },
+                });
+            }
+        }
+    }
+    if !unfit.is_empty() {
+        give_up(app, pilot, unfit).await?;
+    }
+    Ok(leases)
+}
+
+async fn give_up(
+    app: &App,
+    pilot: PilotId,
+    reports: Vec<AttemptReport>,
+) -> Result<(), EngineError> {
+    let command = Command::Sync {
+        pilot,
+        reports,
+        holding: Vec::new(),
+        want: None,
+    };
+    app.engine.ask(command).await.map(drop)
+}
+
+async fn payload(app: &App, grant: &Grant) -> Result<Payload, String> {
+    let task = grant.spec.task(grant.task);
+    let mut inputs: Vec<InputFile> = Vec::with_capacity(task.inputs.len());
+    if let Some(key) = grant.sandbox.as_ref().filter(|_| !task.inputs.is_empty()) {
+        let manifest = app
+            .files
+            .sandbox_manifest(key)
+            .await
+            .map_err(|error| error.to_string())?;
+        for input in &task.inputs {
+            let file = manifest.iter().find(|file| file.name == input.name);
+            inputs.push(
+                file.ok_or_else(|| format!("no file {} in {key}", input.name))?
+                    .clone(),
+            );
+        }
+    } else if let Some(input) = task.inputs.first() {
+        return Err(format!("no sandbox for {}", input.name));
+    }
+    Ok(Payload {
+        executable: task.executable,
+        arguments: task.arguments,
+        environment: task.environment,
+        stdin: task.stdin,
+        stdout: task.stdout,
+        stderr: task.stderr,
+        inputs,
+        outputs: task.outputs,
+        resources: task.needs.resources,
+        walltime_s: task.needs.walltime_s,
+    })
+}

@@ -1,0 +1,153 @@
+//! `POST /v1/tasks/cancel|hold|release|retry` and `POST /v1/tasks/{task}/{verb}`
+
+use axum::Json as Answer;
+use axum::extract::State;
+use fairway_api::ProblemCode;
+use fairway_api::public::{TaskLeft, TasksChange, TasksChanged};
+use fairway_model::{Principal, TaskId, TaskVerb};
+use fairway_sched::command::Selection;
+use fairway_sched::{Command, Reply};
+
+use super::visible;
+use crate::auth::Authenticated;
+use crate::http::extract::{Json, Path};
+use crate::http::{App, Failure, Failures};
+
+/// Most tasks to change at a time.
+const TASKS_MAX: usize = 10_000;
+
+/// Cancels many tasks at once.
+#[utoipa::path(
+    post, path = "/v1/tasks/cancel", tag = "tasks", operation_id = "cancel_tasks",
+    request_body = TasksChange,
+    responses((status = OK, body = TasksChanged), Failures),
+)]
+pub(super) async fn cancel_many(
+    State(app): State<App>,
+    Authenticated(who): Authenticated,
+    Json(change): Json<TasksChange>,
+) -> Result<Answer<TasksChanged>, Failure> {
+    change_many(&app, who, TaskVerb::Cancel, change).await
+}
+
+/// Holds many tasks at once.
+#[utoipa::path(
+    post, path = "/v1/tasks/hold", tag = "tasks", operation_id = "hold_tasks",
+    request_body = TasksChange,
+    responses((status = OK, body = TasksChanged), Failures),
+)]
+pub(super) async fn hold_many(
+    State(app): State<App>,
+    Authenticated(who): Authenticated,
+    Json(change): Json<TasksChange>,
+) -> Result<Answer<TasksChanged>, Failure> {
+    change_many(&app, who, TaskVerb::Hold, change).await
+}
+
+/// Releases many held tasks at once.
+#[utoipa::path(
+    post, path = "/v1/tasks/release", tag = "tasks", operation_id = "release_tasks",
+    request_body = TasksChange,
+    responses((status = OK, body = TasksChanged), Failures),
+)]
+pub(super) async fn release_many(
+    State(app): State<App>,
+    Authenticated(who): Authenticated,
+    Json(change): Json<TasksChange>,
+) -> Result<Answer<TasksChanged>, Failure> {
+    change_many(&app, who, TaskVerb::Release, change).await
+}
+
+/// Queues many failed or cancelled tasks again.
+#[utoipa::path(
+    post, path = "/v1/tasks/retry", tag = "tasks", operation_id = "retry_tasks",
+    request_body = TasksChange,
+    responses((status = OK, body = TasksChanged), Failures),
+)]
+pub(super) async fn retry_many(
+    State(app): State<App>,
+    Authenticated(who): Authenticated,
+    Json(change): Json<TasksChange>,
+) -> Result<Answer<TasksChanged>, Failure> {
+    change_many(&app, who, TaskVerb::Retry, change).await
+}
+
+async fn change_many(
+    app: &App,
+    who: Principal,
+    verb: TaskVerb,
+    TasksChange { tasks }: TasksChange,
+) -> Result<Answer<TasksChanged>, Failure> {
+    if tasks.is_empty() || tasks.len() > TASKS_MAX {
+        return Err(Failure::bad_request(format!(
+            "1 to {TASKS_MAX} tasks can be changed at a time; these are {}",
+            tasks.len()
+        )));
+    }
+    Ok(Answer(
+        change_tasks(app, who, verb, Selection::Tasks(tasks)).await?,
+    ))
+}
+
+/// Cancels, holds, releases or retries one task. That it is not in a state for it is a conflict.
+#[utoipa::path(
+    post, path = "/v1/tasks/{task}/{verb}", tag = "tasks", operation_id = "change_task",
+    params(
+        ("task" = TaskId, Path, description = "Which task"),
+        ("verb" = TaskVerb, Path, description = "What to do"),
+    ),
+    responses((status = OK, body = TasksChanged), Failures),
+)]
+pub(super) async fn change_one(
+    State(app): State<App>,
+    Authenticated(who): Authenticated,
+    Path((task, verb)): Path<(TaskId, TaskVerb)>,
+) -> Result<Answer<TasksChanged>, Failure> {
+    visible(&app, &who, task).await?;
+    let changed = change_tasks(&app, who, verb, Selection::Tasks(vec![task])).await?;
+    match changed.left.first() {
+        Some(left) if changed.changed == 0 => {
+            Err(Failure::new(ProblemCode::Conflict, left.because.clone()))
+        }
+        _ => Ok(Answer(changed)),
+    }
+}
+
+/// Has the engine change tasks.
+pub(in crate::http) async fn change_tasks(
+    app: &App,
+    by: Principal,
+    verb: TaskVerb,
+    tasks: Selection,
+) -> Result<TasksChanged, Failure> {
+    let reply = if verb == TaskVerb::Retry {
+        retry(app, by, tasks).await?
+    } else {
+        app.engine
+            .ask(Command::ChangeTasks { verb, tasks, by })
+            .await?
+    };
+    match reply {
+        Reply::TasksChanged { changed, left } => {
+            let left = left
+                .into_iter()
+                .map(|(task, because)| TaskLeft { task, because });
+            Ok(TasksChanged {
+                changed,
+                left: left.collect(),
+            })
+        }
+        other => Err(Failure::internal(format!(
+            "a change of tasks was answered by {other:?}"
+        ))),
+    }
+}
+
+/// Queues ended tasks again. They are no longer in the engine's memory, so they are brought to
+/// it from the store: one retry after the other, for what was read must still be true when the
+/// engine hears of it, and nothing but a retry changes an ended task.
+async fn retry(app: &App, by: Principal, tasks: Selection) -> Result<Reply, Failure> {
+    let _one_at_a_time = app.retries.lock().await;
+    let ended = app.store.ended(&tasks).await?;
+    Ok(app.engine.ask(Command::Retry { tasks, by, ended }).await?)
+}

@@ -1,0 +1,31 @@
+//! `GET /v1/tasks/{task}/explain`
+
+use axum::Json;
+use axum::extract::State;
+use fairway_api::public::Explanation;
+use fairway_model::TaskId;
+
+use super::visible;
+use crate::auth::Authenticated;
+use crate::http::extract::Path;
+use crate::http::{App, Failure, Failures, view};
+
+/// Tells why a task is where it is: which CEs refuse it by which clause, with the values on both
+/// sides, and its place in the queue.
+#[utoipa::path(
+    get, path = "/v1/tasks/{task}/explain", tag = "tasks", operation_id = "explain_task",
+    params(("task" = TaskId, Path, description = "Which task")),
+    responses((status = OK, body = Explanation), Failures),
+)]
+pub(super) async fn explain(
+    State(app): State<App>,
+    Authenticated(who): Authenticated,
+    Path(task): Path<TaskId>,
+) -> Result<Json<Explanation>, Failure> {
+    let known = visible(&app, &who, task).await?;
+    let explained = app
+        .engine
+        .look(move |state, now| view::explain(state, task, now))
+        .await?;
+    Ok(Json(explained.unwrap_or_else(|| view::ended(&known))))
+}

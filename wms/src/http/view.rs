@@ -1,0 +1,169 @@
+//! The engine's state in the words of the public protocol. What is here is only
+//! arranged, never decided; the functions run inside `Engine::look`.
+
+use std::collections::BTreeMap;
+
+use fairway_api::public::{
+    CeVerdict, CeView, Explanation, Refusal, ShareInterval, ShareView, SharesView, SiteView,
+    TaskView,
+};
+use fairway_jdl::{Ad, Value, eval};
+use fairway_model::{AdapterSettings, CeId, Principal, Resources, Site, TaskId, Timestamp};
+use fairway_sched::State;
+use fairway_sched::state::Standing;
+
+/// How much there is to do, and with what.
+pub(super) struct Load {
+    pub(super) waiting: u64,
+    pub(super) live: u64,
+    pub(super) pilots: u64,
+}
+
+pub(super) fn load(state: &State) -> Load {
+    Load {
+        waiting: state.waiting(),
+        live: state.live(),
+        pilots: state.pilots_live().count() as u64,
+    }
+}
+
+/// All sites as `who` may see them.
+pub(super) fn sites(state: &State, who: &Principal) -> Vec<SiteView> {
+    state.sites().map(|found| site(state, found, who)).collect()
+}
+
+/// A site as `who` may see it.
+pub(super) fn site(state: &State, site: &Site, who: &Principal) -> SiteView {
+    let states = site.ces.iter().map(|ce| {
+        let id = CeId {
+            site: site.name.clone(),
+            ce: ce.name.clone(),
+        };
+        CeView {
+            published: state.published(&id).cloned(),
+            glue: state.glue(&id).map(attributes).unwrap_or_default(),
+            pilots: state.pilots_by_state(&id),
+        }
+    });
+    let states = states.collect();
+    let site = if who.administers(&site.name) {
+        site.clone()
+    } else {
+        without_access(site)
+    };
+    SiteView { site, states }
+}
+
+/// A site without what tells how its batch system is reached and used.
+fn without_access(site: &Site) -> Site {
+    let mut site = site.clone();
+    site.adapter = match site.adapter {
+        AdapterSettings::Local { .. } => AdapterSettings::Local { cores: None },
+        AdapterSettings::Slurm { .. } => AdapterSettings::Slurm {
+            bin_dir: None,
+            conf: None,
+            work_dir: None,
+        },
+    };
+    for ce in &mut site.ces {
+        ce.account = None;
+        ce.qos = None;
+        ce.pilot_program = None;
+    }
+    site
+}
+
+fn attributes(ad: &Ad) -> BTreeMap<String, serde_json::Value> {
+    ad.iter()
+        .map(|(name, expr)| (name.to_owned(), json(&eval::eval(expr, ad, None))))
+        .collect()
+}
+
+/// A value of the ClassAd language as JSON: what JSON has no word for is shown as text.
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Undefined => serde_json::Value::Null,
+        Value::Boolean(value) => (*value).into(),
+        Value::Integer(value) => (*value).into(),
+        Value::Real(value) => (*value).into(),
+        Value::String(value) => value.as_ref().into(),
+        Value::List(values) => values.iter().map(json).collect(),
+        Value::Error | Value::AbsTime { .. } | Value::RelTime(_) | Value::Ad(_) => {
+            fairway_jdl::Expr::from(value.clone()).to_string().into()
+        }
+    }
+}
+
+/// All users' standing.
+pub(super) fn shares(state: &State) -> SharesView {
+    SharesView {
+        policy: state.policy(),
+        interval_begins_at: state.interval_begins_at(),
+        users: state.shares().into_iter().map(share).collect(),
+    }
+}
+
+fn share(standing: Standing) -> ShareView {
+    let Standing {
+        user,
+        waiting,
+        live,
+        fs,
+        place,
+        intervals,
+    } = standing;
+    let intervals = intervals
+        .into_iter()
+        .map(|(begins_at, used, weight)| ShareInterval {
+            begins_at,
+            tasks_started: used.tasks_started,
+            core_ms: used.core_ms,
+            weight,
+        });
+    ShareView {
+        user,
+        waiting,
+        running: live,
+        fs,
+        place,
+        intervals: intervals.collect(),
+    }
+}
+
+/// Why a task of the queue, or with a pilot, is where it is; `None` if it is over.
+pub(super) fn explain(state: &State, task: TaskId, _now: Timestamp) -> Option<Explanation> {
+    let live = state.task(task)?;
+    Some(Explanation {
+        task,
+        state: live.state,
+        summary: String::new(),
+        ahead: None,
+        share: None,
+        resources: Resources::default(),
+        walltime_s: None,
+        requirements: None,
+        rank: None,
+        ces: Vec::new(),
+    })
+}
+
+/// The explanation of a task that is over.
+pub(super) fn ended(task: &TaskView) -> Explanation {
+    let why = task
+        .detail
+        .as_deref()
+        .map(|detail| format!(": {detail}"))
+        .unwrap_or_default();
+    Explanation {
+        task: task.id,
+        state: task.state,
+        summary: format!("it is over, {}{why}", task.state.name()),
+        ahead: None,
+        share: None,
+        resources: Resources::default(),
+        walltime_s: None,
+        requirements: None,
+        rank: None,
+        ces: Vec::new(),
+    }
+}
