@@ -7,6 +7,12 @@
 //!
 //! A new adapter implements [`Bed`] and adds a line to the list at the end.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is how a test fails, and what it leaves out it says"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -509,7 +515,10 @@ async fn refusals_are_in_the_batch_systems_words(bed: &dyn Bed) {
             other => panic!("{words}: {other:?}"),
         }
     }
-    assert_eq!(bench.jobs(&[]).await, []);
+    // Slurm keeps a record of some that it refused; none of them may live.
+    for job in bench.jobs(&[]).await {
+        assert!(matches!(job.state, BatchState::Ended { .. }), "{job:?}");
+    }
 }
 
 async fn unknown_ids_are_no_error(bed: &dyn Bed) {
