@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use fairway_api::public::{CeVerdict, Explanation, ShareView};
+use fairway_model::TaskState;
 
 use super::table::harmless;
 use super::{task_style, words};
@@ -13,9 +14,9 @@ use super::{task_style, words};
 pub(crate) fn text(explanation: &Explanation) -> String {
     let style = task_style(explanation.state);
     let mut paragraphs = vec![format!(
-        "Task {} is {style}{}{style:#}. {}\n",
+        "Task {} {style}{}{style:#}. {}\n",
         explanation.task,
-        explanation.state.name(),
+        predicate(explanation.state),
         harmless(&explanation.summary)
     )];
     paragraphs.extend(place(explanation));
@@ -31,6 +32,20 @@ pub(crate) fn text(explanation: &Explanation) -> String {
         paragraphs.push(format!("It cannot run at:\n{}", refusals(&refused)));
     }
     paragraphs.join("\n")
+}
+
+/// The state as what is said of a task.
+const fn predicate(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Waiting => "is waiting",
+        TaskState::Held => "is held",
+        TaskState::Leased => "is about to start",
+        TaskState::Running => "is running",
+        TaskState::Cancelling => "is being cancelled",
+        TaskState::Succeeded => "has succeeded",
+        TaskState::Failed => "has failed",
+        TaskState::Cancelled => "was cancelled",
+    }
 }
 
 /// Its place in the queue, and its owner's standing.

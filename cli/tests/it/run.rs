@@ -1,0 +1,140 @@
+//! `fairway run`: the first thing that anybody tries.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use insta::assert_snapshot;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::common::cli::{self, FAIRWAY, Ran};
+use crate::common::{checkout, lines, process, until, until_true};
+
+/// A user's folder, with a home and a place for temporary files in it.
+fn folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("fairway-run-").tempdir().unwrap();
+    for name in ["home", "tmp"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+async fn fairway_run(folder: &Path, args: &[&str]) -> Ran {
+    let mut command = cli::command(FAIRWAY, folder);
+    command.arg("run").args(args);
+    let ran = cli::run(command).await;
+    assert_nothing_left(folder);
+    ran
+}
+
+/// No process of the run, and nothing of its state.
+#[track_caller]
+fn assert_nothing_left(folder: &Path) {
+    let left = process::of(folder);
+    assert!(left.is_empty(), "{left:?}");
+    for name in ["tmp", "home"] {
+        let entries: Vec<_> = std::fs::read_dir(folder.join(name)).unwrap().collect();
+        assert!(entries.is_empty(), "{entries:?}");
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn example(path: &str) -> String {
+    checkout().join("examples").join(path).to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn hello_prints_what_the_task_prints() {
+    let folder = folder();
+    let ran = fairway_run(folder.path(), &[&example("hello/hello.jdl")]).await;
+    let printed = ran.ok();
+    assert!(printed.to_lowercase().contains("hello"), "{printed}");
+}
+
+#[tokio::test]
+async fn the_sweep_computes_what_its_check_expects() {
+    let folder = folder();
+    let results = folder.path().join("results");
+    let sweep = example("sweep/sweep.jdl");
+    let args = [sweep.as_str(), "--output-dir", results.to_str().unwrap()];
+    fairway_run(folder.path(), &args).await.ok();
+    let mut check = cli::command(&example("sweep/check.sh"), folder.path());
+    check.arg(&results);
+    cli::run(check).await.ok();
+}
+
+#[tokio::test]
+async fn a_failing_payload_fails_the_run() {
+    let folder = folder();
+    let jdl = write(
+        folder.path(),
+        "fails.jdl",
+        r#"[ Executable = "/bin/sh"; Arguments = "-c 'echo so far; echo too bad >&2; exit 7'"; ]"#,
+    );
+    let ran = fairway_run(folder.path(), &[&jdl]).await;
+    assert_eq!(ran.stdout, "so far\n");
+    let told = ran.fails(1);
+    assert!(told.contains("too bad"), "{told}");
+    assert!(told.contains("exited with 7"), "{told}");
+}
+
+#[tokio::test]
+async fn one_failing_task_of_many_fails_the_run() {
+    let folder = folder();
+    let jdl = write(
+        folder.path(),
+        "some.jdl",
+        r#"[ JobType = "Parametric"; Executable = "/bin/sh"; Arguments = "-c 'exit _PARAM_'";
+             Parameters = {0, 3, 0}; ]"#,
+    );
+    let told = fairway_run(folder.path(), &[&jdl]).await.fails(1);
+    assert!(told.contains("1 of 3 tasks did not succeed"), "{told}");
+    assert!(told.contains("exited with 3"), "{told}");
+}
+
+#[tokio::test]
+async fn a_broken_text_is_told_with_its_places() {
+    let folder = folder();
+    let jdl = write(
+        folder.path(),
+        "broken.jdl",
+        "[\n  Executable = \"/bin/true;\n  RetryCount = \"three\";\n]\n",
+    );
+    let first = fairway_run(folder.path(), &[&jdl]).await.fails(3);
+    let jdl = write(
+        folder.path(),
+        "wrong.jdl",
+        "[\n  Executable = 5;\n  RetryCount = \"three\";\n  CpuNumber = -1;\n]\n",
+    );
+    let second = fairway_run(folder.path(), &[&jdl]).await.fails(3);
+    let told = format!("{first}\n{second}").replace(folder.path().to_str().unwrap(), "[folder]");
+    assert!(told.contains('^'), "{told}");
+    assert_snapshot!(told);
+}
+
+#[tokio::test]
+async fn an_interrupt_leaves_nothing_behind() {
+    let folder = folder();
+    let mark = folder.path().join("started");
+    let jdl = write(
+        folder.path(),
+        "long.jdl",
+        &format!(
+            r#"[ Executable = "/bin/sh"; Arguments = "-c 'echo $$ > {}; sleep 600'"; ]"#,
+            mark.display()
+        ),
+    );
+    let mut command = cli::command(FAIRWAY, folder.path());
+    command.args(["run", &jdl]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut run = command.spawn().unwrap();
+    until_true("the payload runs", async || !lines(&mark).is_empty()).await;
+    process::signal(i32::try_from(run.id()).unwrap(), Signal::INT);
+    let status = until("the run has ended", async || run.try_wait().unwrap()).await;
+    assert_eq!(status.code(), Some(130));
+    assert_nothing_left(folder.path());
+}
