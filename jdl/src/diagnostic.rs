@@ -1,4 +1,15 @@
-//! What is told to the author of a text.
+//! What is told to the author of a text: what is wrong, where, and what to write instead.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use crate::syntax::Span;
+
+/// Most remarks on one text; more would not be read.
+pub const DIAGNOSTICS_MAX: usize = 50;
+
+/// Longest piece of a source line that is shown, in characters.
+const SHOWN_COLUMNS_MAX: usize = 100;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,7 +20,7 @@ pub enum Severity {
     Error,
 }
 
-/// A remark on a text.
+/// A remark on a text. `Display` gives the rendered form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.
@@ -24,4 +35,220 @@ pub struct Diagnostic {
     pub column: u32,
     /// The remark as a compiler would print it: place, source line, caret, help.
     pub rendered: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rendered)
+    }
+}
+
+/// The remarks on one text as they are found, rendered when they are handed out.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    remarks: Vec<Remark>,
+}
+
+#[derive(Debug)]
+struct Remark {
+    severity: Severity,
+    span: Option<Span>,
+    message: String,
+    help: Option<String>,
+}
+
+impl Report {
+    pub(crate) fn error(&mut self, span: impl Into<Option<Span>>, message: impl Into<String>) {
+        self.push(Severity::Error, span.into(), message.into(), None);
+    }
+
+    pub(crate) fn error_with(
+        &mut self,
+        span: impl Into<Option<Span>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let (span, help) = (span.into(), Some(help.into()));
+        self.push(Severity::Error, span, message.into(), help);
+    }
+
+    pub(crate) fn warn(
+        &mut self,
+        span: impl Into<Option<Span>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let (span, help) = (span.into(), Some(help.into()));
+        self.push(Severity::Warning, span, message.into(), help);
+    }
+
+    /// Errors go before warnings when there is no room for all.
+    fn push(
+        &mut self,
+        severity: Severity,
+        span: Option<Span>,
+        message: String,
+        help: Option<String>,
+    ) {
+        if self.remarks.len() >= DIAGNOSTICS_MAX {
+            let warning = self
+                .remarks
+                .iter()
+                .rposition(|remark| remark.severity == Severity::Warning);
+            match (severity, warning) {
+                (Severity::Error, Some(place)) => {
+                    self.remarks.remove(place);
+                }
+                _ => return,
+            }
+        }
+        self.remarks.push(Remark {
+            severity,
+            span,
+            message,
+            help,
+        });
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.remarks
+            .iter()
+            .any(|remark| remark.severity == Severity::Error)
+    }
+
+    /// How many remarks there are, for [`Report::truncate`].
+    pub(crate) fn len(&self) -> usize {
+        self.remarks.len()
+    }
+
+    /// Takes back the remarks made since [`Report::len`] was `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.remarks.truncate(len);
+    }
+
+    /// Takes over the errors of another report on the same text.
+    pub(crate) fn append(&mut self, other: Self) {
+        for remark in other.remarks {
+            if remark.severity == Severity::Error {
+                self.push(remark.severity, remark.span, remark.message, remark.help);
+            }
+        }
+    }
+
+    /// All remarks, in the order of their places.
+    pub(crate) fn into_diagnostics(mut self, source: &str) -> Vec<Diagnostic> {
+        self.remarks
+            .sort_by_key(|remark| remark.span.map_or(u32::MAX, |span| span.start));
+        self.remarks
+            .into_iter()
+            .map(|remark| render(source, remark))
+            .collect()
+    }
+}
+
+fn render(source: &str, remark: Remark) -> Diagnostic {
+    let Remark {
+        severity,
+        span,
+        message,
+        help,
+    } = remark;
+    let label = match severity {
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    let mut rendered = format!("{label}: {message}\n");
+    let (mut line, mut column) = (0, 0);
+    if let Some(span) = span {
+        let place = Place::of(source, span);
+        (line, column) = (place.line, place.column);
+        place.draw(&mut rendered);
+    }
+    if let Some(help) = &help {
+        let _ = writeln!(rendered, "  = help: {help}");
+    }
+    rendered.truncate(rendered.trim_end().len());
+    Diagnostic {
+        severity,
+        message,
+        help,
+        line,
+        column,
+        rendered,
+    }
+}
+
+/// Where a span begins, with the line around it.
+struct Place<'a> {
+    line: u32,
+    column: u32,
+    text: &'a str,
+    carets: usize,
+}
+
+impl<'a> Place<'a> {
+    fn of(source: &'a str, span: Span) -> Self {
+        let start = floor_boundary(source, span.start as usize);
+        let end = floor_boundary(source, (span.end as usize).max(start));
+        let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = source[start..]
+            .find('\n')
+            .map_or(source.len(), |at| start + at);
+        let lines = source[..line_start].bytes().filter(|b| *b == b'\n').count();
+        Self {
+            line: u32::try_from(lines + 1).unwrap_or(u32::MAX),
+            column: u32::try_from(source[line_start..start].chars().count() + 1)
+                .unwrap_or(u32::MAX),
+            text: source[line_start..line_end].trim_end_matches('\r'),
+            carets: source[start..end.min(line_end)].chars().count().max(1),
+        }
+    }
+
+    /// The source line with carets below. Of a long line only the part around
+    /// the place is shown; what could confuse a terminal is replaced.
+    fn draw(&self, out: &mut String) {
+        let caret = self.column as usize - 1;
+        let skipped = if caret > SHOWN_COLUMNS_MAX * 3 / 4 {
+            caret - SHOWN_COLUMNS_MAX / 2
+        } else {
+            0
+        };
+        let mut shown: String = self
+            .text
+            .chars()
+            .skip(skipped)
+            .take(SHOWN_COLUMNS_MAX)
+            .map(|c| match c {
+                '\t' => ' ',
+                c if c.is_control() => '\u{fffd}',
+                c => c,
+            })
+            .collect();
+        if skipped > 0 {
+            shown.replace_range(..shown.chars().next().map_or(0, char::len_utf8), "…");
+        }
+        let carets = self
+            .carets
+            .min(SHOWN_COLUMNS_MAX.saturating_sub(caret - skipped))
+            .max(1);
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        let _ = writeln!(
+            out,
+            " {margin}--> line {}, column {}\n {margin} |\n {number} | {}\n {margin} | {}{}",
+            self.line,
+            self.column,
+            shown.trim_end(),
+            " ".repeat(caret - skipped),
+            "^".repeat(carets),
+        );
+    }
+}
+
+fn floor_boundary(source: &str, at: usize) -> usize {
+    let mut at = at.min(source.len());
+    while !source.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }

@@ -15,6 +15,7 @@ pub mod syntax;
 pub mod value;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use eval::eval;
 pub use job::{Dialect, InputName, JobSpec, Needs, TaskSpec};
 pub use syntax::{Ad, Expr};
 pub use value::Value;

@@ -1,11 +1,13 @@
 //! What an expression is worth.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::Ad;
+use crate::syntax::print;
 
-/// A value of the ClassAd language.
-#[derive(Clone, Debug, PartialEq)]
+/// A value of the ClassAd language. `Display` prints it as a literal that reads back as itself.
+#[derive(Clone, Debug)]
 pub enum Value {
     /// Not known: an attribute that is not there.
     Undefined,
@@ -32,4 +34,97 @@ pub enum Value {
     List(Arc<[Value]>),
     /// An ad.
     Ad(Arc<Ad>),
+}
+
+impl Value {
+    /// The truth that the value stands for where one is asked for: a boolean, or a
+    /// number that is not zero. Only such a value of Requirements is a match.
+    pub fn is_true(&self) -> bool {
+        match self {
+            Self::Boolean(truth) => *truth,
+            Self::Integer(number) => *number != 0,
+            Self::Real(number) => *number != 0.0,
+            _ => false,
+        }
+    }
+
+    /// The value as a number, if it is one (a boolean counts as 0 or 1).
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Boolean(truth) => Some(f64::from(u8::from(*truth))),
+            Self::Integer(number) => Some(*number as f64),
+            Self::Real(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The value's text, if it is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// The same value of the same type. Two NaNs are the same, so that what is
+/// printed and read back is equal to what it was.
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Undefined, Self::Undefined) | (Self::Error, Self::Error) => true,
+            (Self::Boolean(a), Self::Boolean(b)) => a == b,
+            (Self::Integer(a), Self::Integer(b)) => a == b,
+            (Self::Real(a), Self::Real(b)) | (Self::RelTime(a), Self::RelTime(b)) => {
+                a == b || (a.is_nan() && b.is_nan())
+            }
+            (Self::String(a), Self::String(b)) => a == b,
+            (
+                Self::AbsTime { seconds, offset },
+                Self::AbsTime {
+                    seconds: other_seconds,
+                    offset: other_offset,
+                },
+            ) => seconds == other_seconds && offset == other_offset,
+            (Self::List(a), Self::List(b)) => a == b,
+            (Self::Ad(a), Self::Ad(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print::value(f, self)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Boolean(truth)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text.into())
+    }
 }

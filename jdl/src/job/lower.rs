@@ -1,0 +1,190 @@
+//! An ad → JSON: what each known attribute is worth, in the type that it should have.
+//!
+//! Forgives what the old systems forgave (a number in quotes, a text without
+//! them), with a warning. What cannot be forgiven goes into the JSON as it is,
+//! for the schema to refuse.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::attributes::{ATTRIBUTES, Attribute, Kind};
+use crate::diagnostic::Report;
+use crate::syntax::Node;
+use crate::{Ad, Expr, Value, eval};
+
+/// Turns texts that lack their quotes (`std.out`, `jobName`) into texts. They were
+/// read as names, but of nothing that is there.
+pub(super) fn quote_bare_texts(ad: &mut Ad, source: &str, report: &mut Report) {
+    for attribute in ATTRIBUTES {
+        if matches!(attribute.kind, Kind::Expression | Kind::Ads) {
+            continue;
+        }
+        let Some(expr) = ad.get(attribute.name) else {
+            continue;
+        };
+        let quoted = match expr.node() {
+            Node::List(items) => {
+                let quoted: Vec<Option<Expr>> = items
+                    .iter()
+                    .map(|item| quoted(item, ad, source, report))
+                    .collect();
+                if quoted.iter().all(Option::is_none) {
+                    continue;
+                }
+                let items = items.iter().zip(quoted);
+                let items = items.map(|(item, quoted)| quoted.unwrap_or_else(|| item.clone()));
+                Some(Expr::at(Node::List(items.collect()), expr.span()))
+            }
+            _ => quoted(expr, ad, source, report),
+        };
+        if let Some(quoted) = quoted {
+            ad.replace(attribute.name, quoted);
+        }
+    }
+}
+
+fn quoted(expr: &Expr, ad: &Ad, source: &str, report: &mut Report) -> Option<Expr> {
+    if matches!(
+        expr.node(),
+        Node::Literal(_) | Node::List(_) | Node::Record(_) | Node::Call(..)
+    ) || !matches!(eval(expr, ad, None), Value::Undefined | Value::Error)
+    {
+        return None;
+    }
+    let text = expr.span().of(source).trim();
+    let is_word = !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_alphanumeric() || "_./:%+-*".contains(c));
+    if !is_word {
+        return None;
+    }
+    report.warn(
+        expr.span(),
+        format!("`{text}` is taken as a text"),
+        format!("write it in quotes: \"{text}\""),
+    );
+    Some(Expr::at(Node::Literal(text.into()), expr.span()))
+}
+
+/// All known attributes of the ad, under their usual names.
+pub(super) fn lower(ad: &Ad, report: &mut Report) -> Map<String, Json> {
+    let mut lowered = Map::new();
+    for attribute in ATTRIBUTES {
+        if let Some(expr) = ad.get(attribute.name) {
+            let json = attribute_value(attribute, expr, ad, report);
+            lowered.insert(attribute.name.to_owned(), json);
+        }
+    }
+    lowered
+}
+
+/// The value of one attribute, whose expression is `expr`.
+pub(super) fn attribute_value(
+    attribute: &Attribute,
+    expr: &Expr,
+    ad: &Ad,
+    report: &mut Report,
+) -> Json {
+    match (attribute.kind, expr.node()) {
+        (Kind::Expression | Kind::Ads, _) => Json::String(expr.to_string()),
+        (Kind::Texts | Kind::Parameters, Node::List(items)) => items
+            .iter()
+            .map(|item| value(attribute, item, ad, report))
+            .collect(),
+        _ => value(attribute, expr, ad, report),
+    }
+}
+
+fn value(attribute: &Attribute, expr: &Expr, ad: &Ad, report: &mut Report) -> Json {
+    let value = eval(expr, ad, None);
+    if matches!(value, Value::Undefined | Value::Error) {
+        let name = attribute.name;
+        let help = "a text needs quotes; a name must be that of another attribute";
+        report.error_with(expr.span(), format!("`{name}` has no value: {expr}"), help);
+        return placeholder(attribute.kind);
+    }
+    let coerced = match attribute.kind {
+        Kind::Integer { .. } => as_integer(&value),
+        Kind::Number => as_number(&value),
+        Kind::Boolean => as_boolean(&value),
+        Kind::Text | Kind::Texts => as_text(&value),
+        _ => None,
+    };
+    match coerced {
+        Some((json, wanted)) => {
+            report.warn(
+                expr.span(),
+                format!("`{}` should be {wanted}", attribute.name),
+                format!("write {json}"),
+            );
+            json
+        }
+        None => to_json(&value),
+    }
+}
+
+/// Passes the schema: what is wrong has been told already.
+fn placeholder(kind: Kind) -> Json {
+    match kind {
+        Kind::Integer { min, .. } => json!(min.max(1)),
+        Kind::Boolean => json!(false),
+        Kind::Number | Kind::Parameters => json!(1),
+        _ => json!("?"),
+    }
+}
+
+fn as_integer(value: &Value) -> Option<(Json, &'static str)> {
+    match value {
+        Value::String(text) => {
+            let number: i64 = text.trim().parse().ok()?;
+            Some((json!(number), "a number without quotes"))
+        }
+        Value::Real(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
+            Some((json!(*number as i64), "a whole number"))
+        }
+        _ => None,
+    }
+}
+
+fn as_number(value: &Value) -> Option<(Json, &'static str)> {
+    match value {
+        Value::String(text) => {
+            let number: f64 = text.trim().parse().ok()?;
+            let integer = text.trim().parse::<i64>().map(Json::from);
+            let json = integer.unwrap_or_else(|_| json!(number));
+            Some((json, "a number without quotes"))
+        }
+        _ => None,
+    }
+}
+
+fn as_boolean(value: &Value) -> Option<(Json, &'static str)> {
+    let truth = match value {
+        Value::String(text) if text.eq_ignore_ascii_case("true") => true,
+        Value::String(text) if text.eq_ignore_ascii_case("false") => false,
+        Value::Integer(number @ (0 | 1)) => *number == 1,
+        _ => return None,
+    };
+    Some((json!(truth), "true or false"))
+}
+
+fn as_text(value: &Value) -> Option<(Json, &'static str)> {
+    match value {
+        Value::Integer(_) | Value::Real(_) | Value::Boolean(_) => {
+            Some((json!(value.to_string()), "a text in quotes"))
+        }
+        _ => None,
+    }
+}
+
+fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Undefined | Value::Error => Json::Null,
+        Value::Boolean(truth) => json!(truth),
+        Value::Integer(number) => json!(number),
+        Value::Real(number) => json!(number),
+        Value::String(text) => json!(&**text),
+        Value::List(items) => items.iter().map(to_json).collect(),
+        value => json!({ "expression": value.to_string() }),
+    }
+}

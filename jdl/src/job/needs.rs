@@ -1,0 +1,279 @@
+//! What a task needs of a site.
+
+use std::collections::BTreeMap;
+
+use fairway_model::Resources;
+
+use super::Needs;
+use super::task::Builder;
+use crate::syntax::{Expr, Name, Node, ScopeWord};
+use crate::{Ad, Value};
+
+/// The attributes that needs are made from; those that Requirements and Rank
+/// refer to come on top.
+pub(super) const SOURCES: &[&str] = &[
+    "Requirements",
+    "Rank",
+    "CpuNumber",
+    "SMPGranularity",
+    "HostNumber",
+    "NodeNumber",
+    "GPUNumber",
+    "NumberOfProcessors",
+    "MinNumberOfProcessors",
+    "Memory",
+    "MaxRAM",
+    "WallTime",
+    "MaxWallTime",
+    "CPUTime",
+    "Site",
+    "BannedSites",
+    "GridCE",
+    "Platform",
+    "Tags",
+    "SubmitTo",
+    "RetryCount",
+    "ShallowRetryCount",
+    "DefaultNodeRetryCount",
+    "DefaultNodeShallowRetryCount",
+];
+
+impl Builder<'_> {
+    pub(super) fn needs(&mut self) -> Needs {
+        let given = self.ad.get("Requirements").cloned();
+        let requirements = Expr::all(given.into_iter().chain(self.site_clauses()));
+        let rank = self.ad.get("Rank").cloned();
+        let ad = referenced(self.ad, requirements.iter().chain(&rank));
+        let mut needs = Needs {
+            key: String::new(),
+            resources: self.resources(),
+            walltime_s: self.walltime(),
+            ad,
+            requirements,
+            rank,
+            retries_deep: self.retries("RetryCount", "DefaultNodeRetryCount"),
+            retries_shallow: self.retries("ShallowRetryCount", "DefaultNodeShallowRetryCount"),
+        };
+        needs.key = key(&needs);
+        needs
+    }
+
+    fn resources(&mut self) -> Resources {
+        let cores = [
+            "CpuNumber",
+            "SMPGranularity",
+            "NodeNumber",
+            "NumberOfProcessors",
+            "MinNumberOfProcessors",
+        ]
+        .into_iter()
+        .filter_map(|name| self.integer(name))
+        .max()
+        .unwrap_or(1);
+        if self.integer("HostNumber").is_some_and(|hosts| hosts > 1) {
+            let place = self.place("HostNumber");
+            let help = "remove it, or write `HostNumber = 1;`";
+            self.report
+                .error_with(place, "a task on several hosts is not possible yet", help);
+        }
+        let memory = ["Memory", "MaxRAM"]
+            .into_iter()
+            .filter_map(|name| self.integer(name))
+            .max();
+        let gpus = self.integer("GPUNumber").unwrap_or(0);
+        Resources {
+            cores: u32::try_from(cores).unwrap_or(u32::MAX),
+            memory_mib: memory.unwrap_or(0),
+            gpus: u32::try_from(gpus).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn walltime(&mut self) -> Option<u64> {
+        let asked = ["WallTime", "MaxWallTime"]
+            .into_iter()
+            .filter_map(|name| self.integer(name))
+            .min();
+        if asked.is_some() {
+            return asked;
+        }
+        let cpu = self.integer("CPUTime")?;
+        let place = self.place("CPUTime");
+        self.report.warn(
+            place,
+            "`CPUTime` is taken as walltime: the task is stopped after so many seconds",
+            format!("say it with `WallTime = {cpu};`"),
+        );
+        Some(cpu)
+    }
+
+    fn retries(&self, name: &str, default: &str) -> u32 {
+        let retries = self.integer(name).or_else(|| self.integer(default));
+        u32::try_from(retries.unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
+    /// What DIRAC says by attributes (and gLite by SubmitTo), as Requirements.
+    fn site_clauses(&self) -> Vec<Expr> {
+        let mut clauses = Vec::new();
+        clauses.extend(one_of("GlueSiteUniqueID", self.choices("Site")));
+        let banned = self.choices("BannedSites");
+        if !banned.is_empty() {
+            clauses.push(not(member_of(other("GlueSiteUniqueID"), banned)));
+        }
+        clauses.extend(one_of("GlueCEUniqueID", self.choices("GridCE")));
+        clauses.extend(one_of("GlueCEUniqueID", self.choices("SubmitTo")));
+        clauses.extend(one_of(
+            "GlueHostArchitecturePlatformType",
+            self.choices("Platform"),
+        ));
+        for tag in self.choices("Tags") {
+            let tags = other("GlueHostApplicationSoftwareRunTimeEnvironment");
+            clauses.push(member(tag.as_str().into(), tags));
+        }
+        clauses
+    }
+
+    /// The texts of an attribute, none if `ANY` is among them. DIRAC also takes
+    /// several in one text, with commas.
+    fn choices(&self, name: &str) -> Vec<String> {
+        let choices: Vec<String> = self
+            .texts(name)
+            .iter()
+            .flat_map(|(text, _)| text.split(','))
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
+            .collect();
+        if choices.iter().any(|text| text.eq_ignore_ascii_case("any")) {
+            return Vec::new();
+        }
+        choices
+    }
+}
+
+fn one_of(name: &str, choices: Vec<String>) -> Option<Expr> {
+    match &*choices {
+        [] => None,
+        [only] => {
+            let op = crate::syntax::BinaryOp::Equal;
+            let node = Node::Binary(op, other(name), only.as_str().into());
+            Some(Expr::at(node, crate::syntax::Span::default()))
+        }
+        _ => Some(member_of(other(name), choices)),
+    }
+}
+
+fn made(node: Node) -> Expr {
+    Expr::at(node, crate::syntax::Span::default())
+}
+
+fn other(name: &str) -> Expr {
+    made(Node::Select(
+        made(Node::Name(Name::new("other"))),
+        Name::new(name),
+    ))
+}
+
+fn member(item: Expr, list: Expr) -> Expr {
+    let name = Name::new("member");
+    let function = crate::eval::functions::Function::named(&name.key);
+    made(Node::Call(name, function, [item, list].into()))
+}
+
+fn member_of(item: Expr, choices: Vec<String>) -> Expr {
+    let list = choices.iter().map(|choice| Expr::from(choice.as_str()));
+    member(item, made(Node::List(list.collect())))
+}
+
+fn not(operand: Expr) -> Expr {
+    made(Node::Unary(crate::syntax::UnaryOp::Not, operand))
+}
+
+/// The attributes of `ad` that the expressions refer to, directly or by way of others.
+fn referenced<'e>(ad: &Ad, roots: impl Iterator<Item = &'e Expr>) -> Ad {
+    let mut found = BTreeMap::new();
+    for root in roots {
+        follow(ad, root, &mut found);
+    }
+    let mut result = Ad::new();
+    for (name, expr) in found {
+        result.insert(&name, expr);
+    }
+    result
+}
+
+fn follow(ad: &Ad, root: &Expr, found: &mut BTreeMap<String, Expr>) {
+    let mut open = vec![root.clone()];
+    while let Some(expr) = open.pop() {
+        for name in names(&expr, ad) {
+            let Some(expr) = ad.find(&name) else { continue };
+            if found.insert(name, expr.clone()).is_none() {
+                open.push(expr.clone());
+            }
+        }
+    }
+}
+
+/// The names (in lower case) that an expression may look up in its own ad. One that
+/// takes the ad as a whole, or makes names at run time, may look up any.
+pub(super) fn names(expr: &Expr, ad: &Ad) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut open = vec![expr];
+    let mut whole = false;
+    while let Some(expr) = open.pop() {
+        match expr.node() {
+            Node::Name(name) => match name.word {
+                Some(ScopeWord::Other) | None => names.push(name.key.to_string()),
+                Some(_) => whole = true,
+            },
+            Node::Absolute(name) => names.push(name.key.to_string()),
+            Node::Select(base, name) => match base.node() {
+                Node::Name(Name {
+                    word: Some(word), ..
+                }) => {
+                    if *word != ScopeWord::Other {
+                        names.push(name.key.to_string());
+                    }
+                }
+                _ => open.push(base),
+            },
+            Node::Call(name, _, arguments) => {
+                whole |= ["eval", "unparse"].contains(&&*name.key);
+                open.extend(arguments.iter());
+            }
+            Node::Record(record) => open.extend(record.iter().map(|(_, expr)| expr)),
+            _ => open.extend(expr.children()),
+        }
+    }
+    if whole {
+        names.extend(ad.iter().map(|(name, _)| name.to_ascii_lowercase()));
+    }
+    names
+}
+
+/// Everything, with names in lower case: they do not distinguish case, so that
+/// `other.X` and `other.x` are one need.
+fn key(needs: &Needs) -> String {
+    let Resources {
+        cores,
+        memory_mib,
+        gpus,
+    } = needs.resources;
+    let mut key = format!(
+        "cores={cores} memory={memory_mib} gpus={gpus} walltime={} retries={}/{}",
+        needs
+            .walltime_s
+            .map_or(Value::Undefined, |s| Value::Integer(
+                i64::try_from(s).unwrap_or(i64::MAX)
+            )),
+        needs.retries_deep,
+        needs.retries_shallow,
+    );
+    for (label, expr) in [("requirements", &needs.requirements), ("rank", &needs.rank)] {
+        if let Some(expr) = expr {
+            key.push_str(&format!(" {label}={expr:#}"));
+        }
+    }
+    if !needs.ad.is_empty() {
+        key.push_str(&format!(" ad={:#}", needs.ad));
+    }
+    key
+}

@@ -1,0 +1,523 @@
+//! Parametric jobs: the values of each task, and putting them into the text.
+//!
+//! gLite's `_PARAM_` is replaced wherever it stands, also in names and as a number
+//! of an expression. DIRAC's `%s`, `%(X)s` (the list `Parameters.X`), `%n` (the
+//! task's number, with leading zeros) and `%j` (the task's id) are replaced in texts.
+
+use std::borrow::Cow;
+
+use super::Dialect;
+use crate::diagnostic::Report;
+use crate::syntax::{Name, Node, Span};
+use crate::{Ad, Expr, Value, eval};
+
+/// Most tasks of one job.
+pub const TASKS_MAX: u32 = 10_000_000;
+
+/// gLite's placeholder.
+pub(super) const GLITE_MARK: &str = "_PARAM_";
+
+/// What the tasks of a parametric job differ in.
+#[derive(Clone, Debug)]
+pub(super) struct Parameters {
+    dialect: Dialect,
+    count: u32,
+    /// The sequence of `%s` or `_PARAM_`.
+    main: Option<Sequence>,
+    /// The sequences of `%(X)s`.
+    named: Vec<(String, Sequence)>,
+}
+
+#[derive(Clone, Debug)]
+enum Sequence {
+    List(Vec<String>),
+    Integers { start: i64, step: i64, factor: i64 },
+    Reals { start: f64, step: f64, factor: f64 },
+}
+
+impl Sequence {
+    /// The value of the task `index`; `None` if it is too large for its type.
+    ///
+    /// Each value is `factor * before + step`. Such maps are composed by squaring,
+    /// so that any task costs the same few steps.
+    fn value(&self, index: u32) -> Option<String> {
+        match self {
+            Self::List(values) => values.get(index as usize).cloned(),
+            Self::Integers {
+                start,
+                step,
+                factor,
+            } => {
+                let compose = |(f, s): (i64, i64), (g, t): (i64, i64)| {
+                    Some((f.checked_mul(g)?, f.checked_mul(t)?.checked_add(s)?))
+                };
+                let (f, s) = repeated((*factor, *step), (1, 0), index, compose)?;
+                Some(f.checked_mul(*start)?.checked_add(s)?.to_string())
+            }
+            Self::Reals {
+                start,
+                step,
+                factor,
+            } => {
+                let compose = |(f, s): (f64, f64), (g, t): (f64, f64)| Some((f * g, f * t + s));
+                let (f, s) = repeated((*factor, *step), (1.0, 0.0), index, compose)?;
+                let value = f * start + s;
+                value.is_finite().then(|| format!("{value:?}"))
+            }
+        }
+    }
+}
+
+/// `map` applied `times` times, as one map. The power is squared only while it is
+/// still needed, so that it overflows only if the result does.
+fn repeated<T: Copy>(
+    map: (T, T),
+    identity: (T, T),
+    times: u32,
+    compose: impl Fn((T, T), (T, T)) -> Option<(T, T)>,
+) -> Option<(T, T)> {
+    let (mut result, mut power, mut left) = (identity, map, times);
+    while left > 0 {
+        if left & 1 == 1 {
+            result = compose(power, result)?;
+        }
+        left >>= 1;
+        if left > 0 {
+            power = compose(power, power)?;
+        }
+    }
+    Some(result)
+}
+
+/// The values of one task.
+#[derive(Clone, Debug)]
+pub(super) struct Bindings {
+    dialect: Dialect,
+    main: Option<String>,
+    named: Vec<(String, String)>,
+    number: Option<String>,
+    id: Option<String>,
+}
+
+impl Bindings {
+    /// Of a job that is not parametric: only the id is filled in, and only by DIRAC's manners.
+    pub(super) fn plain(dialect: Dialect, id: Option<String>) -> Self {
+        Self {
+            dialect,
+            main: None,
+            named: Vec::new(),
+            number: None,
+            id,
+        }
+    }
+
+    /// gLite's `ParameterValue`.
+    pub(super) fn main(&self) -> Option<&str> {
+        self.main.as_deref()
+    }
+
+    /// `expr` with the values filled in.
+    pub(super) fn fill(&self, expr: &Expr) -> Expr {
+        expr.rewrite(&|expr| match (self.dialect, expr.node()) {
+            (_, Node::Literal(Value::String(text))) => match self.fill_text(text) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(text) => Some(Expr::at(Node::Literal(text.into()), expr.span())),
+            },
+            (Dialect::Glite, Node::Name(name)) => self.fill_name(name, expr.span()),
+            (Dialect::Glite, Node::Select(base, name)) if name.text.contains(GLITE_MARK) => {
+                let name = Name::new(&name.text.replace(GLITE_MARK, self.main()?));
+                Some(Expr::at(Node::Select(self.fill(base), name), expr.span()))
+            }
+            _ => None,
+        })
+    }
+
+    fn fill_name(&self, name: &Name, span: Span) -> Option<Expr> {
+        let value = self.main().filter(|_| name.text.contains(GLITE_MARK))?;
+        if &*name.text != GLITE_MARK {
+            let name = Name::new(&name.text.replace(GLITE_MARK, value));
+            return Some(Expr::at(Node::Name(name), span));
+        }
+        let number = value.parse().map(Value::Integer);
+        let value = number.or_else(|_| value.parse().map(Value::Real));
+        let value = value.unwrap_or_else(|_| self.main().unwrap_or_default().into());
+        Some(Expr::at(Node::Literal(value), span))
+    }
+
+    fn fill_text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.dialect {
+            Dialect::Glite => match self.main() {
+                Some(value) if text.contains(GLITE_MARK) => {
+                    Cow::Owned(text.replace(GLITE_MARK, value))
+                }
+                _ => Cow::Borrowed(text),
+            },
+            Dialect::Dirac => self.fill_percent(text),
+        }
+    }
+
+    /// One pass from the left: what was filled in is not looked at again.
+    fn fill_percent<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('%') {
+            let (before, after) = (&rest[..at], &rest[at + 1..]);
+            filled.push_str(before);
+            match self.placeholder(after) {
+                Some((value, length)) => {
+                    filled.push_str(value);
+                    rest = &after[length..];
+                }
+                None => {
+                    filled.push('%');
+                    rest = after;
+                }
+            }
+        }
+        if rest.len() == text.len() {
+            return Cow::Borrowed(text);
+        }
+        filled.push_str(rest);
+        if filled == text {
+            Cow::Borrowed(text)
+        } else {
+            Cow::Owned(filled)
+        }
+    }
+
+    /// The value for what stands behind a `%`, and the length of that.
+    fn placeholder(&self, after: &str) -> Option<(&str, usize)> {
+        match after.bytes().next()? {
+            b's' => Some((self.main.as_deref()?, 1)),
+            b'n' => Some((self.number.as_deref()?, 1)),
+            b'j' => Some((self.id.as_deref()?, 1)),
+            b'(' => {
+                let name = &after[1..after.find(")s")?];
+                let (_, value) = self.named.iter().find(|(known, _)| known == name)?;
+                Some((value, name.len() + 3))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Parameters {
+    /// What the ad says about parameters; `None` for a job of one task.
+    pub(super) fn read(ad: &Ad, dialect: Dialect, report: &mut Report) -> Option<Self> {
+        match dialect {
+            Dialect::Glite => Self::read_glite(ad, report),
+            Dialect::Dirac => Self::read_dirac(ad, report),
+        }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether the values are listed, not computed.
+    pub(super) fn has_lists(&self) -> bool {
+        let is_list = |sequence: &Sequence| matches!(sequence, Sequence::List(_));
+        self.main.as_ref().is_some_and(is_list)
+            || self.named.iter().any(|(_, sequence)| is_list(sequence))
+    }
+
+    /// The values of a task, for a message.
+    pub(super) fn told(&self, index: u32) -> String {
+        let bindings = self.bindings(index, None);
+        let main = bindings
+            .main
+            .map(|value| format!("the parameter is `{value}`"));
+        let named = bindings.named.into_iter();
+        let named = named.map(|(name, value)| format!("`{name}` is `{value}`"));
+        let told: Vec<String> = main.into_iter().chain(named).collect();
+        told.join(", ")
+    }
+
+    pub(super) fn bindings(&self, index: u32, id: Option<String>) -> Bindings {
+        let value = |sequence: &Sequence| sequence.value(index).unwrap_or_default();
+        let width = (self.count - 1).to_string().len();
+        Bindings {
+            dialect: self.dialect,
+            main: self.main.as_ref().map(value),
+            named: self
+                .named
+                .iter()
+                .map(|(name, sequence)| (name.clone(), value(sequence)))
+                .collect(),
+            number: Some(format!("{index:0width$}")),
+            id,
+        }
+    }
+
+    /// gLite: a list, or start, start + step … as long as they are less than `Parameters`.
+    fn read_glite(ad: &Ad, report: &mut Report) -> Option<Self> {
+        let parameters = ad.get("Parameters")?;
+        if let Some(values) = listed(parameters, ad) {
+            let values = values.map_err(|span| not_a_value(span, report)).ok()?;
+            let count = counted(values.len() as u64, parameters, report)?;
+            return Some(Self::main_only(
+                Dialect::Glite,
+                count,
+                Sequence::List(values),
+            ));
+        }
+        let end = integer(ad, "Parameters", None, report)?;
+        let start = integer(ad, "ParameterStart", Some(0), report)?;
+        let step = integer(ad, "ParameterStep", Some(1), report)?;
+        if step < 1 {
+            let place = ad.get("ParameterStep").map(Expr::span);
+            let help = "values go from ParameterStart up to Parameters, which they do not reach";
+            report.error_with(place, "`ParameterStep` must be at least 1", help);
+            return None;
+        }
+        let range = (i128::from(end) - i128::from(start)).max(0);
+        let count = (range + i128::from(step) - 1) / i128::from(step);
+        if count == 0 {
+            report.error_with(
+                parameters.span(),
+                format!("there is no value from {start} to below {end}: the job has no task"),
+                "`Parameters` is where values end (it is not a value itself); make it greater than `ParameterStart`",
+            );
+            return None;
+        }
+        let count = counted(u64::try_from(count).unwrap_or(u64::MAX), parameters, report)?;
+        let sequence = Sequence::Integers {
+            start,
+            step,
+            factor: 1,
+        };
+        Some(Self::main_only(Dialect::Glite, count, sequence))
+    }
+
+    fn main_only(dialect: Dialect, count: u32, main: Sequence) -> Self {
+        Self {
+            dialect,
+            count,
+            main: Some(main),
+            named: Vec::new(),
+        }
+    }
+
+    /// DIRAC: `Parameters` is a count or a list; `Parameters.X`, `ParameterStart.X`
+    /// and so on make further sequences. All have the same length.
+    fn read_dirac(ad: &Ad, report: &mut Report) -> Option<Self> {
+        let names = sequence_names(ad);
+        let parameters = ad.get("Parameters");
+        if parameters.is_none()
+            && !names
+                .iter()
+                .any(|name| ad.get(&keyed("Parameters", name)).is_some())
+        {
+            return None;
+        }
+        let mut lists: Vec<(Option<String>, Span, Vec<String>)> = Vec::new();
+        let mut count: Option<(u64, &Expr)> = None;
+        let suffixes = std::iter::once(None).chain(names.iter().cloned().map(Some));
+        for suffix in suffixes.clone() {
+            let key = suffix
+                .as_ref()
+                .map_or("Parameters".into(), |name| keyed("Parameters", name));
+            let Some(expr) = ad.get(&key) else { continue };
+            let length = match listed(expr, ad) {
+                Some(values) => {
+                    let values = values.map_err(|span| not_a_value(span, report)).ok()?;
+                    let length = values.len() as u64;
+                    lists.push((suffix, expr.span(), values));
+                    length
+                }
+                None => u64::try_from(integer(ad, &key, None, report)?).unwrap_or(0),
+            };
+            match count {
+                Some((other, _)) if other != length => {
+                    report.error_with(
+                        expr.span(),
+                        format!("`{key}` gives {length} values, but there are {other} before it"),
+                        "all parameters need the same number of values",
+                    );
+                    return None;
+                }
+                _ => count = Some((length, expr)),
+            }
+        }
+        let (length, expr) = count?;
+        let count = counted(length, expr, report)?;
+        let mut result = Self {
+            dialect: Dialect::Dirac,
+            count,
+            main: None,
+            named: Vec::new(),
+        };
+        for suffix in suffixes {
+            let at = lists.iter().position(|(name, ..)| *name == suffix);
+            let sequence = match at {
+                Some(at) => Sequence::List(lists.swap_remove(at).2),
+                None if suffix.is_none() && parameters.is_none() => continue,
+                None => progression(ad, suffix.as_deref(), report)?,
+            };
+            check_last(&sequence, count, expr.span(), report)?;
+            match suffix {
+                Some(name) => result.named.push((name, sequence)),
+                None => result.main = Some(sequence),
+            }
+        }
+        Some(result)
+    }
+}
+
+fn keyed(key: &str, suffix: &str) -> String {
+    format!("{key}.{suffix}")
+}
+
+/// The `X` of every `Parameters.X`, `ParameterStart.X` …
+fn sequence_names(ad: &Ad) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (key, _) in ad.iter() {
+        if let Some(name) = sequence_name(key)
+            && !names.iter().any(|known| known == name)
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+pub(super) fn sequence_name(key: &str) -> Option<&str> {
+    let (stem, name) = key.split_once('.')?;
+    [
+        "Parameters",
+        "ParameterStart",
+        "ParameterStep",
+        "ParameterFactor",
+    ]
+    .iter()
+    .any(|known| known.eq_ignore_ascii_case(stem))
+    .then_some(name)
+}
+
+fn progression(ad: &Ad, suffix: Option<&str>, report: &mut Report) -> Option<Sequence> {
+    let mut part = |key: &str, default: i64| {
+        let key = suffix.map_or_else(|| key.to_owned(), |name| keyed(key, name));
+        number(ad, &key, Some(default), report)
+    };
+    let parts = (
+        part("ParameterStart", 1)?,
+        part("ParameterStep", 0)?,
+        part("ParameterFactor", 1)?,
+    );
+    Some(match parts {
+        (Value::Integer(start), Value::Integer(step), Value::Integer(factor)) => {
+            Sequence::Integers {
+                start,
+                step,
+                factor,
+            }
+        }
+        (start, step, factor) => Sequence::Reals {
+            start: start.as_f64()?,
+            step: step.as_f64()?,
+            factor: factor.as_f64()?,
+        },
+    })
+}
+
+/// Sequences grow away from zero, so the last value tells whether all fit.
+fn check_last(sequence: &Sequence, count: u32, span: Span, report: &mut Report) -> Option<()> {
+    if sequence.value(count - 1).is_none() {
+        report.error_with(
+            span,
+            "the parameter's values become too large",
+            "use fewer tasks or a smaller `ParameterFactor`",
+        );
+        return None;
+    }
+    Some(())
+}
+
+fn counted(count: u64, expr: &Expr, report: &mut Report) -> Option<u32> {
+    match u32::try_from(count) {
+        Ok(0) => {
+            let help = "give at least one value";
+            report.error_with(
+                expr.span(),
+                "`Parameters` gives no value: the job has no task",
+                help,
+            );
+            None
+        }
+        Ok(count) if count <= TASKS_MAX => Some(count),
+        _ => {
+            report.error_with(
+                expr.span(),
+                format!("the job would have {count} tasks"),
+                format!("a job may have {TASKS_MAX}; split it into several"),
+            );
+            None
+        }
+    }
+}
+
+fn not_a_value(span: Span, report: &mut Report) {
+    report.error_with(
+        span,
+        "this is not a value for a parameter",
+        "list texts or numbers: `Parameters = { \"a\", \"b\" };`",
+    );
+}
+
+/// The items of a list as texts, or the place of one that is none. `None` if
+/// `expr` is no list.
+fn listed(expr: &Expr, ad: &Ad) -> Option<Result<Vec<String>, Span>> {
+    let Node::List(items) = expr.node() else {
+        return None;
+    };
+    let text = |item: &Expr| match eval(item, ad, None) {
+        Value::String(text) => Ok(text.to_string()),
+        value @ (Value::Integer(_) | Value::Real(_) | Value::Boolean(_)) => Ok(value.to_string()),
+        _ => Err(item.span()),
+    };
+    Some(items.iter().map(text).collect())
+}
+
+fn integer(ad: &Ad, key: &str, default: Option<i64>, report: &mut Report) -> Option<i64> {
+    match number(ad, key, default, report)? {
+        Value::Integer(number) => Some(number),
+        value => {
+            let place = ad.get(key).map(Expr::span);
+            let help = "write a whole number";
+            report.error_with(
+                place,
+                format!("`{key}` must be an integer, not {value}"),
+                help,
+            );
+            None
+        }
+    }
+}
+
+/// A number, also one in quotes.
+fn number(ad: &Ad, key: &str, default: Option<i64>, report: &mut Report) -> Option<Value> {
+    let Some(expr) = ad.get(key) else {
+        return default.map(Value::Integer);
+    };
+    let found = eval(expr, ad, None);
+    let number = match &found {
+        Value::Integer(_) => Some(found.clone()),
+        Value::Real(number) if number.is_finite() => Some(found.clone()),
+        Value::String(text) => {
+            let integer = text.trim().parse().map(Value::Integer);
+            let real = text.trim().parse::<f64>();
+            integer
+                .ok()
+                .or(real.ok().filter(|n| n.is_finite()).map(Value::Real))
+        }
+        _ => None,
+    };
+    if number.is_none() {
+        report.error_with(
+            expr.span(),
+            format!("`{key}` must be a number, not {found}"),
+            "write a number without quotes",
+        );
+    }
+    number
+}
