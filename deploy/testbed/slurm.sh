@@ -67,31 +67,35 @@ stop() {
     rm -f "$file"
 }
 
-# The processes below the given ones, with themselves.
-with_descendants() {
-    local -A parent_of=()
-    local pid parent
-    while read -r pid parent; do parent_of[$pid]=$parent; done < <(ps -e -o pid=,ppid=)
-    local found=("$@") i
-    for ((i = 0; i < ${#found[@]}; i++)); do
-        for pid in "${!parent_of[@]}"; do
-            [[ ${parent_of[$pid]} == "${found[i]}" ]] && found+=("$pid")
-        done
+# The processes that run this bed's jobs. They wipe their environment, but have its log open.
+steps() {
+    local pid
+    for pid in $(ps -e -o pid=,comm= | awk '$2 == "slurmstepd" { print $1 }'); do
+        readlink "/proc/$pid/fd/"* 2>/dev/null | grep -q "^$DIR/log/" && echo "$pid"
     done
-    echo "${found[@]}"
+    return 0
 }
 
-# Kills what runs jobs, and the jobs: they outlive slurmd by design.
-kill_steps() {
-    local pid steps=()
-    for pid in $(ps -e -o pid=,comm= | awk '$2 == "slurmstepd" { print $1 }'); do
-        is_ours "$pid" && steps+=("$pid")
+# The processes of this bed's jobs, also those that left their parents: told by two variables
+# together, because whoever just uses the bed has the first one too.
+payloads() {
+    local files
+    files=$(grep -lzxF "SLURM_CONF=$SLURM_CONF" /proc/[0-9]*/environ 2>/dev/null) || return 0
+    # shellcheck disable=SC2086 # names without blanks
+    grep -lz '^SLURM_JOB_ID=' $files 2>/dev/null | cut -d/ -f3
+}
+
+# Kills what runs jobs, and the jobs with all that they started: they outlive slurmd by design.
+kill_jobs() {
+    local pid all new
+    new=$(steps && payloads)
+    all=$new
+    while [[ -n $new ]]; do
+        new=$(pgrep --parent "${new//$'\n'/,}" || true)
+        all+=$'\n'$new
     done
-    ((${#steps[@]} == 0)) && return 0
-    local all
-    read -ra all <<<"$(with_descendants "${steps[@]}")"
-    kill -KILL "${all[@]}" 2>/dev/null || true
-    for pid in "${all[@]}"; do
+    for pid in $all; do kill -KILL "$pid" 2>/dev/null || true; done
+    for pid in $all; do
         wait_for 5 is_over "$pid" || die "process $pid of a job does not end"
     done
 }
@@ -212,10 +216,6 @@ bring_up() {
 
 take_down() {
     local file name
-    if is_ours "$(cat "$DIR/run/slurmctld" 2>/dev/null || echo 0)"; then
-        # An ordinary end for the jobs; those that cannot take it are killed below.
-        timeout 5 scancel --user="$(id -un)" 2>/dev/null || true
-    fi
     # The state is thrown away with the folder, so nobody needs time to write it.
     stop slurmctld KILL
     for file in "$DIR"/run/n+([0-9]); do
@@ -223,7 +223,7 @@ take_down() {
         name=${file##*/}
         stop "$name" KILL
     done
-    kill_steps
+    kill_jobs
     stop munged
 }
 
