@@ -9,7 +9,6 @@
 # Everything runs as the caller (root or not) on 127.0.0.1 with ports, key, socket and state of
 # its own. The system's Slurm and munge, if there are any, are neither used nor touched.
 set -euo pipefail
-shopt -s extglob
 
 readonly CPUS_PER_NODE=4
 readonly MEMORY_PER_NODE_MIB=4096
@@ -70,7 +69,7 @@ stop() {
 # The processes that run this bed's jobs. They wipe their environment, but have its log open.
 steps() {
     local pid
-    for pid in $(ps -e -o pid=,comm= | awk '$2 == "slurmstepd" { print $1 }'); do
+    for pid in $(grep -lx slurmstepd /proc/[0-9]*/comm 2>/dev/null | cut -d/ -f3); do
         readlink "/proc/$pid/fd/"* 2>/dev/null | grep -q "^$DIR/log/" && echo "$pid"
     done
     return 0
@@ -138,10 +137,10 @@ CredType=cred/munge
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 
 StateSaveLocation=$DIR/state
-SlurmctldPidFile=$DIR/run/slurmctld.own
+SlurmctldPidFile=$DIR/state/slurmctld.pid
 SlurmctldLogFile=$DIR/log/slurmctld.log
 # Several slurmd on one machine: %n is the node's name.
-SlurmdPidFile=$DIR/run/%n.own
+SlurmdPidFile=$DIR/spool/%n.pid
 SlurmdLogFile=$DIR/log/%n.log
 SlurmdSpoolDir=$DIR/spool/%n
 # The nodes have the processors and the memory that are written here, whatever the machine has.
@@ -218,7 +217,7 @@ take_down() {
     local file name
     # The state is thrown away with the folder, so nobody needs time to write it.
     stop slurmctld KILL
-    for file in "$DIR"/run/n+([0-9]); do
+    for file in "$DIR"/run/n[0-9]*; do
         [[ -e $file ]] || continue
         name=${file##*/}
         stop "$name" KILL
@@ -230,9 +229,9 @@ take_down() {
 up() {
     local nodes=$1 program
     ((nodes >= 2)) || die "at least 2 nodes, so that the partitions differ"
-    for program in munged munge slurmctld slurmd sbatch; do
+    for program in munged munge slurmctld slurmd sbatch pgrep; do
         command -v "$program" >/dev/null ||
-            die "$program is missing: apt-get install slurm-wlm munge"
+            die "$program is missing: apt-get install slurm-wlm munge procps"
     done
     [[ ! -e $DIR || -z $(ls -A "$DIR") ]] || die "$DIR is not empty: 'slurm.sh down $DIR' first"
     if ! bring_up "$nodes"; then

@@ -450,11 +450,15 @@ async fn the_batch_system_goes_away_and_comes_back(bed: &dyn Bed) {
 
     bed.take_away();
     let known = [id.clone()];
-    let late = bench.job("late", 1, "");
-    let submitted = bed.system().submit(&[late.clone(), late]).await;
-    let polled = bed.system().poll(&bench.prefix, &known).await;
-    let cancelled = bed.system().cancel(&known).await;
-    let published = bed.system().publish(&[bed.ce()], Timestamp(0)).await;
+    let late = [bench.job("late", 1, ""), bench.job("later", 1, "")];
+    let ces = [bed.ce()];
+    // All at once, because each may take as long as its batch system tries for.
+    let (submitted, polled, cancelled, published) = tokio::join!(
+        bed.system().submit(&late),
+        bed.system().poll(&bench.prefix, &known),
+        bed.system().cancel(&known),
+        bed.system().publish(&ces, Timestamp(0)),
+    );
     bed.bring_back();
 
     assert_eq!(submitted.len(), 2);
@@ -481,7 +485,7 @@ async fn the_batch_system_goes_away_and_comes_back(bed: &dyn Bed) {
     assert_eq!(
         bench.jobs(&known).await.len(),
         1,
-        "the late job was not submitted"
+        "the late jobs were not submitted"
     );
     bench.let_go("runs");
     bench.until_ended(&id).await;
