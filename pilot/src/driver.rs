@@ -2,7 +2,7 @@
 //! decides. One task owns all state; whatever takes time runs beside it and reports
 //! back through one channel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc as jobs};
 use std::time::{Duration, Instant};
@@ -84,6 +84,8 @@ struct Driver {
     work: BTreeMap<Key, Work>,
     /// First processes of running payloads.
     roots: BTreeMap<i32, Key>,
+    /// Payloads that the launcher was asked to start and has not told of.
+    starting: BTreeSet<Key>,
     census: Census,
     census_at: Option<Moment>,
     logs_at: Moment,
@@ -140,6 +142,7 @@ pub(crate) async fn work(bootstrap: Bootstrap) -> Result<(), PilotError> {
         start,
         work: BTreeMap::new(),
         roots: BTreeMap::new(),
+        starting: BTreeSet::new(),
         census: Census::default(),
         census_at: None,
         logs_at: Moment::ZERO,
@@ -405,6 +408,7 @@ impl Driver {
             return;
         };
         let job = Job::Launch(Arc::clone(lease), work.folder.clone());
+        self.starting.insert(key);
         if self.launcher.send(job).is_err() {
             self.machine.started(
                 self.now(),
@@ -446,6 +450,7 @@ impl Driver {
 
     fn launched(&mut self, key: Key, outcome: Result<Launched, String>) {
         let now = self.now();
+        self.starting.remove(&key);
         let launched = match outcome {
             Ok(launched) => launched,
             Err(reason) => return self.machine.started(now, key, Err(reason)),
@@ -545,7 +550,7 @@ impl Driver {
         running.signalled = true;
         let leader = running.pid;
         payload::signal_group(leader, signal);
-        let picture = self.census.take(&self.roots);
+        let picture = self.census.take(&self.roots, &self.starting);
         for pid in picture
             .trees
             .get(&key)
@@ -560,7 +565,7 @@ impl Driver {
     /// Looks at all processes: what payloads use, and who is left of those that are over.
     fn take_census(&mut self) {
         let start = Instant::now();
-        let picture = self.census.take(&self.roots);
+        let picture = self.census.take(&self.roots, &self.starting);
         for pid in &picture.strays {
             payload::signal_process(*pid, Signal::KILL);
         }

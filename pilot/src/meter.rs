@@ -8,7 +8,7 @@
 //! Memory is the sum of resident sets, which counts shared pages once for each process;
 //! where that passes a limit, proportional sets decide.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::time::Duration;
 
@@ -60,10 +60,18 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// `roots`: the first process of each running payload.
-    pub(crate) fn take(&mut self, roots: &BTreeMap<i32, Key>) -> Picture {
+    /// `roots`: the first process of each running payload. `starting`: payloads that may
+    /// have a first process that is not known yet; while there are any, no process of
+    /// theirs, and none of an unknown owner, counts as left behind.
+    pub(crate) fn take(&mut self, roots: &BTreeMap<i32, Key>, starting: &BTreeSet<Key>) -> Picture {
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        self.sort(&read_processes(), own, roots, owner_by_environment)
+        self.sort(
+            &read_processes(),
+            own,
+            roots,
+            starting,
+            owner_by_environment,
+        )
     }
 
     fn sort(
@@ -71,6 +79,7 @@ impl Census {
         processes: &[Process],
         own: i32,
         roots: &BTreeMap<i32, Key>,
+        starting: &BTreeSet<Key>,
         ask: impl Fn(i32) -> Option<Key>,
     ) -> Picture {
         let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
@@ -97,20 +106,22 @@ impl Census {
                     known.insert(name, owner);
                 }
                 open.push((process.pid, owner));
+                let unsure = owner.map_or(!starting.is_empty(), |owner| starting.contains(&owner));
                 let is_root = roots.contains_key(&process.pid);
                 if process.zombie && parent == own && !is_root {
-                    picture.dead.push((pid, owner));
+                    if !unsure {
+                        picture.dead.push((pid, owner));
+                    }
                     continue;
                 }
-                let live = owner.filter(|owner| roots.values().any(|root| root == owner));
-                match live {
+                match owner.filter(|owner| roots.values().any(|root| root == owner)) {
                     Some(owner) => {
                         let sample = picture.trees.entry(owner).or_default();
                         sample.pids.push(pid);
                         sample.cpu += ticks(process.ticks);
                         sample.memory_kib += pages_kib(process.resident_pages);
                     }
-                    None if process.zombie => {}
+                    None if process.zombie || unsure => {}
                     None if owner.is_some() || roots.is_empty() => picture.strays.push(pid),
                     None => {}
                 }
@@ -123,7 +134,7 @@ impl Census {
 
 /// All processes that are descendants of this one.
 pub(crate) fn descendants() -> Picture {
-    Census::default().take(&BTreeMap::new())
+    Census::default().take(&BTreeMap::new(), &BTreeSet::new())
 }
 
 fn ticks(ticks: u64) -> Duration {
@@ -274,32 +285,53 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_that_is_just_starting_is_not_taken_for_a_stray() {
+        let starting = BTreeSet::from([key(0)]);
+        let dead = Process {
+            zombie: true,
+            ..process(11, 1, 11)
+        };
+        for owner in [None, Some(key(0))] {
+            let picture = Census::default().sort(
+                &[process(10, 1, 10), dead],
+                1,
+                &BTreeMap::new(),
+                &starting,
+                |_| owner,
+            );
+            assert!(picture.strays.is_empty() && picture.dead.is_empty());
+        }
+    }
+
+    #[test]
     fn orphans_belong_to_the_payload_that_they_were_seen_under() {
+        let none = BTreeSet::new();
         let roots = BTreeMap::from([(10, key(0)), (20, key(1))]);
         let mut census = Census::default();
         let before = [process(10, 1, 10), process(11, 10, 10), process(12, 11, 12)];
-        let picture = census.sort(&before, 1, &roots, |_| None);
+        let picture = census.sort(&before, 1, &roots, &none, |_| None);
         assert_eq!(picture.trees[&key(0)].pids.len(), 3);
         // 11 is gone; 12, in a group of its own, is now the pilot's child.
         let after = [process(10, 1, 10), process(12, 1, 12), process(99, 0, 99)];
-        let picture = census.sort(&after, 1, &roots, |_| None);
+        let picture = census.sort(&after, 1, &roots, &none, |_| None);
         assert_eq!(picture.trees[&key(0)].pids.len(), 2);
         assert!(picture.strays.is_empty());
         // The payload is over; its daemon is not to be left behind.
         let roots = BTreeMap::from([(20, key(1))]);
-        let picture = census.sort(&[process(12, 1, 12)], 1, &roots, |_| None);
+        let picture = census.sort(&[process(12, 1, 12)], 1, &roots, &none, |_| None);
         assert_eq!(picture.strays, [Pid::from_raw(12).unwrap()]);
     }
 
     #[test]
     fn unknown_orphans_are_found_by_their_environment_or_left_until_nothing_runs() {
+        let none = BTreeSet::new();
         let roots = BTreeMap::from([(10, key(0))]);
         let orphan = [process(30, 1, 30)];
-        let picture = Census::default().sort(&orphan, 1, &roots, |_| Some(key(0)));
+        let picture = Census::default().sort(&orphan, 1, &roots, &none, |_| Some(key(0)));
         assert_eq!(picture.trees[&key(0)].pids.len(), 1);
-        let picture = Census::default().sort(&orphan, 1, &roots, |_| None);
+        let picture = Census::default().sort(&orphan, 1, &roots, &none, |_| None);
         assert!(picture.trees.is_empty() && picture.strays.is_empty());
-        let picture = Census::default().sort(&orphan, 1, &BTreeMap::new(), |_| None);
+        let picture = Census::default().sort(&orphan, 1, &BTreeMap::new(), &none, |_| None);
         assert_eq!(picture.strays.len(), 1);
     }
 
