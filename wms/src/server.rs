@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fairway_api::public::{TokenCreated, TokenRequest};
-use fairway_model::{Policy, Site, SiteName, UserName};
+use fairway_model::{Site, SiteName, UserName};
 use fairway_sched::{Command, Settings};
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
@@ -86,9 +86,13 @@ impl Server {
             path: config.state_dir.display().to_string(),
             reason: error.to_string(),
         })?;
-        let (engine, engine_loop) =
-            Engine::start(store.clone(), sched_settings(&config), engine_limits(&config)).await?;
-        bring_in_line(&engine, &config).await?;
+        let (engine, engine_loop) = Engine::start(
+            store.clone(),
+            sched_settings(&config),
+            engine_limits(&config),
+        )
+        .await?;
+        bring_in_line(&store, &engine, &config).await?;
 
         let listener = bind(config.http.listen)?;
         let url = local_url(&config, &listener)?;
@@ -105,7 +109,16 @@ impl Server {
         let reconcilers =
             Reconcilers::start(surroundings(&config, &url, &store, &engine, files).await?);
         tracing::info!(url, version = env!("CARGO_PKG_VERSION"), "Fairway serves");
-        Ok(Self { url, store, engine, reconcilers, engine_loop, listener, tls_reload, handle })
+        Ok(Self {
+            url,
+            store,
+            engine,
+            reconcilers,
+            engine_loop,
+            listener,
+            tls_reload,
+            handle,
+        })
     }
 
     /// Base URL by which this machine reaches the server.
@@ -143,14 +156,18 @@ impl Server {
     pub async fn end_pilots(&self, grace: Duration) -> Result<usize, EngineError> {
         let pilots = self.live_pilots().await?;
         for (pilot, _, _) in &pilots {
-            self.engine.ask(Command::DrainPilot { pilot: *pilot }).await?;
+            self.engine
+                .ask(Command::DrainPilot { pilot: *pilot })
+                .await?;
         }
         if self.wait_for_no_pilots(grace).await? {
             return Ok(0);
         }
         let mut jobs: BTreeMap<SiteName, Vec<String>> = BTreeMap::new();
         for (pilot, site, batch_id) in self.live_pilots().await? {
-            let end = fairway_model::PilotEnd::Cancelled { reason: "the server ends".into() };
+            let end = fairway_model::PilotEnd::Cancelled {
+                reason: "the server ends".into(),
+            };
             self.engine.ask(Command::EndPilot { pilot, end }).await?;
             jobs.entry(site).or_default().extend(batch_id);
         }
@@ -164,7 +181,9 @@ impl Server {
         self.engine
             .look(|state, _| {
                 let pilots = state.pilots_live();
-                pilots.map(|it| (it.id, it.ce.site.clone(), it.batch_id.clone())).collect()
+                pilots
+                    .map(|it| (it.id, it.ce.site.clone(), it.batch_id.clone()))
+                    .collect()
             })
             .await
     }
@@ -197,7 +216,10 @@ impl Server {
         drop((self.tls_reload, self.reconcilers, self.engine));
         // The loop ends with the last handle to it; a request that hangs may still have one.
         let mut engine_loop = self.engine_loop;
-        if tokio::time::timeout(STOP_GRACE, &mut engine_loop).await.is_err() {
+        if tokio::time::timeout(STOP_GRACE, &mut engine_loop)
+            .await
+            .is_err()
+        {
             engine_loop.abort();
         }
         self.store.close().await;
@@ -228,7 +250,10 @@ fn sched_settings(config: &Config) -> Settings {
 }
 
 fn engine_limits(config: &Config) -> EngineLimits {
-    EngineLimits { batch_max: config.store.batch_max, inbox_max: config.store.inbox_max }
+    EngineLimits {
+        batch_max: config.store.batch_max,
+        inbox_max: config.store.inbox_max,
+    }
 }
 
 fn limits(config: &Config) -> Limits {
@@ -251,9 +276,10 @@ async fn surroundings(
     files: Files,
 ) -> Result<Surroundings, ServerError> {
     let ca_pem = match config.http.tls.as_ref().and_then(|tls| tls.ca.as_ref()) {
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-            ServerError::Tls(format!("ca: {}: {error}", path.display()))
-        })?),
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .map_err(|error| ServerError::Tls(format!("ca: {}: {error}", path.display())))?,
+        ),
         None => None,
     };
     Ok(Surroundings {
@@ -262,7 +288,11 @@ async fn surroundings(
         files,
         state_dir: config.state_dir.clone(),
         name_prefix: format!("fw-{}-", store.instance().await?),
-        server_url: config.http.public_url.clone().unwrap_or_else(|| url.to_owned()),
+        server_url: config
+            .http
+            .public_url
+            .clone()
+            .unwrap_or_else(|| url.to_owned()),
         ca_pem,
         pilot_program: config.pilots.program.clone(),
         pilot_idle_s: config.pilots.idle_s,
@@ -272,26 +302,39 @@ async fn surroundings(
 }
 
 /// Registers the sites of the settings, and sets the policy if the store has none.
-async fn bring_in_line(engine: &Engine, config: &Config) -> Result<(), ServerError> {
+async fn bring_in_line(store: &Store, engine: &Engine, config: &Config) -> Result<(), ServerError> {
     let by: UserName = "configuration".parse().map_err(|error| {
         ServerError::Config(ConfigError::Unreadable(format!("internal name: {error}")))
     })?;
-    let (known, policy): (Vec<Site>, Option<Policy>) = engine
-        .look(|state, _| (state.sites().cloned().collect(), state.policy_was_set()))
+    let known: Vec<Site> = engine
+        .look(|state, _| state.sites().cloned().collect())
         .await?;
     for site in &config.sites {
         let same = known.iter().any(|it| same_description(it, site));
         if !same {
             let site = keep_modes(site, &known);
-            engine.ask(Command::PutSite { site, by: by.clone() }).await?;
+            engine
+                .ask(Command::PutSite {
+                    site,
+                    by: by.clone(),
+                })
+                .await?;
         }
     }
-    match policy {
+    match store.policy().await? {
         None => {
-            engine.ask(Command::SetPolicy { policy: config.policy, by }).await?;
+            engine
+                .ask(Command::SetPolicy {
+                    policy: config.policy,
+                    by,
+                })
+                .await?;
         }
         Some(policy) if policy != config.policy => {
-            tracing::info!(?policy, "the policy set at run time is in force, not the configured one");
+            tracing::info!(
+                ?policy,
+                "the policy set at run time is in force, not the configured one"
+            );
         }
         Some(_) => {}
     }
@@ -318,8 +361,10 @@ fn keep_modes(configured: &Site, known: &[Site]) -> Site {
 }
 
 fn bind(listen: SocketAddr) -> Result<std::net::TcpListener, ServerError> {
-    let refuse =
-        |error: std::io::Error| ServerError::Listen { listen, reason: error.to_string() };
+    let refuse = |error: std::io::Error| ServerError::Listen {
+        listen,
+        reason: error.to_string(),
+    };
     let listener = std::net::TcpListener::bind(listen).map_err(refuse)?;
     listener.set_nonblocking(true).map_err(refuse)?;
     Ok(listener)
@@ -330,7 +375,11 @@ fn local_url(config: &Config, listener: &std::net::TcpListener) -> Result<String
         listen: config.http.listen,
         reason: error.to_string(),
     })?;
-    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    let scheme = if config.http.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     Ok(format!("{scheme}://{address}"))
 }
 
@@ -342,8 +391,10 @@ async fn listen(
 ) -> Result<(JoinHandle<()>, Option<AbortOnDropHandle<()>>), ServerError> {
     let listen = config.http.listen;
     let service = router.into_make_service();
-    let failed =
-        move |error: std::io::Error| ServerError::Listen { listen, reason: error.to_string() };
+    let failed = move |error: std::io::Error| ServerError::Listen {
+        listen,
+        reason: error.to_string(),
+    };
     let mut tls_reload = None;
     let work = match &config.http.tls {
         Some(tls) => {
@@ -355,7 +406,9 @@ async fn listen(
         }
         None => {
             let acceptor = axum_server::accept::NoDelayAcceptor::new();
-            let server = axum_server::from_tcp(listener).map_err(failed)?.acceptor(acceptor);
+            let server = axum_server::from_tcp(listener)
+                .map_err(failed)?
+                .acceptor(acceptor);
             tokio::spawn(server.handle(handle).serve(service))
         }
     };
@@ -370,17 +423,22 @@ async fn listen(
 }
 
 async fn read_tls(tls: &TlsConfig) -> Result<axum_server::tls_rustls::RustlsConfig, ServerError> {
-    axum_server::tls_rustls::RustlsConfig::from_pem_file(&tls.cert, &tls.key).await.map_err(
-        |error| {
-            ServerError::Tls(format!("{} or {}: {error}", tls.cert.display(), tls.key.display()))
-        },
-    )
+    axum_server::tls_rustls::RustlsConfig::from_pem_file(&tls.cert, &tls.key)
+        .await
+        .map_err(|error| {
+            ServerError::Tls(format!(
+                "{} or {}: {error}",
+                tls.cert.display(),
+                tls.key.display()
+            ))
+        })
 }
 
 /// Reads certificate and key again when one of them changes. A pair that cannot be used is
 /// told in the log, and the old one stays in force.
 async fn reload_tls(tls: TlsConfig, rustls: axum_server::tls_rustls::RustlsConfig) {
-    let changed_at = || [&tls.cert, &tls.key].map(|it| it.metadata().and_then(|it| it.modified()).ok());
+    let changed_at =
+        || [&tls.cert, &tls.key].map(|it| it.metadata().and_then(|it| it.modified()).ok());
     let mut seen = changed_at();
     loop {
         tokio::time::sleep(TLS_LOOK_EVERY).await;

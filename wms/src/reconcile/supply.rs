@@ -52,8 +52,18 @@ async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut Join
         return;
     }
     let secrets: Vec<String> = plan.orders.iter().map(|_| new_secret()).collect();
-    let orders = plan.orders.into_iter().zip(secrets.iter().map(|secret| sha256_hex(secret)));
-    let planned = match shared.around.engine.ask(Command::PlanPilots { orders: orders.collect() }).await {
+    let orders = plan
+        .orders
+        .into_iter()
+        .zip(secrets.iter().map(|secret| sha256_hex(secret)));
+    let planned = match shared
+        .around
+        .engine
+        .ask(Command::PlanPilots {
+            orders: orders.collect(),
+        })
+        .await
+    {
         Ok(Reply::Planned(pilots)) => pilots,
         Ok(_) => return,
         Err(error) => {
@@ -61,13 +71,18 @@ async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut Join
             return;
         }
     };
-    let secret_of: BTreeMap<String, String> =
-        secrets.into_iter().map(|secret| (sha256_hex(&secret), secret)).collect();
+    let secret_of: BTreeMap<String, String> = secrets
+        .into_iter()
+        .map(|secret| (sha256_hex(&secret), secret))
+        .collect();
     let mut by_site: BTreeMap<SiteName, Vec<(Pilot, String)>> = BTreeMap::new();
     for pilot in planned {
         // A planned pilot carries the hash that came with its order.
         if let Some(secret) = secret_of.get(&pilot.bootstrap_hash) {
-            by_site.entry(pilot.ce.site.clone()).or_default().push((pilot, secret.clone()));
+            by_site
+                .entry(pilot.ce.site.clone())
+                .or_default()
+                .push((pilot, secret.clone()));
         }
     }
     for (site, pilots) in by_site {
@@ -77,15 +92,21 @@ async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut Join
 
 async fn submit(shared: Arc<Shared>, site: SiteName, pilots: Vec<(Pilot, String)>) {
     let name = site.clone();
-    let Ok(Some(site)) =
-        shared.around.engine.look(move |state, _| state.site(&name).cloned()).await
+    let Ok(Some(site)) = shared
+        .around
+        .engine
+        .look(move |state, _| state.site(&name).cloned())
+        .await
     else {
         return; // Removed meanwhile: its pilots are over already.
     };
     let connection = match shared.sites.connect(&site) {
         Ok(connection) => connection,
         Err(error) => {
-            let news = pilots.iter().map(|(pilot, _)| (pilot.id, refused(&error))).collect();
+            let news = pilots
+                .iter()
+                .map(|(pilot, _)| (pilot.id, refused(&error)))
+                .collect();
             note(&shared, news).await;
             return;
         }
@@ -126,7 +147,9 @@ async fn submit_jobs(
 }
 
 fn refused(error: &AdapterError) -> Observation {
-    Observation::Refused { reason: error.to_string() }
+    Observation::Refused {
+        reason: error.to_string(),
+    }
 }
 
 async fn note(shared: &Shared, news: Vec<(PilotId, Observation)>) {
@@ -180,22 +203,33 @@ fn program(shared: &Shared, ce: &Ce) -> Vec<String> {
 /// Calls back a pilot that nobody needs: first it is over for the state, then it is ended in
 /// the batch system. If that fails, it is found to be an orphan later.
 async fn recall(shared: &Shared, pilot: PilotId, reason: String) {
-    let seen = shared.around.engine.look(move |state, _| state.pilot(pilot).cloned()).await;
+    let seen = shared
+        .around
+        .engine
+        .look(move |state, _| state.pilot(pilot))
+        .await;
     let Ok(Some(known)) = seen else { return };
     tracing::info!(%pilot, reason, "pilot called back");
     let end = PilotEnd::Cancelled { reason };
-    if let Err(error) = shared.around.engine.ask(Command::EndPilot { pilot, end }).await {
+    if let Err(error) = shared
+        .around
+        .engine
+        .ask(Command::EndPilot { pilot, end })
+        .await
+    {
         tracing::warn!(%pilot, %error, "a pilot was not called back; planning again");
         return;
     }
-    if let Some(batch_id) = known.batch_id {
-        cancel(shared, &known.ce.site, &[batch_id]).await;
+    if let Some(batch_id) = known.pilot.batch_id {
+        cancel(shared, &known.pilot.ce.site, &[batch_id]).await;
     }
 }
 
 /// Ends jobs in a site's batch system, as far as it can be reached.
 pub(super) async fn cancel(shared: &Shared, site: &SiteName, batch_ids: &[String]) {
-    let Some(connection) = shared.sites.get(site) else { return };
+    let Some(connection) = shared.sites.get(site) else {
+        return;
+    };
     if let Err(error) = connection.cancel(batch_ids).await {
         tracing::warn!(%site, %error, "pilots' jobs could not be ended; trying again later");
     }

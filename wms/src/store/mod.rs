@@ -18,7 +18,7 @@ use fairway_api::public::{
     EventsQuery, JobView, JobsQuery, Page, PilotView, PilotsQuery, TaskView, TasksQuery,
     UsageQuery, UsageView,
 };
-use fairway_model::{Attempt, Event, Job, JobId, PilotId, Principal, TaskId, Timestamp, UserName};
+use fairway_model::{Attempt, Event, Job, JobId, PilotId, Policy, Principal, TaskId, Timestamp, UserName};
 use fairway_sched::Change;
 use fairway_sched::command::{EndedTasks, Selection, Snapshot};
 use sea_orm::{DatabaseConnection, DbErr};
@@ -125,6 +125,14 @@ impl Store {
         if let Err(error) = closed.await {
             tracing::warn!(%error, "the store was not closed properly");
         }
+    }
+
+    /// The policy that was set last, if one ever was.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn policy(&self) -> Result<Option<Policy>, StoreError> {
+        load::policy(&self.inner.readers).await
     }
 
     /// A random name (8 hex digits) that this store got when it was made; batch jobs carry it.
