@@ -10,7 +10,7 @@
 //! | `log` | the job's output | by the job |
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -92,18 +92,11 @@ impl Folder {
         Process::start(&self.0, program, stdin, log)
     }
 
-    /// The process that took the job, with the time since then.
+    /// The process that took the job, with the time since then. A record that a power failure
+    /// left empty names nobody, and keeps others from taking the job all the same.
     pub(super) fn process(&self) -> io::Result<Option<(Process, Duration)>> {
-        let Some((record, age)) = self.read("process")? else {
-            return Ok(None);
-        };
-        match Process::parse(&record) {
-            Some(process) => Ok(Some((process, age))),
-            None => Err(io::Error::other(format!(
-                "{}/process is damaged: {record:?}",
-                self.0.display()
-            ))),
-        }
+        let record = self.read("process")?;
+        Ok(record.and_then(|(record, age)| Some((Process::parse(&record)?, age))))
     }
 
     /// Why the job was told to end, with the time since then.
@@ -126,6 +119,20 @@ impl Folder {
         self.write("exit", words)?;
         absent_is_none(fs::remove_file(self.0.join("stdin")))?;
         Ok(())
+    }
+
+    /// The last line of the job's output, shortened, or nothing.
+    pub(super) fn last_words(&self) -> io::Result<String> {
+        const BYTES_MAX: u64 = 400;
+        let Some(mut log) = absent_is_none(File::open(self.0.join("log")))? else {
+            return Ok(String::new());
+        };
+        let length = log.metadata()?.len();
+        log.seek(SeekFrom::Start(length.saturating_sub(BYTES_MAX)))?;
+        let mut end = Vec::new();
+        log.take(BYTES_MAX).read_to_end(&mut end)?;
+        let end = String::from_utf8_lossy(&end);
+        Ok(end.trim_end().lines().last().unwrap_or_default().to_owned())
     }
 
     /// Removes the folder.

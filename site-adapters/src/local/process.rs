@@ -21,7 +21,7 @@ const WRAPPER: &str = r#"
 folder=$1; shift
 trap : HUP INT TERM
 read -r x x x x x x x x x x x x x x x x x x x x x started x </proc/$$/stat
-echo "$$ $started" >"$folder/process.$$" && ln "$folder/process.$$" "$folder/process" || exit 75
+echo "$$ $started" >"$folder/process.$$" && ln "$folder/process.$$" "$folder/process" 2>/dev/null || exit 75
 rm -f "$folder/stdin" "$folder/process.$$"
 [ -e "$folder/cancel" ] || "$@"
 echo $? >"$folder/exit.new" && mv "$folder/exit.new" "$folder/exit"

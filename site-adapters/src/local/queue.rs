@@ -351,7 +351,7 @@ impl Phase {
     fn recall(folder: &Folder) -> io::Result<Self> {
         let cancel = folder.cancel()?;
         if let Some(exit) = folder.exit()? {
-            return Ok(Self::ended(cancel.map(|(reason, _)| reason), &exit));
+            return Self::ended(folder, cancel.map(|(reason, _)| reason), &exit);
         }
         let Some((process, age)) = folder.process()? else {
             return Ok(Self::Queued);
@@ -391,20 +391,26 @@ impl Phase {
                 }
             },
         };
-        *self = Self::ended(cancel.take().map(|(_, reason)| reason), &exit);
+        *self = Self::ended(folder, cancel.take().map(|(_, reason)| reason), &exit)?;
         Ok(())
     }
 
-    fn ended(cancel: Option<String>, exit: &str) -> Self {
-        let exit = match exit.parse::<u8>() {
-            Ok(127) => "exit code 127 (program not found)".to_owned(),
+    /// Puts the end into words: why it was told to end, how it did, and if that was a failure of
+    /// its own, the last it said.
+    fn ended(folder: &Folder, cancel: Option<String>, exit: &str) -> io::Result<Self> {
+        let mut words = Vec::from_iter(cancel);
+        let failed = words.is_empty() && exit != "0";
+        words.push(match exit.parse::<u8>() {
             Ok(code @ 129..) => format!("signal {}", code - 128),
             Ok(code) => format!("exit code {code}"),
             Err(_) => exit.to_owned(),
-        };
-        Self::Ended {
-            detail: cancel.map_or_else(|| exit.clone(), |reason| format!("{reason}, {exit}")),
+        });
+        let mut detail = words.join(", ");
+        let last_words = folder.last_words()?;
+        if failed && !last_words.is_empty() {
+            detail = format!("{detail}: {last_words}");
         }
+        Ok(Self::Ended { detail })
     }
 }
 

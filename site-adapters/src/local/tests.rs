@@ -244,15 +244,46 @@ fn a_job_started_by_a_server_that_died_at_once_is_not_started_twice() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_told() {
+async fn a_failure_is_told_with_its_last_words() {
     let bench = Bench::new();
-    let mut job = bench.job("absent", 1, "");
-    job.program = vec!["/no/such/pilot".into()];
-    bench.local.submit(&[job]).await.remove(0).unwrap();
-    assert_eq!(
-        bench.until_ended("absent").await,
-        "exit code 127 (program not found)"
-    );
+    let mut absent = bench.job("absent", 1, "");
+    absent.program = vec!["/no/such/pilot".into()];
+    bench.local.submit(&[absent]).await.remove(0).unwrap();
+    bench
+        .submit(
+            "says",
+            1,
+            "echo no >&2; echo the server is away >&2; exit 3",
+        )
+        .await;
+    let detail = bench.until_ended("absent").await;
+    assert!(detail.starts_with("exit code 127: "), "{detail}");
+    assert!(detail.ends_with("/no/such/pilot: not found"), "{detail}");
+    let detail = bench.until_ended("says").await;
+    assert_eq!(detail, "exit code 3: the server is away");
+}
+
+#[test]
+fn a_record_that_was_never_written_out_is_no_obstacle() {
+    let bench = Bench::new();
+    let script = "touch $0/runs";
+    live(async {
+        bench.submit("torn", 2, script).await;
+        bench.until_ended("torn").await;
+    });
+    // As after a power failure: the files are there and empty.
+    std::fs::remove_file(bench.path("local/torn/exit")).unwrap();
+    std::fs::write(bench.path("local/torn/process"), "").unwrap();
+    std::fs::write(bench.path("local/torn/stdin"), "").unwrap();
+    std::fs::remove_file(bench.path("runs")).unwrap();
+    let bench = bench.restart();
+    live(async {
+        let detail = bench.until_ended("torn").await;
+        assert!(detail.starts_with("no exit code"), "{detail}");
+        assert!(!bench.path("runs").exists(), "it ran twice");
+        bench.submit("next", 2, "exit 0").await;
+        assert_eq!(bench.until_ended("next").await, "exit code 0");
+    });
 }
 
 #[tokio::test]

@@ -9,17 +9,18 @@ use fairway_model::{CeState, CeStatus};
 use crate::exec::Output;
 use crate::{AdapterError, BatchJob, BatchState};
 
-/// What the commands say when the controller, the accounting or the authentication is away, as
+/// What the commands say when the controller or the authentication is away, or too busy, as
 /// opposed to a refusal. `Unspecified error` is what a controller says that is going down.
-const UNREACHABLE_WORDS: [&str; 9] = [
-    "Unable to contact slurm controller",
+const UNREACHABLE_WORDS: [&str; 10] = [
+    "Unable to contact",
     "connect failure",
+    "Connection refused",
     "Socket timed out",
     "Zero Bytes were transmitted",
+    "temporarily una",
     "Protocol authentication error",
     "Invalid authentication credential",
-    "Unable to contact",
-    "Connection refused",
+    "Incompatible versions",
     "Unspecified error",
 ];
 
