@@ -1,0 +1,141 @@
+//! What users are told when they ask why a task is where it is.
+
+use std::fmt::Write;
+
+use fairway_model::event::TaskVerb;
+use fairway_model::{Ce, CeStatus, JobId, PilotLimits, PolicyKind, SiteMode, TaskId};
+use fairway_sched::Command;
+use fairway_sched::command::Selection;
+use fairway_sched::explain::explain;
+
+use crate::world::{World, site, sweep, user};
+
+/// The explanation as a user would read it.
+fn told(world: &World, job: JobId, index: u32) -> String {
+    let explained = explain(&world.state, TaskId::new(job, index), world.now).unwrap();
+    let mut text = explained.summary.clone() + "\n";
+    if let Some(ahead) = explained.ahead {
+        writeln!(text, "ahead: {ahead}").unwrap();
+    }
+    let standing = &explained.standing;
+    writeln!(text, "{}: FS {}, place {:?}", standing.user, standing.fs, standing.place).unwrap();
+    for ce in &explained.ces {
+        let word = if ce.eligible { "could run it" } else { "refuses it" };
+        writeln!(text, "{} {word}, rank {:?}", ce.ce, ce.rank).unwrap();
+        for refusal in &ce.refusals {
+            writeln!(text, "  {}: {}", refusal.clause, refusal.because).unwrap();
+        }
+    }
+    text
+}
+
+fn describe(world: &mut World, change: impl Fn(&mut Ce)) {
+    let names: Vec<String> = world.ces().iter().map(|id| id.ce.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut site = site(&names);
+    site.ces.iter_mut().for_each(change);
+    world.ask(Command::PutSite { site, by: user("admin") }).unwrap();
+}
+
+#[test]
+fn refused_by_requirements() {
+    let mut world = World::new(PolicyKind::Fairshare, &["long", "short"]);
+    let job = world.submit(
+        "alice",
+        &sweep(
+            2,
+            "Requirements = other.GlueCEPolicyMaxWallClockTime >= 720 \
+             && other.GlueCEStateFreeCPUs > 4 && other.GlueCENoSuchThing == \"x\";",
+        ),
+    );
+    insta::assert_snapshot!(told(&world, job, 0));
+}
+
+#[test]
+fn refused_by_every_limit() {
+    let mut world = World::new(PolicyKind::Fairshare, &["closed", "down", "mine", "silent", "stale"]);
+    describe(&mut world, |ce| match ce.name.as_str() {
+        "closed" => ce.mode = SiteMode::Closed,
+        "mine" => {
+            ce.users = vec![user("bob")];
+            ce.groups = vec!["biomed".parse().unwrap()];
+        }
+        _ => {}
+    });
+    world.pass(700);
+    for name in ["closed", "down", "mine"] {
+        world.publish(name, |state| {
+            if name == "down" {
+                state.status = CeStatus::Draining;
+                state.reason = Some("partition is down for maintenance".into());
+            }
+        });
+    }
+    let job = world.submit("alice", &sweep(1, "CpuNumber = 4;"));
+    insta::assert_snapshot!(told(&world, job, 0));
+}
+
+#[test]
+fn waiting_for_pilots() {
+    let mut world = World::new(PolicyKind::Fairshare, &["long", "short"]);
+    describe(&mut world, |ce| {
+        if ce.name.as_str() == "long" {
+            ce.limits = PilotLimits { pilots_max: 100, queued_max: 1 };
+        }
+    });
+    world.submit("bob", &sweep(5, ""));
+    let job = world.submit("alice", &sweep(10, ""));
+    world.planned("long", 1);
+    insta::assert_snapshot!(told(&world, job, 7));
+}
+
+#[test]
+fn with_a_pilot() {
+    let mut world = World::new(PolicyKind::Fifo, &["short"]);
+    let pilot = world.pilot("short", 1);
+    let job = world.submit("alice", &sweep(3, ""));
+    let attempt = world.pull_one(pilot);
+    world.start(pilot, attempt);
+    world.change(TaskVerb::Hold, Selection::Tasks(vec![TaskId::new(job, 1)]), "alice");
+    let texts = [0, 1, 2].map(|index| told(&world, job, index));
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+#[test]
+fn without_a_site() {
+    let mut world = World::new(PolicyKind::Fifo, &[]);
+    let job = world.submit("alice", &sweep(1, ""));
+    insta::assert_snapshot!(told(&world, job, 0));
+}
+
+#[test]
+fn what_is_over_is_not_explained() {
+    let mut world = World::new(PolicyKind::Fifo, &["short"]);
+    let job = world.submit("alice", &sweep(1, ""));
+    world.change(TaskVerb::Cancel, Selection::Job(job), "alice");
+    assert!(explain(&world.state, TaskId::new(job, 0), world.now).is_none());
+}
+
+/// The estimate is what comes true, if all tasks take the same time.
+#[test]
+fn those_ahead_are_served_before() {
+    for kind in [PolicyKind::Fifo, PolicyKind::RoundRobin, PolicyKind::Fairshare] {
+        let mut world = World::new(kind, &["short"]);
+        let pilot = world.pilot("short", 1);
+        world.submit("carol", &sweep(4, ""));
+        let job = world.submit("alice", &sweep(9, ""));
+        world.submit("bob", &sweep(6, ""));
+        let task = TaskId::new(job, 5);
+        let mut before = 0;
+        let ahead = explain(&world.state, task, world.now).unwrap().ahead.unwrap();
+        loop {
+            let attempt = world.pull_one(pilot);
+            if attempt.0 == task {
+                break;
+            }
+            before += 1;
+            world.end(pilot, attempt, crate::world::exit(0));
+        }
+        assert_eq!(before, ahead, "{kind:?}");
+    }
+}

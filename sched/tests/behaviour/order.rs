@@ -1,0 +1,136 @@
+//! Who is served in which order.
+
+use fairway_model::{FairshareSettings, Metric, Policy, PolicyKind};
+use fairway_sched::Command;
+use crate::world::{World, exit, sweep, user};
+
+/// Alice submits 1,000 tasks, Bob 10 a little later; one core serves them all.
+fn served(kind: PolicyKind) -> Vec<String> {
+    let mut world = World::new(kind, &["short"]);
+    let pilot = world.pilot("short", 1);
+    world.submit("alice", &sweep(1000, ""));
+    world.pass(1);
+    world.submit("bob", &sweep(10, ""));
+    for _ in 0..1010 {
+        let attempt = world.pull_one(pilot);
+        world.end(pilot, attempt, exit(0));
+    }
+    assert_eq!(world.state.waiting(), 0);
+    assert!(world.rows.jobs.values().all(|(.., ended)| ended.is_some()));
+    world.served()
+}
+
+fn places_of_bob(served: &[String]) -> Vec<usize> {
+    let places = served.iter().enumerate().filter(|(_, name)| *name == "bob");
+    places.map(|(place, _)| place).collect()
+}
+
+#[test]
+fn fifo_serves_in_order_of_arrival() {
+    let served = served(PolicyKind::Fifo);
+    assert_eq!(places_of_bob(&served), Vec::from_iter(1000..1010));
+}
+
+#[test]
+fn round_robin_serves_users_in_turn() {
+    let served = served(PolicyKind::RoundRobin);
+    let expected: Vec<usize> = (0..10).map(|turn| 2 * turn + 1).collect();
+    assert_eq!(places_of_bob(&served), expected);
+}
+
+#[test]
+fn fairshare_serves_the_smaller_share() {
+    let served = served(PolicyKind::Fairshare);
+    let expected: Vec<usize> = (0..10).map(|turn| 2 * turn + 1).collect();
+    assert_eq!(places_of_bob(&served), expected);
+}
+
+#[test]
+fn fairshare_remembers_what_was_used_before() {
+    let mut world = World::new(PolicyKind::Fairshare, &["short"]);
+    let pilot = world.pilot("short", 1);
+    world.submit("alice", &sweep(20, ""));
+    for _ in 0..10 {
+        let attempt = world.pull_one(pilot);
+        world.end(pilot, attempt, exit(0));
+    }
+    // An hour later Alice's ten count 8.5: Bob gets nine before she is served again.
+    world.pass(3600);
+    world.publish("short", |_| {});
+    let pilot = world.pilot("short", 1);
+    world.submit("bob", &sweep(20, ""));
+    let shares = world.state.shares();
+    let names: Vec<_> = shares.iter().map(|standing| standing.user.as_str()).collect();
+    assert_eq!(names, ["bob", "alice"]);
+    assert!((shares[1].fs - 8.5).abs() < 1e-12);
+    for _ in 0..10 {
+        let attempt = world.pull_one(pilot);
+        world.end(pilot, attempt, exit(0));
+    }
+    let served = world.served();
+    assert_eq!(&served[10..19], ["bob"; 9]);
+    assert_eq!(served[19], "alice");
+}
+
+#[test]
+fn core_seconds_decide_under_their_metric() {
+    let mut world = World::new(PolicyKind::Fairshare, &["short"]);
+    let fairshare = FairshareSettings { metric: Metric::CoreSeconds, ..Default::default() };
+    let policy = Policy { kind: PolicyKind::Fairshare, fairshare };
+    world.ask(Command::SetPolicy { policy, by: user("root") }).unwrap();
+    let one = world.pilot("short", 1);
+    world.submit("alice", &sweep(10, ""));
+    let attempt = world.pull_one(one);
+    world.start(one, attempt);
+    world.submit("bob", &sweep(10, ""));
+    // Alice's task runs for 100 s, seen by a tick, then for 50 s more.
+    world.pass(100);
+    world.ask(Command::Tick).unwrap();
+    assert!((world.state.standing(&user("alice")).fs - 100.0).abs() < 1e-9);
+    world.pass(50);
+    world.end(one, attempt, exit(0));
+    assert!((world.state.standing(&user("alice")).fs - 150.0).abs() < 1e-9);
+    for _ in 0..3 {
+        let attempt = world.pull_one(one);
+        world.start(one, attempt);
+        world.pass(60);
+        world.end(one, attempt, exit(0));
+    }
+    // Bob: 60, 120, 180 s; then Alice with 150 s is next.
+    assert_eq!(world.served()[1..], ["bob", "bob", "bob"]);
+    world.pull_one(one);
+    assert_eq!(world.served()[4], "alice");
+}
+
+#[test]
+fn a_changed_policy_holds_at_once() {
+    let mut world = World::new(PolicyKind::Fifo, &["short"]);
+    let pilot = world.pilot("short", 1);
+    world.submit("alice", &sweep(100, ""));
+    world.submit("bob", &sweep(100, ""));
+    for _ in 0..5 {
+        let attempt = world.pull_one(pilot);
+        world.end(pilot, attempt, exit(0));
+    }
+    let policy = Policy { kind: PolicyKind::Fairshare, ..Policy::default() };
+    world.ask(Command::SetPolicy { policy, by: user("root") }).unwrap();
+    for _ in 0..5 {
+        let attempt = world.pull_one(pilot);
+        world.end(pilot, attempt, exit(0));
+    }
+    // What was counted under fifo counts now: Bob catches up.
+    assert_eq!(world.served()[..5], ["alice"; 5]);
+    assert_eq!(world.served()[5..], ["bob"; 5]);
+}
+
+#[test]
+fn requeued_tasks_keep_their_place() {
+    let mut world = World::new(PolicyKind::Fifo, &["short"]);
+    let pilot = world.pilot("short", 1);
+    world.submit("alice", &sweep(3, "RetryCount = 1;"));
+    let first = world.pull_one(pilot);
+    world.start(pilot, first);
+    world.end(pilot, first, exit(1));
+    let again = world.pull_one(pilot);
+    assert_eq!((again.0, again.1.0), (first.0, 2));
+}

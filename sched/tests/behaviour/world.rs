@@ -1,0 +1,483 @@
+//! A world for tests: the state, a store that folds changes into rows, and short ways to say
+//! what happens. The store is strict: what a real one would trip over, it panics at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fairway_jdl::JobSpec;
+use fairway_model::event::TaskVerb;
+use fairway_model::{
+    AdapterSettings, Attempt, AttemptEnd, Ce, CeId, CeState, CeStatus, Event, EventKind, Job, JobId,
+    Pilot, PilotEnd, PilotId, PilotLimits, PilotShape, PilotState, Policy, PolicyKind, Principal,
+    Resources, Role, Site, SiteMode, Task, TaskId, TaskState, Timestamp, UsageRecord, UserName,
+};
+use fairway_sched::command::{
+    AttemptNews, AttemptReport, EndedTasks, Observation, PilotWant, Selection, Snapshot, Submission,
+};
+use fairway_sched::provision::{PilotOrder, PilotPlan, plan};
+use fairway_sched::{Change, Command, Grant, Refused, Reply, Settings, State};
+
+pub type Key = Option<(String, String)>;
+
+/// What a store holds.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    pub jobs: BTreeMap<JobId, (Job, Key, Option<Timestamp>)>,
+    pub tasks: BTreeMap<TaskId, Task>,
+    pub pilots: BTreeMap<PilotId, Pilot>,
+    pub sites: BTreeMap<String, Site>,
+    pub policy: Option<Policy>,
+    pub shares: BTreeMap<(UserName, Timestamp), (u64, u64)>,
+    pub usage: BTreeMap<(TaskId, Attempt), UsageRecord>,
+    pub events: Vec<Event>,
+}
+
+impl Rows {
+    pub fn fold(&mut self, changes: &[Change]) {
+        for change in changes {
+            self.fold_one(change);
+        }
+    }
+
+    fn fold_one(&mut self, change: &Change) {
+        match change {
+            Change::NewJob { job, idempotency } => {
+                for index in 0..job.task_count {
+                    let id = TaskId::new(job.id, index);
+                    self.tasks.insert(id, Task::new(id, job.submitted_at));
+                }
+                let row = (job.clone(), idempotency.clone(), None);
+                assert!(self.jobs.insert(job.id, row).is_none());
+            }
+            Change::JobProgress { job, ended_at } => {
+                self.jobs.get_mut(job).unwrap().2 = *ended_at;
+                let mut tasks = self.tasks_of(*job);
+                assert!(ended_at.is_none() || tasks.all(|task| task.state.is_final()));
+            }
+            Change::Task(task) => {
+                let before = self.tasks.insert(task.id, task.clone()).unwrap();
+                let legal = before.state == task.state || before.state.may_become(task.state);
+                assert!(legal, "{before:?} became {task:?}");
+                assert!(task.attempt >= before.attempt);
+            }
+            Change::TaskRange { job, from, to, state, since } => {
+                assert!(from < to);
+                for index in *from..*to {
+                    let task = self.tasks.get_mut(&TaskId::new(*job, index)).unwrap();
+                    assert_eq!(task.attempt, Attempt(0));
+                    assert!(task.state.may_become(*state), "{task:?} became {state:?}");
+                    (task.state, task.since) = (*state, *since);
+                }
+            }
+            Change::Pilot(pilot) => {
+                let before = self.pilots.insert(pilot.id, pilot.clone());
+                assert!(before.is_none_or(|before| before.state != PilotState::Ended));
+            }
+            Change::Site(site) => {
+                self.sites.insert(site.name.to_string(), site.clone());
+            }
+            Change::SiteRemoved(name) => {
+                self.sites.remove(name.as_str()).unwrap();
+            }
+            Change::Policy(policy) => self.policy = Some(*policy),
+            Change::Share { user, interval, tasks_started, core_ms } => {
+                let row = (*tasks_started, *core_ms);
+                let before = self.shares.insert((user.clone(), *interval), row);
+                assert!(before.is_none_or(|(tasks, ms)| tasks <= row.0 && ms <= row.1));
+            }
+            Change::Usage(record) => {
+                let key = (record.task, record.attempt);
+                let before = self.usage.insert(key, record.clone());
+                assert!(before.is_none(), "two usage records of {key:?}");
+            }
+            Change::Event(event) => {
+                assert!(self.events.last().is_none_or(|last| last.seq < event.seq));
+                self.events.push(event.clone());
+            }
+        }
+    }
+
+    pub fn tasks_of(&self, job: JobId) -> impl Iterator<Item = &Task> {
+        let range = TaskId::new(job, 0)..=TaskId::new(job, u32::MAX);
+        self.tasks.range(range).map(|(_, task)| task)
+    }
+
+    fn ended_counts(&self, job: JobId) -> BTreeMap<TaskState, u32> {
+        let mut counts = BTreeMap::new();
+        for task in self.tasks_of(job).filter(|task| task.state.is_final()) {
+            *counts.entry(task.state).or_default() += 1;
+        }
+        counts
+    }
+
+    pub fn snapshot(&self, specs: &BTreeMap<JobId, Arc<JobSpec>>) -> Snapshot {
+        let active: Vec<_> = self.jobs.values().filter(|(.., ended)| ended.is_none()).collect();
+        let ids: BTreeSet<JobId> = active.iter().map(|(job, ..)| job.id).collect();
+        let counted = ids.iter().flat_map(|id| {
+            let counts = self.ended_counts(*id);
+            counts.into_iter().map(|(state, n)| (*id, state, n))
+        });
+        let live = |task: &&Task| !task.state.is_final() && ids.contains(&task.id.job);
+        Snapshot {
+            policy: self.policy,
+            jobs: active
+                .iter()
+                .map(|(job, key, _)| (job.clone(), specs[&job.id].clone(), key.clone()))
+                .collect(),
+            tasks: self.tasks.values().filter(live).cloned().collect(),
+            ended: counted.collect(),
+            pilots: self
+                .pilots
+                .values()
+                .filter(|pilot| pilot.state != PilotState::Ended)
+                .cloned()
+                .collect(),
+            sites: self.sites.values().cloned().collect(),
+            shares: self
+                .shares
+                .iter()
+                .map(|((user, begin), (tasks, ms))| (user.clone(), *begin, *tasks, *ms))
+                .collect(),
+            next_job: self.jobs.keys().next_back().map_or(1, |id| id.0 + 1),
+            next_pilot: self.pilots.keys().next_back().map_or(1, |id| id.0 + 1),
+            next_event: self.events.last().map_or(1, |event| event.seq + 1),
+        }
+    }
+}
+
+pub struct World {
+    pub state: State,
+    pub rows: Rows,
+    pub specs: BTreeMap<JobId, Arc<JobSpec>>,
+    pub settings: Settings,
+    pub now: Timestamp,
+    /// The next wish of each pilot.
+    rounds: BTreeMap<PilotId, u64>,
+    /// All changes, in order.
+    pub history: Vec<Change>,
+}
+
+pub fn user(name: &str) -> UserName {
+    name.parse().unwrap()
+}
+
+pub fn ce(name: &str) -> CeId {
+    name.parse().unwrap()
+}
+
+pub fn principal(name: &str) -> Principal {
+    Principal { name: user(name), group: None, role: Role::User, sites: Vec::new() }
+}
+
+/// A sweep of `tasks` tasks with further attributes.
+pub fn sweep(tasks: u32, more: &str) -> String {
+    format!(
+        "Executable = \"/bin/work\"; Arguments = \"_PARAM_\"; JobType = \"Parametric\"; \
+         Parameters = {tasks}; ParameterStart = 0; ParameterStep = 1; {more}"
+    )
+}
+
+pub const HOUR_S: u64 = 3600;
+
+impl World {
+    /// A world at 10 hours after the epoch with one site of these CEs, each in production.
+    pub fn new(kind: PolicyKind, ces: &[&str]) -> Self {
+        let now = Timestamp::from_secs(36_000);
+        let policy = Policy { kind, ..Policy::default() };
+        let snapshot = Snapshot { policy: Some(policy), ..Snapshot::default() };
+        let settings = Settings::default();
+        let mut world = Self {
+            state: State::load(snapshot, settings.clone(), now),
+            rows: Rows { policy: Some(policy), ..Rows::default() },
+            specs: BTreeMap::new(),
+            settings,
+            now,
+            rounds: BTreeMap::new(),
+            history: Vec::new(),
+        };
+        let site = site(ces);
+        world.ask(Command::PutSite { site, by: user("admin") }).unwrap();
+        for name in ces {
+            world.publish(name, |_| {});
+        }
+        world
+    }
+
+    pub fn ask(&mut self, command: Command) -> Result<Reply, Refused> {
+        let applied = self.state.apply(command, self.now);
+        self.rows.fold(&applied.changes);
+        self.history.extend(applied.changes);
+        applied.reply
+    }
+
+    pub fn pass(&mut self, seconds: u64) {
+        self.now = self.now.plus(std::time::Duration::from_secs(seconds));
+    }
+
+    /// What `lyon/{name}` publishes: in production with 16 cores free and nobody waiting.
+    pub fn publish(&mut self, name: &str, change: impl FnOnce(&mut CeState)) {
+        let id = ce(&format!("lyon/{name}"));
+        let mut state = CeState::unreachable(id, "slurm", self.now, String::new());
+        state.status = CeStatus::Production;
+        state.reason = None;
+        state.cores_total = Some(64);
+        state.cores_free = Some(16);
+        state.jobs_running = Some(4);
+        state.jobs_waiting = Some(0);
+        state.node_cores = Some(16);
+        state.node_memory_mib = Some(64_000);
+        change(&mut state);
+        self.ask(Command::Publish(vec![state])).unwrap();
+    }
+
+    pub fn submit(&mut self, owner: &str, jdl: &str) -> JobId {
+        match self.try_submit(owner, jdl, None) {
+            Ok(Reply::Submitted { job, .. }) => job,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn try_submit(&mut self, owner: &str, jdl: &str, key: Key) -> Result<Reply, Refused> {
+        let (spec, _) = JobSpec::read(jdl).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        let spec = Arc::new(spec);
+        let submission = Submission {
+            owner: user(owner),
+            group: None,
+            jdl: jdl.to_owned(),
+            spec: spec.clone(),
+            sandbox: None,
+            idempotency: key,
+        };
+        let reply = self.ask(Command::Submit(submission));
+        if let Ok(Reply::Submitted { job, .. }) = &reply {
+            self.specs.entry(*job).or_insert(spec);
+        }
+        reply
+    }
+
+    pub fn plan(&self) -> PilotPlan {
+        plan(&self.state, self.now)
+    }
+
+    /// Notes a pilot as planned, with an hour of walltime.
+    pub fn planned(&mut self, name: &str, cores: u32) -> PilotId {
+        let order = PilotOrder {
+            ce: ce(&format!("lyon/{name}")),
+            resources: Resources { cores, memory_mib: 0, gpus: 0 },
+            walltime_s: HOUR_S,
+            because: "a test needs it".into(),
+        };
+        let orders = vec![(order, "secret".to_owned())];
+        match self.ask(Command::PlanPilots { orders }) {
+            Ok(Reply::Planned(pilots)) => pilots[0].id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn observe(&mut self, pilot: PilotId, seen: Observation) {
+        self.ask(Command::ObservePilots(vec![(pilot, seen)])).unwrap();
+    }
+
+    pub fn register(&mut self, pilot: PilotId, nonce: &str, cores: u32) -> Result<Reply, Refused> {
+        self.ask(Command::RegisterPilot {
+            pilot,
+            bootstrap_hash: "secret".into(),
+            nonce_hash: nonce.into(),
+            session_hash: "session".into(),
+            host: "node1".into(),
+            resources: Resources { cores, memory_mib: 4000 * u64::from(cores), gpus: 0 },
+            remaining_s: HOUR_S,
+        })
+    }
+
+    /// A pilot that has called home.
+    pub fn pilot(&mut self, name: &str, cores: u32) -> PilotId {
+        let pilot = self.planned(name, cores);
+        self.register(pilot, "nonce", cores).unwrap();
+        pilot
+    }
+
+    pub fn next_round(&mut self, pilot: PilotId) -> u64 {
+        let round = self.rounds.entry(pilot).or_default();
+        *round += 1;
+        *round
+    }
+
+    pub fn sync(
+        &mut self,
+        pilot: PilotId,
+        reports: Vec<AttemptReport>,
+        holding: &[(TaskId, Attempt)],
+        want: Option<PilotWant>,
+    ) -> Synced {
+        let holding = holding.to_vec();
+        match self.ask(Command::Sync { pilot, reports, holding, want }).unwrap() {
+            Reply::Synced { grants, stop, drain } => Synced { grants, stop, drain },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn wish(&mut self, pilot: PilotId, backlog: u32) -> PilotWant {
+        PilotWant { round: self.next_round(pilot), remaining_s: HOUR_S, backlog }
+    }
+
+    /// A pilot that holds just `holding` wishes for work.
+    pub fn pull(&mut self, pilot: PilotId, holding: &[(TaskId, Attempt)]) -> Vec<(TaskId, Attempt)> {
+        let want = Some(self.wish(pilot, 0));
+        self.sync(pilot, Vec::new(), holding, want).granted()
+    }
+
+    /// Work for a pilot that has none.
+    pub fn pull_one(&mut self, pilot: PilotId) -> (TaskId, Attempt) {
+        self.pull(pilot, &[])[0]
+    }
+
+    pub fn report(&mut self, pilot: PilotId, attempt: (TaskId, Attempt), what: AttemptNews) -> Synced {
+        self.sync(pilot, vec![report(attempt, what)], &[], None)
+    }
+
+    pub fn start(&mut self, pilot: PilotId, attempt: (TaskId, Attempt)) {
+        self.report(pilot, attempt, AttemptNews::Started);
+    }
+
+    pub fn end(&mut self, pilot: PilotId, attempt: (TaskId, Attempt), end: AttemptEnd) -> Synced {
+        self.report(pilot, attempt, ended(end))
+    }
+
+    pub fn change(&mut self, verb: TaskVerb, tasks: Selection, by: &str) -> (u32, Vec<String>) {
+        let by = principal(by);
+        changed(self.ask(Command::ChangeTasks { verb, tasks, by }).unwrap())
+    }
+
+    /// As the engine does it: with the rows of ended tasks.
+    pub fn retry(&mut self, job: JobId, by: &str) -> Result<Reply, Refused> {
+        let (row, key, _) = self.rows.jobs[&job].clone();
+        let lost = |task: &&Task| matches!(task.state, TaskState::Failed | TaskState::Cancelled);
+        let tasks: Vec<Task> = self.rows.tasks_of(job).filter(lost).cloned().collect();
+        let ended = EndedTasks {
+            job: row,
+            spec: self.specs[&job].clone(),
+            idempotency: key,
+            counts: self.rows.ended_counts(job).into_iter().collect(),
+            tasks,
+        };
+        self.ask(Command::Retry {
+            tasks: Selection::Job(job),
+            by: principal(by),
+            ended: vec![ended],
+        })
+    }
+
+    pub fn kill(&mut self, pilot: PilotId) {
+        let end = PilotEnd::Cancelled { reason: "an operator's word".into() };
+        self.ask(Command::EndPilot { pilot, end }).unwrap();
+    }
+
+    pub fn serve(&mut self) -> BTreeMap<PilotId, Synced> {
+        let Ok(Reply::Served(served)) = self.ask(Command::Serve) else {
+            panic!("Serve is answered with Served");
+        };
+        let synced = |reply| match reply {
+            Reply::Synced { grants, stop, drain } => Synced { grants, stop, drain },
+            other => panic!("{other:?}"),
+        };
+        served.into_iter().map(|(pilot, reply)| (pilot, synced(reply))).collect()
+    }
+
+    pub fn row(&self, task: TaskId) -> &Task {
+        &self.rows.tasks[&task]
+    }
+
+    pub fn state_of(&self, job: JobId, index: u32) -> TaskState {
+        self.row(TaskId::new(job, index)).state
+    }
+
+    pub fn reloaded(&self) -> State {
+        State::load(self.rows.snapshot(&self.specs), self.settings.clone(), self.now)
+    }
+
+    /// The server starts anew, and CEs are looked at again.
+    pub fn reload(&mut self) {
+        let published: Vec<CeState> = self
+            .ces()
+            .iter()
+            .filter_map(|id| self.state.published(id).cloned())
+            .collect();
+        self.state = self.reloaded();
+        self.ask(Command::Publish(published)).unwrap();
+    }
+
+    pub fn ces(&self) -> Vec<CeId> {
+        let of = |site: &Site| {
+            let name = site.name.clone();
+            let id = move |ce: &Ce| CeId { site: name.clone(), ce: ce.name.clone() };
+            site.ces.iter().map(id).collect::<Vec<_>>()
+        };
+        self.state.sites().flat_map(of).collect()
+    }
+
+    /// The owners of tasks in the order in which these were given to pilots.
+    pub fn served(&self) -> Vec<String> {
+        let leased = self.rows.events.iter().filter_map(|event| match &event.kind {
+            EventKind::TaskLeased { task, .. } => Some(task.job),
+            _ => None,
+        });
+        leased.map(|job| self.rows.jobs[&job].0.owner.to_string()).collect()
+    }
+}
+
+pub fn site(ces: &[&str]) -> Site {
+    let ce = |name: &&str| Ce {
+        name: name.parse().unwrap(),
+        mode: SiteMode::Open,
+        queue: None,
+        account: None,
+        qos: None,
+        pilot_program: None,
+        shape: PilotShape { cores: 1, memory_mib: 0, walltime_s: HOUR_S },
+        limits: PilotLimits { pilots_max: 100, queued_max: 20 },
+        users: Vec::new(),
+        groups: Vec::new(),
+        tags: Vec::new(),
+    };
+    Site {
+        name: "lyon".parse().unwrap(),
+        mode: SiteMode::Open,
+        adapter: AdapterSettings::Local { cores: None },
+        ces: ces.iter().map(ce).collect(),
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Synced {
+    pub grants: Vec<Grant>,
+    pub stop: Vec<(TaskId, Attempt, bool)>,
+    pub drain: bool,
+}
+
+impl Synced {
+    pub fn granted(&self) -> Vec<(TaskId, Attempt)> {
+        self.grants.iter().map(|grant| (grant.task, grant.attempt)).collect()
+    }
+}
+
+pub fn report((task, attempt): (TaskId, Attempt), what: AttemptNews) -> AttemptReport {
+    AttemptReport { task, attempt, what }
+}
+
+pub fn ended(end: AttemptEnd) -> AttemptNews {
+    AttemptNews::Ended { end, wall_ms: 1000, cpu_ms: 900, memory_peak_kib: 10_000 }
+}
+
+pub fn exit(code: i32) -> AttemptEnd {
+    AttemptEnd::Exited { code }
+}
+
+pub fn changed(reply: Reply) -> (u32, Vec<String>) {
+    match reply {
+        Reply::TasksChanged { changed, left } => {
+            (changed, left.into_iter().map(|(task, why)| format!("{task}: {why}")).collect())
+        }
+        other => panic!("{other:?}"),
+    }
+}
