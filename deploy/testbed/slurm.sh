@@ -234,6 +234,7 @@ up() {
             die "$program is missing: apt-get install slurm-wlm munge procps"
     done
     [[ ! -e $DIR || -z $(ls -A "$DIR") ]] || die "$DIR is not empty: 'slurm.sh down $DIR' first"
+    trap 'take_down; exit 130' INT TERM
     if ! bring_up "$nodes"; then
         tail -n 5 "$DIR"/log/* >&2
         take_down

@@ -57,6 +57,11 @@ impl Stat {
         })
     }
 
+    /// Whether it is more than the memory of a process that nobody has waited for.
+    fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
+
     fn read(pid: Pid) -> Option<Self> {
         let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
         Self::parse(&fs::read_to_string(path).ok()?)
@@ -114,8 +119,7 @@ impl Process {
 
     /// Whether it still runs. A process that is over and waits to be reaped does not.
     pub(super) fn is_alive(self) -> bool {
-        Stat::read(self.pid)
-            .is_some_and(|stat| stat.started == self.started && !matches!(stat.state, 'Z' | 'X'))
+        Stat::read(self.pid).is_some_and(|stat| stat.started == self.started && stat.is_alive())
     }
 
     /// Asks the job to end: SIGTERM to its process group.
@@ -129,21 +133,39 @@ impl Process {
 
     /// Ends the job: SIGKILL to every process of its session, whatever its group.
     pub(super) fn kill(self) {
-        // As long as the leader lives, nobody else can have a session of that number.
+        const ROUNDS_MAX: usize = 10;
+        // As long as one of its processes lives, nobody else can have a session of that number.
         if !self.is_alive() {
             return;
         }
-        let session = self.pid.as_raw_nonzero().get();
-        let members = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let members = members
-            .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
-            .filter(|&pid| pid != self.pid)
-            .filter(|&pid| Stat::read(pid).is_some_and(|stat| stat.session == session));
-        for pid in members.collect::<Vec<_>>() {
-            // Each of them may just have ended, which is what is wanted.
-            let _ = kill_process(pid, Signal::KILL);
+        // The leader first, which would start what comes after its child; then all others, and
+        // again those that they started meanwhile.
+        let mut doomed = vec![self.pid];
+        for _ in 0..ROUNDS_MAX {
+            for pid in doomed {
+                // It may just have ended, which is what is wanted.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            doomed = self.session();
+            if doomed.is_empty() {
+                return;
+            }
         }
-        let _ = kill_process(self.pid, Signal::KILL);
+    }
+
+    /// The processes of its session that still run.
+    fn session(self) -> Vec<Pid> {
+        let session = self.pid.as_raw_nonzero().get();
+        let is_member = |pid: &Pid| {
+            Stat::read(*pid).is_some_and(|stat| stat.session == session && stat.is_alive())
+        };
+        fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+            .filter(is_member)
+            .collect()
     }
 }
 

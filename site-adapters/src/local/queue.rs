@@ -337,6 +337,13 @@ impl Job {
     }
 
     fn fail_to_start(&mut self, error: &io::Error) {
+        if let Ok(phase @ (Phase::Running { .. } | Phase::Ended { .. })) =
+            Phase::recall(&self.folder)
+        {
+            // Somebody else was faster.
+            self.phase = phase;
+            return;
+        }
         let words = format!("it could not be started: {error}");
         if let Err(error) = self.folder.set_exit(&words) {
             // Told for now; a later server would try to start it once more.
@@ -365,13 +372,19 @@ impl Phase {
         Ok(phase)
     }
 
-    /// Learns whether a running job is over.
+    /// Learns whether a queued job was taken by somebody else, and a running one is over.
     fn observe(&mut self, folder: &Folder) -> io::Result<()> {
-        let Self::Running {
-            process, cancel, ..
-        } = self
-        else {
-            return Ok(());
+        let (process, cancel) = match self {
+            // When a site's settings change, the queue with the old ones lives on until its
+            // jobs are over.
+            Self::Queued => {
+                *self = Self::recall(folder)?;
+                return Ok(());
+            }
+            Self::Running {
+                process, cancel, ..
+            } => (process, cancel),
+            Self::Ended { .. } => return Ok(()),
         };
         // In this order: a job that ends in between has written its exit code.
         let alive = process.is_alive();
