@@ -115,7 +115,9 @@ async fn runs_many_short_tasks() {
     server.change(|books| books.queue.extend((0..1000).map(|i| lease(i, "true", &[]))));
     let mut pilot = Pilot::start(&server.bootstrap()).await;
     server
-        .wait_until("the end of all tasks", |books| books.ended() == 1000)
+        .wait_until("the end of all tasks", |books| {
+            books.reports_of_ends == 1000
+        })
         .await;
     {
         let books = server.look();
@@ -142,10 +144,10 @@ async fn a_lost_reply_changes_nothing() {
     });
     let mut pilot = Pilot::start(&server.bootstrap()).await;
     server
-        .wait_until("the end of all tasks", |books| books.ended() == 20)
+        .wait_until("the end of all tasks", |books| books.reports_of_ends == 20)
         .await;
     drain(&server, &mut pilot).await;
-    assert_eq!(server.look().ended(), 20);
+    assert_eq!(server.look().reports_of_ends, 20);
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ pub struct Books {
     /// Leases that are live, and the round that granted them.
     pub live: BTreeMap<Key, (Lease, u64)>,
     pub reports: Vec<Report>,
+    /// How many of the reports are of an end.
+    pub reports_of_ends: u32,
     pub stops: Vec<StopOrder>,
     pub drain: bool,
     pub inputs: BTreeMap<String, Vec<u8>>,
@@ -78,11 +80,6 @@ impl Books {
             report.task.index == task && matches!(report.what, ReportKind::Started)
         };
         self.reports.iter().any(started)
-    }
-
-    pub fn ended(&self) -> usize {
-        let ended = |report: &&Report| matches!(report.what, ReportKind::Ended { .. });
-        self.reports.iter().filter(ended).count()
     }
 
     pub fn stream(&self, task: u32, stream: &str) -> String {
@@ -355,6 +352,7 @@ fn take_reports(books: &mut Books, reports: &[Report], reply: &mut SyncReply) {
         }
         if matches!(report.what, ReportKind::Ended { .. }) {
             books.live.remove(&key);
+            books.reports_of_ends += 1;
         }
         books.reports.push(report.clone());
     }
