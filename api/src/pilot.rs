@@ -20,7 +20,7 @@
 
 use fairway_model::{Attempt, AttemptEnd, CeId, PilotId, Resources, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// What a pilot is started with: one JSON document on its standard input.
 #[derive(Clone, Serialize, Deserialize)]
@@ -233,6 +233,15 @@ pub struct InputFile {
     /// Whether it may be executed.
     #[serde(default)]
     pub executable: bool,
+}
+
+/// Where a chunk of output belongs.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ChunkQuery {
+    /// Where it begins in the file, in bytes.
+    pub offset: u64,
 }
 
 /// The answer to a chunk of output.

@@ -9,9 +9,9 @@ use super::secret::{new_key, new_secret, sha256_hex};
 use crate::store::{Store, StoreError, StoredToken};
 
 /// How a user token begins.
-pub const USER_PREFIX: &str = "fwu_";
+pub(super) const USER_PREFIX: &str = "fwu_";
 /// How a pilot's session token begins.
-pub const SESSION_PREFIX: &str = "fwp_";
+pub(super) const SESSION_PREFIX: &str = "fwp_";
 
 const VALID_DEFAULT: Duration = Duration::from_secs(90 * 86_400);
 const VALID_MAX: Duration = Duration::from_secs(5 * 366 * 86_400);
@@ -83,7 +83,7 @@ fn check(request: &TokenRequest) -> Result<(), TokenError> {
 }
 
 /// What may be shown of a token.
-pub fn view(token: StoredToken) -> TokenView {
+pub(crate) fn view(token: StoredToken) -> TokenView {
     let StoredToken {
         id,
         hash: _,
@@ -111,7 +111,7 @@ pub fn view(token: StoredToken) -> TokenView {
 }
 
 /// A new session token for `pilot`.
-pub fn new_session(pilot: PilotId) -> String {
+pub(crate) fn new_session(pilot: PilotId) -> String {
     format!("{SESSION_PREFIX}{}_{}", pilot.0, new_secret())
 }
 

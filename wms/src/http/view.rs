@@ -7,10 +7,10 @@ use fairway_api::public::{
     CeVerdict, CeView, Explanation, Refusal, ShareInterval, ShareView, SharesView, SiteView,
     TaskView,
 };
-use fairway_jdl::{Ad, Value, eval};
-use fairway_model::{AdapterSettings, CeId, Principal, Resources, Site, TaskId, Timestamp};
-use fairway_sched::State;
+use fairway_jdl::{Ad, Needs, Value, eval};
+use fairway_model::{AdapterSettings, CeId, Principal, Site, TaskId, Timestamp};
 use fairway_sched::state::Standing;
+use fairway_sched::{State, explain};
 
 /// How much there is to do, and with what.
 pub(super) struct Load {
@@ -75,7 +75,7 @@ fn without_access(site: &Site) -> Site {
 
 fn attributes(ad: &Ad) -> BTreeMap<String, serde_json::Value> {
     ad.iter()
-        .map(|(name, expr)| (name.to_owned(), json(&eval::eval(expr, ad, None))))
+        .map(|(name, expr)| (name.to_owned(), json(&eval(expr, ad, None))))
         .collect()
 }
 
@@ -130,25 +130,38 @@ fn share(standing: Standing) -> ShareView {
     }
 }
 
-/// Why a task of the queue, or with a pilot, is where it is; `None` if it is over.
-pub(super) fn explain(state: &State, task: TaskId, _now: Timestamp) -> Option<Explanation> {
-    let live = state.task(task)?;
+/// Why a task that is not over is where it is; `None` if it is over.
+pub(super) fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explanation> {
+    let explained = explain::explain(state, task, now)?;
     Some(Explanation {
-        task,
-        state: live.state,
-        summary: String::new(),
-        ahead: None,
-        share: None,
-        resources: Resources::default(),
-        walltime_s: None,
-        requirements: None,
-        rank: None,
-        ces: Vec::new(),
+        task: explained.task,
+        state: explained.state,
+        summary: explained.summary,
+        ahead: explained.ahead,
+        share: Some(share(explained.standing)),
+        resources: explained.resources,
+        walltime_s: explained.walltime_s,
+        requirements: explained.requirements,
+        rank: explained.rank,
+        ces: explained.ces.into_iter().map(verdict).collect(),
     })
 }
 
-/// The explanation of a task that is over.
-pub(super) fn ended(task: &TaskView) -> Explanation {
+fn verdict(verdict: explain::CeVerdict) -> CeVerdict {
+    let refusals = verdict.refusals.into_iter().map(|refusal| Refusal {
+        clause: refusal.clause,
+        because: refusal.because,
+    });
+    CeVerdict {
+        ce: verdict.ce,
+        eligible: verdict.eligible,
+        rank: verdict.rank,
+        refusals: refusals.collect(),
+    }
+}
+
+/// The explanation of a task that is over: what it asked for is read from its JDL again.
+pub(super) fn ended(task: &TaskView, needs: &Needs) -> Explanation {
     let why = task
         .detail
         .as_deref()
@@ -157,13 +170,13 @@ pub(super) fn ended(task: &TaskView) -> Explanation {
     Explanation {
         task: task.id,
         state: task.state,
-        summary: format!("it is over, {}{why}", task.state.name()),
+        summary: format!("It is over, {}{why}.", task.state.name()),
         ahead: None,
         share: None,
-        resources: Resources::default(),
-        walltime_s: None,
-        requirements: None,
-        rank: None,
+        resources: needs.resources,
+        walltime_s: needs.walltime_s,
+        requirements: needs.requirements.as_ref().map(ToString::to_string),
+        rank: needs.rank.as_ref().map(ToString::to_string),
         ces: Vec::new(),
     }
 }

@@ -3,14 +3,13 @@
 use axum::Json as Answer;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use fairway_api::ProblemCode;
-use fairway_api::pilot::ChunkReply;
+use fairway_api::pilot::{ChunkQuery, ChunkReply};
 use fairway_model::{Attempt, TaskId};
 use futures::StreamExt;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::lease::held;
 use crate::auth::PilotSession;
@@ -62,15 +61,6 @@ pub(super) async fn input(
     Ok(response)
 }
 
-/// Where a chunk of a log belongs.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ChunkQuery {
-    /// Where it begins in the log, in bytes.
-    offset: u64,
-}
-
 /// Appends a chunk to the attempt's standard output. A chunk that came before is not added again.
 #[utoipa::path(
     put, path = "/v1/pilot/tasks/{task}/{attempt}/stdout",
@@ -87,8 +77,8 @@ pub(super) async fn stdout(
     State(app): State<App>,
     PilotSession(pilot): PilotSession,
     Path((task, attempt)): Path<(TaskId, Attempt)>,
-    Query(ChunkQuery { offset }): Query<ChunkQuery>,
-    chunk: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    Query(at): Query<ChunkQuery>,
+    chunk: Result<Bytes, BytesRejection>,
 ) -> Result<Answer<ChunkReply>, Failure> {
     held(&app, pilot, task, attempt).await?;
     append(
@@ -98,7 +88,7 @@ pub(super) async fn stdout(
             attempt,
             kind: LogKind::Stdout,
         },
-        offset,
+        at.offset,
         chunk?,
     )
     .await
@@ -120,8 +110,8 @@ pub(super) async fn stderr(
     State(app): State<App>,
     PilotSession(pilot): PilotSession,
     Path((task, attempt)): Path<(TaskId, Attempt)>,
-    Query(ChunkQuery { offset }): Query<ChunkQuery>,
-    chunk: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    Query(at): Query<ChunkQuery>,
+    chunk: Result<Bytes, BytesRejection>,
 ) -> Result<Answer<ChunkReply>, Failure> {
     held(&app, pilot, task, attempt).await?;
     append(
@@ -131,7 +121,7 @@ pub(super) async fn stderr(
             attempt,
             kind: LogKind::Stderr,
         },
-        offset,
+        at.offset,
         chunk?,
     )
     .await

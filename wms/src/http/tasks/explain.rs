@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use fairway_api::public::Explanation;
+use fairway_api::public::{Explanation, TaskView};
+use fairway_jdl::JobSpec;
 use fairway_model::TaskId;
 
 use super::visible;
@@ -27,5 +28,19 @@ pub(super) async fn explain(
         .engine
         .look(move |state, now| view::explain(state, task, now))
         .await?;
-    Ok(Json(explained.unwrap_or_else(|| view::ended(&known))))
+    match explained {
+        Some(explanation) => Ok(Json(explanation)),
+        None => Ok(Json(over(&app, &known).await?)),
+    }
+}
+
+/// The explanation of a task that the engine has let go of.
+async fn over(app: &App, known: &TaskView) -> Result<Explanation, Failure> {
+    let job = app.store.job(known.id.job).await?;
+    let job = job.ok_or_else(|| Failure::not_found(format_args!("task {}", known.id)))?;
+    let (spec, _) = tokio::task::spawn_blocking(move || JobSpec::read(&job.jdl))
+        .await
+        .map_err(Failure::internal)?
+        .map_err(|_| Failure::internal("a JDL that was accepted is no longer understood"))?;
+    Ok(view::ended(known, &spec.needs(known.id.index)))
 }

@@ -1,0 +1,155 @@
+//! Submitting, looking, changing.
+
+use axum::http::header;
+use fairway_model::Role;
+use serde_json::json;
+
+use crate::bed::{Bed, request, steady};
+
+const SWEEP: &str = r#"
+    JobName = "sweep"; JobType = "Parametric"; Executable = "/bin/echo"; Arguments = "_PARAM_";
+    Parameters = 3; ParameterStart = 0; ParameterStep = 1;
+"#;
+
+const WITH_INPUT: &str = r#"Executable = "run.sh"; InputSandbox = {"../bin/run.sh", "data.txt"};"#;
+
+#[tokio::test]
+async fn a_job_s_life_as_its_owner_sees_it() {
+    let bed = Bed::start().await;
+    let user = bed.user("alice").await;
+    let reply = bed.submit(&user, SWEEP).await.expect(201);
+    assert_eq!(reply.headers[header::LOCATION], "/v1/jobs/1");
+    steady().bind(|| insta::assert_json_snapshot!("submitted", reply.seen()));
+
+    let paths = [
+        ("job", "/v1/jobs/1"),
+        ("jobs", "/v1/jobs"),
+        ("task", "/v1/tasks/1.2"),
+        ("tasks", "/v1/tasks?job=1&limit=2"),
+        ("task_events", "/v1/tasks/1.2/events"),
+        ("explain_without_sites", "/v1/tasks/1.2/explain"),
+        ("shares", "/v1/shares"),
+        ("usage", "/v1/usage"),
+    ];
+    for (name, path) in paths {
+        let reply = bed.get(&user, path).await.expect(200);
+        steady().bind(|| insta::assert_json_snapshot!(name, reply.seen()));
+    }
+    assert_eq!(
+        bed.get(&user, "/v1/jobs/1/jdl").await.expect(200).text(),
+        SWEEP
+    );
+    let log = bed.get(&user, "/v1/tasks/1.2/stdout").await.expect(200);
+    assert!(log.body.is_empty(), "nothing has run");
+    let output = bed.get(&user, "/v1/tasks/1.2/output").await;
+    insta::assert_json_snapshot!("no_output_yet", output.seen());
+    let attempt = bed.get(&user, "/v1/tasks/1.2/stdout?attempt=1").await;
+    insta::assert_json_snapshot!("no_such_attempt", attempt.seen());
+}
+
+#[tokio::test]
+async fn verbs() {
+    let bed = Bed::start().await;
+    let user = bed.user("alice").await;
+    bed.submit(&user, SWEEP).await.expect(201);
+    let hold = bed.post(&user, "/v1/tasks/1.0/hold").await;
+    let again = bed.post(&user, "/v1/tasks/1.0/hold").await;
+    let many = json!({"tasks": ["1.0", "1.1", "7.0"]});
+    let release = bed.json("POST", &user, "/v1/tasks/release", &many).await;
+    let cancel = bed.post(&user, "/v1/jobs/1/cancel").await;
+    let cancel_again = bed.post(&user, "/v1/jobs/1/cancel").await;
+    let retry = bed.post(&user, "/v1/tasks/1.1/retry").await;
+    let retry_job = bed.post(&user, "/v1/jobs/1/retry").await;
+    let unknown = bed.post(&user, "/v1/jobs/1/explode").await;
+    let job = bed.get(&user, "/v1/jobs/1").await;
+    let replies = [
+        ("hold", hold),
+        ("hold_again", again),
+        ("release_many", release),
+        ("cancel_job", cancel),
+        ("cancel_job_again", cancel_again),
+        ("retry", retry),
+        ("retry_job", retry_job),
+        ("no_such_verb", unknown),
+        ("job_afterwards", job),
+    ];
+    for (name, reply) in replies {
+        steady().bind(|| insta::assert_json_snapshot!(format!("verb_{name}"), reply.seen()));
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_submission_is_one_job() {
+    let bed = Bed::start().await;
+    let user = bed.user("alice").await;
+    let submit = |key: &str, jdl: &str| {
+        let request = request("POST", &user, "/v1/jobs")
+            .header(header::CONTENT_TYPE, "text/plain")
+            .header("Idempotency-Key", key)
+            .body(jdl.to_owned().into());
+        bed.send(request.unwrap())
+    };
+    let first = submit("k1", SWEEP).await.expect(201).json();
+    let second = submit("k1", SWEEP).await.expect(200).json();
+    assert_eq!(first["job"], second["job"]);
+    assert_eq!(second["repeated"], true);
+    let other = submit("k1", "Executable = \"/bin/true\";")
+        .await
+        .expect(409);
+    insta::assert_json_snapshot!("idempotency_conflict", other.seen());
+    assert_ne!(
+        submit("k2", SWEEP).await.expect(201).json()["job"],
+        first["job"]
+    );
+    insta::assert_json_snapshot!(
+        "idempotency_key_malformed",
+        submit("a b", SWEEP).await.seen()
+    );
+
+    // Still one job when the engine has forgotten it.
+    bed.post(&user, "/v1/jobs/1/cancel").await.expect(200);
+    assert_eq!(
+        submit("k1", SWEEP).await.expect(200).json()["job"],
+        first["job"]
+    );
+}
+
+#[tokio::test]
+async fn a_key_covers_the_sandbox() {
+    let bed = Bed::start().await;
+    let user = bed.user("alice").await;
+    let submit = |data: &'static str| {
+        let body = crate::bed::form(&[
+            ("jdl", None, WITH_INPUT),
+            ("input", Some("run.sh"), "#!/bin/sh"),
+            ("input", Some("data.txt"), data),
+        ]);
+        let request = request("POST", &user, "/v1/jobs")
+            .header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge")
+            .header("Idempotency-Key", "k")
+            .body(body.into());
+        bed.send(request.unwrap())
+    };
+    submit("one").await.expect(201);
+    assert_eq!(submit("one").await.expect(200).json()["repeated"], true);
+    submit("two").await.expect(409);
+    assert_eq!(bed.store.sandboxes().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn operators_see_everybody_s_jobs() {
+    let bed = Bed::start().await;
+    for name in ["alice", "bob"] {
+        bed.submit(&bed.user(name).await, SWEEP).await.expect(201);
+    }
+    let operator = bed.token("op", Role::Operator).await;
+    let all = bed.get(&operator, "/v1/jobs").await.expect(200).json();
+    assert_eq!(all["items"].as_array().unwrap().len(), 2);
+    let bobs = bed
+        .get(&operator, "/v1/jobs?owner=bob")
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(bobs["items"][0]["owner"], "bob");
+    bed.post(&operator, "/v1/jobs/1/cancel").await.expect(200);
+}

@@ -1,0 +1,10 @@
+//! The REST API and the pilots' protocol, handler by handler, over a real store
+//! and a real engine. What clients see is held by snapshots.
+
+mod bed;
+mod isolation;
+mod jobs;
+mod operators;
+mod pilot;
+mod problems;
+mod wire;

@@ -1,0 +1,114 @@
+//! Sites, policy, tokens and health.
+
+use fairway_model::Role;
+use serde_json::json;
+
+use crate::bed::{Bed, lyon, site_name, steady};
+
+#[tokio::test]
+async fn a_site_s_life() {
+    let bed = Bed::start().await;
+    let admin = bed.token("carol", Role::SiteAdmin).await;
+    bed.json("POST", &admin, "/v1/sites", &lyon())
+        .await
+        .expect(201);
+    let again = bed
+        .json("POST", &admin, "/v1/sites", &lyon())
+        .await
+        .expect(409);
+    insta::assert_json_snapshot!("site_again", again.seen());
+    bed.json("PUT", &admin, "/v1/sites/lyon", &lyon())
+        .await
+        .expect(204);
+    let mode = json!({"mode": "draining", "ce": "short"});
+    bed.json("POST", &admin, "/v1/sites/lyon/mode", &mode)
+        .await
+        .expect(204);
+    let other = json!({"mode": "draining", "ce": "long"});
+    bed.json("POST", &admin, "/v1/sites/lyon/mode", &other)
+        .await
+        .expect(404);
+    let shown = bed
+        .get(&admin, &format!("/v1/sites/{}", site_name()))
+        .await
+        .expect(200);
+    steady().bind(|| insta::assert_json_snapshot!("site", shown.seen()));
+    let delete = crate::bed::request("DELETE", &admin, "/v1/sites/lyon")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    bed.send(delete).await.expect(204);
+    bed.get(&admin, "/v1/sites/lyon").await.expect(404);
+}
+
+#[tokio::test]
+async fn the_policy_is_changed_while_running() {
+    let bed = Bed::start().await;
+    let operator = bed.token("op", Role::Operator).await;
+    let policy = json!({"kind": "round-robin"});
+    bed.json("PUT", &operator, "/v1/policy", &policy)
+        .await
+        .expect(204);
+    let shown = bed.get(&operator, "/v1/policy").await.expect(200).json();
+    assert_eq!(shown["kind"], "round-robin");
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_at_once() {
+    let bed = Bed::start().await;
+    let operator = bed.token("op", Role::Operator).await;
+    let wish = json!({"name": "alice", "role": "user", "valid_s": 3600});
+    let created = bed
+        .json("POST", &operator, "/v1/tokens", &wish)
+        .await
+        .expect(201)
+        .json();
+    let token = created["token"].as_str().unwrap();
+    bed.get(token, "/v1/whoami").await.expect(200);
+
+    let listed = bed.get(&operator, "/v1/tokens").await.expect(200);
+    let secret = token.rsplit('_').next().unwrap();
+    assert!(listed.text().contains("alice") && !listed.text().contains(secret));
+
+    let path = format!("/v1/tokens/{}", created["id"].as_str().unwrap());
+    let delete = || {
+        crate::bed::request("DELETE", &operator, &path)
+            .body(axum::body::Body::empty())
+            .unwrap()
+    };
+    bed.send(delete()).await.expect(204);
+    bed.get(token, "/v1/whoami").await.expect(401);
+}
+
+#[tokio::test]
+async fn health_is_told_to_everybody() {
+    let bed = Bed::start().await;
+    bed.get("", "/v1/health/live").await.expect(204);
+    let ready = bed.get("", "/v1/health/ready").await.expect(200);
+    insta::assert_json_snapshot!("ready", ready.json(), { ".version" => "[version]" });
+}
+
+#[test]
+fn the_description_has_every_path() {
+    let document = serde_json::to_value(fairway_wms::http::openapi()).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    let mut list: Vec<String> = paths
+        .iter()
+        .flat_map(|(path, verbs)| {
+            verbs
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(move |verb| format!("{verb} {path}"))
+        })
+        .collect();
+    list.sort_unstable_by_key(|line| line.split_once(' ').map(|it| it.1.to_owned()));
+    insta::assert_snapshot!("paths", list.join("\n"));
+    // What is referred to is there.
+    let text = document.to_string();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for part in text.split("#/components/schemas/").skip(1) {
+        let name = part.split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name}");
+    }
+}
