@@ -395,13 +395,16 @@ pub enum Change {
     Event(Event),
 }
 
+/// A job that is not over, with its description, and its idempotency key with the request's hash.
+pub type ActiveJob = (Job, Arc<JobSpec>, Option<(String, String)>);
+
 /// What the store gives back at start: all that is not over.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The policy, if one was ever set.
     pub policy: Option<Policy>,
     /// Jobs that are not over, with their descriptions and idempotency keys.
-    pub jobs: Vec<(Job, Arc<JobSpec>, Option<(String, String)>)>,
+    pub jobs: Vec<ActiveJob>,
     /// Of these jobs: the tasks in states that are not final.
     pub tasks: Vec<Task>,
     /// Of these jobs: how many tasks are in each final state.

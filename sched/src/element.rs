@@ -110,11 +110,11 @@ impl Element {
     pub(crate) fn judge(&self, needs: &Needs) -> Verdict {
         let eligible = needs.requirements.as_ref().map_or_else(
             || self.in_production(),
-            |expr| eval::eval(expr, &needs.ad, Some(&self.ad)) == Value::Boolean(true),
+            |expr| eval(expr, &needs.ad, Some(&self.ad)) == Value::Boolean(true),
         );
         let rank = needs.rank.as_ref().map_or_else(
-            || Some(-(self.response_s() as f64)),
-            |expr| number(&eval::eval(expr, &needs.ad, Some(&self.ad))),
+            || Some((-self.response_s()) as f64),
+            |expr| number(&eval(expr, &needs.ad, Some(&self.ad))),
         );
         Verdict { eligible, rank }
     }
@@ -221,5 +221,6 @@ fn number(value: &Value) -> Option<f64> {
         Value::Boolean(b) => f64::from(u8::from(*b)),
         _ => return None,
     };
-    (!number.is_nan()).then_some(number)
+    // Ranks are compared in total order, where -0.0 comes before 0.0.
+    (!number.is_nan()).then_some(number + 0.0)
 }

@@ -196,12 +196,16 @@ fn full(state: &State, element: &Element, now: Timestamp) -> Vec<Refusal> {
     let (live, expected) = state.pilots_at(element);
     let limits = element.ce.limits;
     if live >= limits.pilots_max {
-        let because = format!("{live} pilots are there, at most {}", limits.pilots_max);
+        let max = limits.pilots_max;
+        let because = format!("{} there, at most {max}", are(live.into(), "pilot"));
         refusals.push(refusal(("pilots_max", because)));
     }
     if expected >= limits.queued_max {
         let max = limits.queued_max;
-        let because = format!("{expected} pilots are on their way, at most {max}");
+        let because = format!(
+            "{} on the way, at most {max}",
+            are(expected.into(), "pilot")
+        );
         refusals.push(refusal(("queued_max", because)));
     }
     if let Some((until, reason)) = element.backing_off(now) {
@@ -293,20 +297,32 @@ fn waiting_summary(state: &State, ces: &[CeVerdict], ahead: u64) -> String {
     }
     let queue = match ahead {
         0 => "It is next in the queue".to_owned(),
-        1 => "1 task is before it in the queue".to_owned(),
-        n => format!("{n} tasks are before it in the queue"),
+        n => format!("{} before it in the queue", are(n, "task")),
     };
     let pilots = match (active, expected) {
         (0, 0) => match eligible.iter().find_map(|ce| ce.refusals.first()) {
             Some(refusal) => format!("no pilot is there: {}", refusal.because),
             None => "no pilot is there yet; one is asked for in a moment".to_owned(),
         },
-        (0, expected) => format!("{expected} pilots are on their way"),
-        (active, 0) => format!("{active} pilots are at work"),
-        (active, expected) => format!("{active} pilots are at work, {expected} on their way"),
+        (0, expected) => format!("{} on the way", are(expected.into(), "pilot")),
+        (active, 0) => format!("{} at work", are(active.into(), "pilot")),
+        (active, expected) => {
+            format!(
+                "{} at work, {expected} on the way",
+                are(active.into(), "pilot")
+            )
+        }
     };
     let (n, all) = (eligible.len(), ces.len());
     format!("{queue}; {n} of {all} CEs could run it, {pilots}.")
+}
+
+/// `1 task is`, `2 tasks are`.
+fn are(n: u64, what: &str) -> String {
+    match n {
+        1 => format!("1 {what} is"),
+        n => format!("{n} {what}s are"),
+    }
 }
 
 fn first(ce: &CeVerdict) -> String {

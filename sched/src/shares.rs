@@ -210,20 +210,6 @@ impl Shares {
             .collect()
     }
 
-    /// All rows, for comparison with what is durable.
-    #[cfg(test)]
-    pub(crate) fn rows(&self) -> Vec<(UserName, Timestamp, Used)> {
-        self.accounts
-            .iter()
-            .flat_map(|(user, account)| {
-                account
-                    .intervals
-                    .iter()
-                    .map(move |(begin, used)| (user.clone(), *begin, *used))
-            })
-            .collect()
-    }
-
     /// Compares every FS with the formula, and live attempts with `live`.
     pub(crate) fn check(&self, live: &BTreeMap<UserName, u64>) -> Result<(), String> {
         for (user, account) in &self.accounts {

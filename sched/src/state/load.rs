@@ -1,13 +1,11 @@
 //! Rebuilding the state from the store.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use fairway_jdl::JobSpec;
-use fairway_model::{Attempt, Job, JobId, Task, TaskState, Timestamp, UserName};
+use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp, UserName};
 
 use super::{Classes, Counts, LiveJob, Settings, State, Untouched};
-use crate::command::Snapshot;
+use crate::command::{ActiveJob, Snapshot};
 use crate::matching::Lease;
 use crate::queue::Queue;
 use crate::ranges::Ranges;
@@ -86,7 +84,7 @@ impl State {
     /// Takes a job in with its tasks that are not over; gives back those with a live attempt.
     fn load_job(
         &mut self,
-        (job, spec, idempotency): (Job, Arc<JobSpec>, Option<(String, String)>),
+        (job, spec, idempotency): ActiveJob,
         mut rows: Vec<Task>,
         counts: Counts,
     ) -> Vec<Task> {

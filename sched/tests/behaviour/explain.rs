@@ -18,9 +18,18 @@ fn told(world: &World, job: JobId, index: u32) -> String {
         writeln!(text, "ahead: {ahead}").unwrap();
     }
     let standing = &explained.standing;
-    writeln!(text, "{}: FS {}, place {:?}", standing.user, standing.fs, standing.place).unwrap();
+    writeln!(
+        text,
+        "{}: FS {}, place {:?}",
+        standing.user, standing.fs, standing.place
+    )
+    .unwrap();
     for ce in &explained.ces {
-        let word = if ce.eligible { "could run it" } else { "refuses it" };
+        let word = if ce.eligible {
+            "could run it"
+        } else {
+            "refuses it"
+        };
         writeln!(text, "{} {word}, rank {:?}", ce.ce, ce.rank).unwrap();
         for refusal in &ce.refusals {
             writeln!(text, "  {}: {}", refusal.clause, refusal.because).unwrap();
@@ -34,7 +43,12 @@ fn describe(world: &mut World, change: impl Fn(&mut Ce)) {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut site = site(&names);
     site.ces.iter_mut().for_each(change);
-    world.ask(Command::PutSite { site, by: user("admin") }).unwrap();
+    world
+        .ask(Command::PutSite {
+            site,
+            by: user("admin"),
+        })
+        .unwrap();
 }
 
 #[test]
@@ -53,7 +67,10 @@ fn refused_by_requirements() {
 
 #[test]
 fn refused_by_every_limit() {
-    let mut world = World::new(PolicyKind::Fairshare, &["closed", "down", "mine", "silent", "stale"]);
+    let mut world = World::new(
+        PolicyKind::Fairshare,
+        &["closed", "down", "mine", "silent", "stale"],
+    );
     describe(&mut world, |ce| match ce.name.as_str() {
         "closed" => ce.mode = SiteMode::Closed,
         "mine" => {
@@ -80,7 +97,10 @@ fn waiting_for_pilots() {
     let mut world = World::new(PolicyKind::Fairshare, &["long", "short"]);
     describe(&mut world, |ce| {
         if ce.name.as_str() == "long" {
-            ce.limits = PilotLimits { pilots_max: 100, queued_max: 1 };
+            ce.limits = PilotLimits {
+                pilots_max: 100,
+                queued_max: 1,
+            };
         }
     });
     world.submit("bob", &sweep(5, ""));
@@ -96,7 +116,11 @@ fn with_a_pilot() {
     let job = world.submit("alice", &sweep(3, ""));
     let attempt = world.pull_one(pilot);
     world.start(pilot, attempt);
-    world.change(TaskVerb::Hold, Selection::Tasks(vec![TaskId::new(job, 1)]), "alice");
+    world.change(
+        TaskVerb::Hold,
+        Selection::Tasks(vec![TaskId::new(job, 1)]),
+        "alice",
+    );
     let texts = [0, 1, 2].map(|index| told(&world, job, index));
     insta::assert_snapshot!(texts.join("\n"));
 }
@@ -119,7 +143,11 @@ fn what_is_over_is_not_explained() {
 /// The estimate is what comes true, if all tasks take the same time.
 #[test]
 fn those_ahead_are_served_before() {
-    for kind in [PolicyKind::Fifo, PolicyKind::RoundRobin, PolicyKind::Fairshare] {
+    for kind in [
+        PolicyKind::Fifo,
+        PolicyKind::RoundRobin,
+        PolicyKind::Fairshare,
+    ] {
         let mut world = World::new(kind, &["short"]);
         let pilot = world.pilot("short", 1);
         world.submit("carol", &sweep(4, ""));
@@ -127,7 +155,10 @@ fn those_ahead_are_served_before() {
         world.submit("bob", &sweep(6, ""));
         let task = TaskId::new(job, 5);
         let mut before = 0;
-        let ahead = explain(&world.state, task, world.now).unwrap().ahead.unwrap();
+        let ahead = explain(&world.state, task, world.now)
+            .unwrap()
+            .ahead
+            .unwrap();
         loop {
             let attempt = world.pull_one(pilot);
             if attempt.0 == task {

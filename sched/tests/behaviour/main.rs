@@ -1,5 +1,7 @@
 //! How the scheduler behaves, seen from outside: commands in, replies and rows out.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod explain;
 mod history;
 mod order;

@@ -1,8 +1,8 @@
 //! Who is served in which order.
 
+use crate::world::{World, exit, sweep, user};
 use fairway_model::{FairshareSettings, Metric, Policy, PolicyKind};
 use fairway_sched::Command;
-use crate::world::{World, exit, sweep, user};
 
 /// Alice submits 1,000 tasks, Bob 10 a little later; one core serves them all.
 fn served(kind: PolicyKind) -> Vec<String> {
@@ -60,7 +60,10 @@ fn fairshare_remembers_what_was_used_before() {
     let pilot = world.pilot("short", 1);
     world.submit("bob", &sweep(20, ""));
     let shares = world.state.shares();
-    let names: Vec<_> = shares.iter().map(|standing| standing.user.as_str()).collect();
+    let names: Vec<_> = shares
+        .iter()
+        .map(|standing| standing.user.as_str())
+        .collect();
     assert_eq!(names, ["bob", "alice"]);
     assert!((shares[1].fs - 8.5).abs() < 1e-12);
     for _ in 0..10 {
@@ -75,9 +78,20 @@ fn fairshare_remembers_what_was_used_before() {
 #[test]
 fn core_seconds_decide_under_their_metric() {
     let mut world = World::new(PolicyKind::Fairshare, &["short"]);
-    let fairshare = FairshareSettings { metric: Metric::CoreSeconds, ..Default::default() };
-    let policy = Policy { kind: PolicyKind::Fairshare, fairshare };
-    world.ask(Command::SetPolicy { policy, by: user("root") }).unwrap();
+    let fairshare = FairshareSettings {
+        metric: Metric::CoreSeconds,
+        ..Default::default()
+    };
+    let policy = Policy {
+        kind: PolicyKind::Fairshare,
+        fairshare,
+    };
+    world
+        .ask(Command::SetPolicy {
+            policy,
+            by: user("root"),
+        })
+        .unwrap();
     let one = world.pilot("short", 1);
     world.submit("alice", &sweep(10, ""));
     let attempt = world.pull_one(one);
@@ -112,8 +126,16 @@ fn a_changed_policy_holds_at_once() {
         let attempt = world.pull_one(pilot);
         world.end(pilot, attempt, exit(0));
     }
-    let policy = Policy { kind: PolicyKind::Fairshare, ..Policy::default() };
-    world.ask(Command::SetPolicy { policy, by: user("root") }).unwrap();
+    let policy = Policy {
+        kind: PolicyKind::Fairshare,
+        ..Policy::default()
+    };
+    world
+        .ask(Command::SetPolicy {
+            policy,
+            by: user("root"),
+        })
+        .unwrap();
     for _ in 0..5 {
         let attempt = world.pull_one(pilot);
         world.end(pilot, attempt, exit(0));

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use crate::world::{HOUR_S, World, exit, sweep, user};
 use fairway_model::{PilotLimits, PilotShape, PolicyKind, Resources, SiteMode};
 use fairway_sched::command::Observation;
 use fairway_sched::{Command, Reply};
-use crate::world::{HOUR_S, World, exit, sweep, user};
 
 fn describe(world: &mut World, ces: &[&str], change: impl Fn(&mut fairway_model::Ce)) {
     let mut site = crate::world::site(ces);
     site.ces.iter_mut().for_each(change);
-    world.ask(Command::PutSite { site, by: user("admin") }).unwrap();
+    world
+        .ask(Command::PutSite {
+            site,
+            by: user("admin"),
+        })
+        .unwrap();
 }
 
 fn orders(world: &World) -> BTreeMap<String, usize> {
@@ -23,7 +28,11 @@ fn orders(world: &World) -> BTreeMap<String, usize> {
 
 /// Carries the plan out; gives back how many pilots were noted.
 fn carry_out(world: &mut World) -> usize {
-    let orders = world.plan().orders.into_iter().map(|order| (order, "secret".to_owned()));
+    let orders = world
+        .plan()
+        .orders
+        .into_iter()
+        .map(|order| (order, "secret".to_owned()));
     let orders = orders.collect();
     match world.ask(Command::PlanPilots { orders }) {
         Ok(Reply::Planned(pilots)) => pilots.len(),
@@ -32,7 +41,10 @@ fn carry_out(world: &mut World) -> usize {
 }
 
 fn counts(pairs: &[(&str, usize)]) -> BTreeMap<String, usize> {
-    pairs.iter().map(|(name, n)| (name.to_string(), *n)).collect()
+    pairs
+        .iter()
+        .map(|(name, n)| (name.to_string(), *n))
+        .collect()
 }
 
 #[test]
@@ -73,9 +85,15 @@ fn running_tasks_need_no_new_pilot() {
 fn limits_hold_and_the_rest_goes_elsewhere() {
     let mut world = World::new(PolicyKind::Fifo, &["long", "short"]);
     describe(&mut world, &["long", "short"], |ce| {
-        ce.limits = PilotLimits { pilots_max: 30, queued_max: 5 };
+        ce.limits = PilotLimits {
+            pilots_max: 30,
+            queued_max: 5,
+        };
     });
-    world.submit("alice", &sweep(100, "Rank = other.GlueCEName == \"short\" ? 1 : 0;"));
+    world.submit(
+        "alice",
+        &sweep(100, "Rank = other.GlueCEName == \"short\" ? 1 : 0;"),
+    );
     assert_eq!(orders(&world), counts(&[("long", 5), ("short", 5)]));
     assert_eq!(carry_out(&mut world), 10);
     assert!(world.plan().orders.is_empty());
@@ -98,23 +116,41 @@ fn free_cores_come_first_where_rank_is_equal() {
 fn rank_decides_before_free_cores() {
     let mut world = World::new(PolicyKind::Fifo, &["a", "b"]);
     world.publish("a", |state| state.cores_free = Some(1));
-    world.submit("alice", &sweep(10, "Rank = other.GlueCEName == \"a\" ? 1 : 0;"));
+    world.submit(
+        "alice",
+        &sweep(10, "Rank = other.GlueCEName == \"a\" ? 1 : 0;"),
+    );
     assert_eq!(orders(&world), counts(&[("a", 10)]));
 }
 
 #[test]
 fn only_where_a_task_fits() {
     let mut world = World::new(PolicyKind::Fifo, &["short"]);
-    for jdl in ["CpuNumber = 2;", "Requirements = other.GlueCEPolicyMaxWallClockTime >= 61;"] {
+    for jdl in [
+        "CpuNumber = 2;",
+        "Requirements = other.GlueCEPolicyMaxWallClockTime >= 61;",
+    ] {
         world.submit("alice", &sweep(3, jdl));
         assert!(world.plan().orders.is_empty(), "{jdl}");
     }
     describe(&mut world, &["short"], |ce| {
-        ce.shape = PilotShape { cores: 2, memory_mib: 1000, walltime_s: 2 * HOUR_S };
+        ce.shape = PilotShape {
+            cores: 2,
+            memory_mib: 1000,
+            walltime_s: 2 * HOUR_S,
+        };
     });
     let plan = world.plan();
-    assert_eq!(plan.orders.len(), 5, "three of one task, and three more on two");
-    let asked = Resources { cores: 2, memory_mib: 1000, gpus: 0 };
+    assert_eq!(
+        plan.orders.len(),
+        5,
+        "three of one task, and three more on two"
+    );
+    let asked = Resources {
+        cores: 2,
+        memory_mib: 1000,
+        gpus: 0,
+    };
     assert!(plan.orders.iter().all(|order| order.resources == asked));
 }
 
@@ -123,7 +159,9 @@ fn only_where_the_ce_can_be_used() {
     let mut world = World::new(PolicyKind::Fifo, &["short"]);
     world.submit("alice", &sweep(1, ""));
     assert_eq!(world.plan().orders.len(), 1);
-    world.publish("short", |state| state.status = fairway_model::CeStatus::Unreachable);
+    world.publish("short", |state| {
+        state.status = fairway_model::CeStatus::Unreachable
+    });
     assert!(world.plan().orders.is_empty());
     world.publish("short", |_| {});
     world.pass(601);
@@ -145,7 +183,12 @@ fn refusals_are_answered_with_patience() {
         assert_eq!(carry_out(&mut world), 3);
         let refused: Vec<_> = world.state.pilots_live().map(|pilot| pilot.id).collect();
         for pilot in refused {
-            world.observe(pilot, Observation::Refused { reason: "bad account".into() });
+            world.observe(
+                pilot,
+                Observation::Refused {
+                    reason: "bad account".into(),
+                },
+            );
         }
         world.pass(pause_s - 1);
         world.publish("short", |_| {});
@@ -164,11 +207,21 @@ fn refusals_are_answered_with_patience() {
 fn pilots_that_end_without_use_while_work_waits_are_a_warning() {
     let mut world = World::new(PolicyKind::Fifo, &["short"]);
     let idle = world.pilot("short", 1);
-    world.ask(Command::Goodbye { pilot: idle, reason: "no work".into() }).unwrap();
+    world
+        .ask(Command::Goodbye {
+            pilot: idle,
+            reason: "no work".into(),
+        })
+        .unwrap();
     world.submit("alice", &sweep(1, ""));
     assert_eq!(world.plan().orders.len(), 1, "there was no work for it");
     let broken = world.planned("short", 1);
-    world.observe(broken, Observation::Ended { detail: "FAILED".into() });
+    world.observe(
+        broken,
+        Observation::Ended {
+            detail: "FAILED".into(),
+        },
+    );
     assert!(world.plan().orders.is_empty());
 }
 
@@ -178,12 +231,29 @@ fn pilots_without_work_are_called_back() {
     let job = world.submit("alice", &sweep(4, ""));
     assert_eq!(carry_out(&mut world), 4);
     let ids: Vec<_> = world.state.pilots_live().map(|pilot| pilot.id).collect();
-    world.observe(ids[0], Observation::Submitted { batch_id: "1".into() });
-    world.observe(ids[1], Observation::Submitted { batch_id: "2".into() });
-    world.observe(ids[2], Observation::Submitted { batch_id: "3".into() });
+    world.observe(
+        ids[0],
+        Observation::Submitted {
+            batch_id: "1".into(),
+        },
+    );
+    world.observe(
+        ids[1],
+        Observation::Submitted {
+            batch_id: "2".into(),
+        },
+    );
+    world.observe(
+        ids[2],
+        Observation::Submitted {
+            batch_id: "3".into(),
+        },
+    );
     world.observe(ids[0], Observation::Running);
     assert!(world.plan().recalls.is_empty());
-    let tasks = (1..4).map(|index| fairway_model::TaskId::new(job, index)).collect();
+    let tasks = (1..4)
+        .map(|index| fairway_model::TaskId::new(job, index))
+        .collect();
     let tasks = fairway_sched::command::Selection::Tasks(tasks);
     world.change(fairway_model::event::TaskVerb::Cancel, tasks, "alice");
     // One task is left, for the pilot that starts. The one whose submission is under way

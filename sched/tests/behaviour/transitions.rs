@@ -1,19 +1,21 @@
 //! What each command does to tasks, pilots and sites.
 
+use crate::world::{World, changed, exit, principal, report, sweep, user};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     Attempt, AttemptEnd, EventKind, PilotEnd, PilotState, PolicyKind, SiteMode, TaskId, TaskState,
 };
 use fairway_sched::command::{AttemptNews, Observation, PilotWant, Selection};
 use fairway_sched::{Change, Command, RefusedKind, Reply};
-use crate::world::{World, changed, exit, principal, report, sweep, user};
 
 fn world() -> World {
     World::new(PolicyKind::Fairshare, &["short"])
 }
 
 fn lost_output() -> AttemptEnd {
-    AttemptEnd::OutputLost { reason: "disk full".into() }
+    AttemptEnd::OutputLost {
+        reason: "disk full".into(),
+    }
 }
 
 #[test]
@@ -29,7 +31,12 @@ fn a_job_is_one_change_whatever_its_size() {
     world.change(TaskVerb::Cancel, Selection::Job(job), "alice");
     assert_eq!(world.history.len() - before, 9, "and the end of the job");
     assert!(!world.state.knows_job(job));
-    assert!(world.rows.tasks_of(job).all(|task| task.state == TaskState::Cancelled));
+    assert!(
+        world
+            .rows
+            .tasks_of(job)
+            .all(|task| task.state == TaskState::Cancelled)
+    );
     world.state.check().unwrap();
 }
 
@@ -37,10 +44,28 @@ fn a_job_is_one_change_whatever_its_size() {
 fn a_repeated_submission_is_the_same_job() {
     let mut world = world();
     let key = Some(("k".to_owned(), "hash".to_owned()));
-    let first = world.try_submit("alice", &sweep(3, ""), key.clone()).unwrap();
-    let again = world.try_submit("alice", &sweep(3, ""), key.clone()).unwrap();
-    let Reply::Submitted { job, repeated: false, .. } = first else { panic!("{first:?}") };
-    let Reply::Submitted { job: same, repeated: true, tasks: 3 } = again else { panic!("{again:?}") };
+    let first = world
+        .try_submit("alice", &sweep(3, ""), key.clone())
+        .unwrap();
+    let again = world
+        .try_submit("alice", &sweep(3, ""), key.clone())
+        .unwrap();
+    let Reply::Submitted {
+        job,
+        repeated: false,
+        ..
+    } = first
+    else {
+        panic!("{first:?}")
+    };
+    let Reply::Submitted {
+        job: same,
+        repeated: true,
+        tasks: 3,
+    } = again
+    else {
+        panic!("{again:?}")
+    };
     assert_eq!(job, same);
     // The same key of another user is another key; with another request it is refused.
     world.try_submit("bob", &sweep(3, ""), key).unwrap();
@@ -69,12 +94,23 @@ fn success_ends_task_and_job() {
 
 #[test]
 fn failures_are_retried_as_often_as_allowed() {
-    let not_started = AttemptEnd::NotStarted { reason: "no such file".into() };
+    let not_started = AttemptEnd::NotStarted {
+        reason: "no such file".into(),
+    };
     for (allowed, end) in [
         ("RetryCount = 2;", exit(1)),
         ("RetryCount = 2;", AttemptEnd::Signaled { signal: 11 }),
-        ("RetryCount = 2;", AttemptEnd::WalltimeExceeded { limit_s: 10 }),
-        ("RetryCount = 2;", AttemptEnd::MemoryExceeded { limit_mib: 1, used_mib: 2 }),
+        (
+            "RetryCount = 2;",
+            AttemptEnd::WalltimeExceeded { limit_s: 10 },
+        ),
+        (
+            "RetryCount = 2;",
+            AttemptEnd::MemoryExceeded {
+                limit_mib: 1,
+                used_mib: 2,
+            },
+        ),
         ("RetryCount = 2;", lost_output()),
         ("ShallowRetryCount = 2; RetryCount = 0;", not_started),
     ] {
@@ -96,7 +132,14 @@ fn without_retries_a_failure_is_final() {
     let pilot = world.pilot("short", 1);
     let job = world.submit("alice", &sweep(1, "RetryCount = 0; ShallowRetryCount = 0;"));
     let attempt = world.pull_one(pilot);
-    world.end(pilot, attempt, AttemptEnd::MemoryExceeded { limit_mib: 1, used_mib: 2 });
+    world.end(
+        pilot,
+        attempt,
+        AttemptEnd::MemoryExceeded {
+            limit_mib: 1,
+            used_mib: 2,
+        },
+    );
     assert_eq!(world.state_of(job, 0), TaskState::Failed);
 }
 
@@ -108,7 +151,13 @@ fn handing_back_is_free() {
     for _ in 0..10 {
         let attempt = world.pull_one(pilot);
         world.start(pilot, attempt);
-        world.end(pilot, attempt, AttemptEnd::HandedBack { reason: "preempted".into() });
+        world.end(
+            pilot,
+            attempt,
+            AttemptEnd::HandedBack {
+                reason: "preempted".into(),
+            },
+        );
         assert_eq!(world.state_of(job, 0), TaskState::Waiting);
     }
 }
@@ -123,10 +172,20 @@ fn lost_pilots_are_forgiven_up_to_the_limit() {
         world.start(pilot, attempt);
         world.pass(301);
         world.ask(Command::Tick).unwrap();
-        let expected = if loss == 4 { TaskState::Failed } else { TaskState::Waiting };
+        let expected = if loss == 4 {
+            TaskState::Failed
+        } else {
+            TaskState::Waiting
+        };
         assert_eq!(world.state_of(job, 0), expected);
-        assert!(matches!(world.rows.pilots[&pilot].end, Some(PilotEnd::Lost { .. })));
-        assert_eq!(world.rows.usage[&attempt].wall_ms, 301_000, "by the server's clock");
+        assert!(matches!(
+            world.rows.pilots[&pilot].end,
+            Some(PilotEnd::Lost { .. })
+        ));
+        assert_eq!(
+            world.rows.usage[&attempt].wall_ms, 301_000,
+            "by the server's clock"
+        );
     }
 }
 
@@ -150,7 +209,13 @@ fn a_zombie_changes_nothing() {
     let first = world.pull_one(zombie);
     world.start(zombie, first);
     // Given up and queued again while its pilot is alive somewhere.
-    world.end(zombie, first, AttemptEnd::HandedBack { reason: "drain".into() });
+    world.end(
+        zombie,
+        first,
+        AttemptEnd::HandedBack {
+            reason: "drain".into(),
+        },
+    );
     let second = world.pull_one(other);
     assert_eq!(second, (first.0, Attempt(2)));
     // Late, doubled and foreign reports get a stop order and change nothing.
@@ -236,10 +301,24 @@ fn too_little_remaining_time_gets_nothing() {
     let mut world = world();
     let pilot = world.pilot("short", 1);
     world.submit("alice", &sweep(1, ""));
-    let want = PilotWant { round: 1, remaining_s: 59, backlog: 5 };
+    let want = PilotWant {
+        round: 1,
+        remaining_s: 59,
+        backlog: 5,
+    };
     assert_eq!(world.sync(pilot, Vec::new(), &[], Some(want)).granted(), []);
-    let want = PilotWant { round: 2, remaining_s: 60, backlog: 0 };
-    assert_eq!(world.sync(pilot, Vec::new(), &[], Some(want)).granted().len(), 1);
+    let want = PilotWant {
+        round: 2,
+        remaining_s: 60,
+        backlog: 0,
+    };
+    assert_eq!(
+        world
+            .sync(pilot, Vec::new(), &[], Some(want))
+            .granted()
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -247,9 +326,17 @@ fn requirements_and_access_are_honoured() {
     let mut world = World::new(PolicyKind::Fifo, &["short", "long"]);
     let mut site = crate::world::site(&["short", "long"]);
     site.ces[0].users = vec![user("bob")];
-    world.ask(Command::PutSite { site, by: user("admin") }).unwrap();
+    world
+        .ask(Command::PutSite {
+            site,
+            by: user("admin"),
+        })
+        .unwrap();
     let (short, long) = (world.pilot("short", 1), world.pilot("long", 1));
-    world.submit("alice", &sweep(1, "Requirements = other.GlueCEName == \"short\";"));
+    world.submit(
+        "alice",
+        &sweep(1, "Requirements = other.GlueCEName == \"short\";"),
+    );
     let alice = world.submit("alice", &sweep(1, ""));
     let bob = world.submit("bob", &sweep(1, ""));
     // Alice may not use the CE that her first job asks for.
@@ -361,11 +448,18 @@ fn nobody_touches_what_is_not_theirs() {
     let mut world = world();
     let job = world.submit("alice", &sweep(3, ""));
     let by = principal("bob");
-    let command = Command::ChangeTasks { verb: TaskVerb::Cancel, tasks: Selection::Job(job), by };
+    let command = Command::ChangeTasks {
+        verb: TaskVerb::Cancel,
+        tasks: Selection::Job(job),
+        by,
+    };
     assert_eq!(world.ask(command).unwrap_err().kind, RefusedKind::NotFound);
     let tasks = Selection::Tasks(vec![TaskId::new(job, 1)]);
     let (changed, left) = world.change(TaskVerb::Cancel, tasks, "bob");
-    assert_eq!((changed, left), (0, vec!["1.1: there is no such task".to_owned()]));
+    assert_eq!(
+        (changed, left),
+        (0, vec!["1.1: there is no such task".to_owned()])
+    );
 }
 
 #[test]
@@ -375,11 +469,16 @@ fn chosen_tasks_are_changed_and_the_others_told() {
     let ids = [1, 2, 3, 7, 12].map(|index| TaskId::new(job, index));
     let before = world.history.len();
     let (changed, left) = world.change(TaskVerb::Cancel, Selection::Tasks(ids.to_vec()), "alice");
-    assert_eq!((changed, left), (4, vec!["1.12: there is no such task".to_owned()]));
-    let ranges = world.history[before..].iter().filter_map(|change| match change {
-        Change::TaskRange { from, to, .. } => Some((*from, *to)),
-        _ => None,
-    });
+    assert_eq!(
+        (changed, left),
+        (4, vec!["1.12: there is no such task".to_owned()])
+    );
+    let ranges = world.history[before..]
+        .iter()
+        .filter_map(|change| match change {
+            Change::TaskRange { from, to, .. } => Some((*from, *to)),
+            _ => None,
+        });
     assert_eq!(ranges.collect::<Vec<_>>(), [(1, 4), (7, 8)]);
     let (changed, left) = world.change(TaskVerb::Cancel, Selection::Tasks(ids.to_vec()), "alice");
     assert_eq!((changed, left.len()), (0, 5));
@@ -425,7 +524,10 @@ fn a_retry_within_a_live_job() {
     // Nothing is over: every task is left, or there is nothing to say.
     let tasks = Selection::Tasks(vec![TaskId::new(job, 1)]);
     let (changed, left) = world.change(TaskVerb::Retry, tasks, "alice");
-    assert_eq!((changed, left), (0, vec!["1.1: it waits in the queue".to_owned()]));
+    assert_eq!(
+        (changed, left),
+        (0, vec!["1.1: it waits in the queue".to_owned()])
+    );
 }
 
 #[test]
@@ -441,14 +543,20 @@ fn a_pilot_shows_its_secret_once() {
         resources: Default::default(),
         remaining_s: 1,
     };
-    assert_eq!(world.ask(wrong).unwrap_err().kind, RefusedKind::Unauthorized);
+    assert_eq!(
+        world.ask(wrong).unwrap_err().kind,
+        RefusedKind::Unauthorized
+    );
     world.register(pilot, "nonce", 8).unwrap();
-    assert_eq!(world.rows.pilots[&pilot].resources.cores, 4, "no more than was asked for");
+    assert_eq!(
+        world.rows.pilots[&pilot].resources.cores, 4,
+        "no more than was asked for"
+    );
     // The reply was lost: the same pilot asks again. Somebody else does not get in.
     world.register(pilot, "nonce", 8).unwrap();
     let stolen = world.register(pilot, "other", 8).unwrap_err();
     assert_eq!(stolen.kind, RefusedKind::Unauthorized);
-    world.kill(pilot);
+    world.kill(pilot).unwrap();
     let late = world.register(pilot, "nonce", 8).unwrap_err();
     assert_eq!(late.kind, RefusedKind::PilotEnded);
 }
@@ -457,7 +565,9 @@ fn a_pilot_shows_its_secret_once() {
 fn the_batch_system_moves_pilots_on() {
     let mut world = world();
     let pilot = world.planned("short", 1);
-    let submitted = Observation::Submitted { batch_id: "77".into() };
+    let submitted = Observation::Submitted {
+        batch_id: "77".into(),
+    };
     world.observe(pilot, submitted.clone());
     assert_eq!(world.rows.pilots[&pilot].state, PilotState::Queued);
     let before = world.history.len();
@@ -468,10 +578,18 @@ fn the_batch_system_moves_pilots_on() {
     assert_eq!(world.rows.pilots[&pilot].state, PilotState::Starting);
     world.pass(601);
     world.ask(Command::Tick).unwrap();
-    assert!(matches!(world.rows.pilots[&pilot].end, Some(PilotEnd::Lost { .. })));
+    assert!(matches!(
+        world.rows.pilots[&pilot].end,
+        Some(PilotEnd::Lost { .. })
+    ));
     // What comes too late changes nothing.
     let before = world.history.len();
-    world.observe(pilot, Observation::Ended { detail: "COMPLETED".into() });
+    world.observe(
+        pilot,
+        Observation::Ended {
+            detail: "COMPLETED".into(),
+        },
+    );
     assert_eq!(world.history.len(), before);
 }
 
@@ -482,7 +600,12 @@ fn a_pilot_over_in_the_batch_system_is_lost_at_once() {
     let job = world.submit("alice", &sweep(1, ""));
     let attempt = world.pull_one(pilot);
     world.start(pilot, attempt);
-    world.observe(pilot, Observation::Ended { detail: "CANCELLED by 0".into() });
+    world.observe(
+        pilot,
+        Observation::Ended {
+            detail: "CANCELLED by 0".into(),
+        },
+    );
     assert_eq!(world.state_of(job, 0), TaskState::Waiting);
     assert_eq!(world.row(attempt.0).losses, 1);
 }
@@ -494,10 +617,23 @@ fn goodbye_gives_unstarted_tasks_back_free_of_charge() {
     world.submit("alice", &sweep(2, ""));
     let held = world.pull(pilot, &[]);
     world.start(pilot, held[0]);
-    world.ask(Command::Goodbye { pilot, reason: "end of allocation".into() }).unwrap();
-    let losses: Vec<u32> = held.iter().map(|(task, _)| world.row(*task).losses).collect();
+    world
+        .ask(Command::Goodbye {
+            pilot,
+            reason: "end of allocation".into(),
+        })
+        .unwrap();
+    let losses: Vec<u32> = held
+        .iter()
+        .map(|(task, _)| world.row(*task).losses)
+        .collect();
     assert_eq!(losses, [1, 0]);
-    let refused = world.ask(Command::Goodbye { pilot, reason: "again".into() }).unwrap_err();
+    let refused = world
+        .ask(Command::Goodbye {
+            pilot,
+            reason: "again".into(),
+        })
+        .unwrap_err();
     assert_eq!(refused.kind, RefusedKind::PilotEnded);
 }
 
@@ -518,9 +654,15 @@ fn a_closed_site_gives_no_work_and_a_removed_one_drains() {
     assert!(synced.drain && synced.grants.is_empty());
     world.ask(mode(SiteMode::Open)).unwrap();
     let held = world.pull(active, &[]);
-    let remove = Command::RemoveSite { site: "lyon".parse().unwrap(), by: user("admin") };
+    let remove = Command::RemoveSite {
+        site: "lyon".parse().unwrap(),
+        by: user("admin"),
+    };
     world.ask(remove).unwrap();
-    assert!(matches!(world.rows.pilots[&expected].end, Some(PilotEnd::Cancelled { .. })));
+    assert!(matches!(
+        world.rows.pilots[&expected].end,
+        Some(PilotEnd::Cancelled { .. })
+    ));
     assert!(world.sync(active, Vec::new(), &held, None).drain);
     world.end(active, held[0], exit(0));
     world.state.check().unwrap();
@@ -531,7 +673,9 @@ fn a_ce_out_of_production_takes_no_tasks_without_requirements() {
     let mut world = world();
     let pilot = world.pilot("short", 1);
     world.submit("alice", &sweep(1, ""));
-    world.publish("short", |state| state.status = fairway_model::CeStatus::Draining);
+    world.publish("short", |state| {
+        state.status = fairway_model::CeStatus::Draining
+    });
     assert_eq!(world.pull(pilot, &[]), []);
     world.publish("short", |_| {});
     assert_eq!(world.serve()[&pilot].grants.len(), 1);
@@ -556,6 +700,8 @@ fn every_attempt_is_in_the_ledger() {
         .collect();
     assert_eq!(
         ends,
-        ["exited with 3; 1 of 1 retries after the start (RetryCount); queued again in its old place"]
+        [
+            "exited with 3; 1 of 1 retries after the start (RetryCount); queued again in its old place"
+        ]
     );
 }

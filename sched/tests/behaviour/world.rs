@@ -7,9 +7,10 @@ use std::sync::Arc;
 use fairway_jdl::JobSpec;
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    AdapterSettings, Attempt, AttemptEnd, Ce, CeId, CeState, CeStatus, Event, EventKind, Job, JobId,
-    Pilot, PilotEnd, PilotId, PilotLimits, PilotShape, PilotState, Policy, PolicyKind, Principal,
-    Resources, Role, Site, SiteMode, Task, TaskId, TaskState, Timestamp, UsageRecord, UserName,
+    AdapterSettings, Attempt, AttemptEnd, Ce, CeId, CeState, CeStatus, Event, EventKind, Job,
+    JobId, Pilot, PilotEnd, PilotId, PilotLimits, PilotShape, PilotState, Policy, PolicyKind,
+    Principal, Resources, Role, Site, SiteMode, Task, TaskId, TaskState, Timestamp, UsageRecord,
+    UserName,
 };
 use fairway_sched::command::{
     AttemptNews, AttemptReport, EndedTasks, Observation, PilotWant, Selection, Snapshot, Submission,
@@ -17,23 +18,23 @@ use fairway_sched::command::{
 use fairway_sched::provision::{PilotOrder, PilotPlan, plan};
 use fairway_sched::{Change, Command, Grant, Refused, Reply, Settings, State};
 
-pub type Key = Option<(String, String)>;
+pub(crate) type Key = Option<(String, String)>;
 
 /// What a store holds.
 #[derive(Clone, Debug, Default)]
-pub struct Rows {
-    pub jobs: BTreeMap<JobId, (Job, Key, Option<Timestamp>)>,
-    pub tasks: BTreeMap<TaskId, Task>,
-    pub pilots: BTreeMap<PilotId, Pilot>,
-    pub sites: BTreeMap<String, Site>,
-    pub policy: Option<Policy>,
-    pub shares: BTreeMap<(UserName, Timestamp), (u64, u64)>,
-    pub usage: BTreeMap<(TaskId, Attempt), UsageRecord>,
-    pub events: Vec<Event>,
+pub(crate) struct Rows {
+    pub(crate) jobs: BTreeMap<JobId, (Job, Key, Option<Timestamp>)>,
+    pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) pilots: BTreeMap<PilotId, Pilot>,
+    pub(crate) sites: BTreeMap<String, Site>,
+    pub(crate) policy: Option<Policy>,
+    pub(crate) shares: BTreeMap<(UserName, Timestamp), (u64, u64)>,
+    pub(crate) usage: BTreeMap<(TaskId, Attempt), UsageRecord>,
+    pub(crate) events: Vec<Event>,
 }
 
 impl Rows {
-    pub fn fold(&mut self, changes: &[Change]) {
+    pub(crate) fn fold(&mut self, changes: &[Change]) {
         for change in changes {
             self.fold_one(change);
         }
@@ -60,7 +61,13 @@ impl Rows {
                 assert!(legal, "{before:?} became {task:?}");
                 assert!(task.attempt >= before.attempt);
             }
-            Change::TaskRange { job, from, to, state, since } => {
+            Change::TaskRange {
+                job,
+                from,
+                to,
+                state,
+                since,
+            } => {
                 assert!(from < to);
                 for index in *from..*to {
                     let task = self.tasks.get_mut(&TaskId::new(*job, index)).unwrap();
@@ -80,7 +87,12 @@ impl Rows {
                 self.sites.remove(name.as_str()).unwrap();
             }
             Change::Policy(policy) => self.policy = Some(*policy),
-            Change::Share { user, interval, tasks_started, core_ms } => {
+            Change::Share {
+                user,
+                interval,
+                tasks_started,
+                core_ms,
+            } => {
                 let row = (*tasks_started, *core_ms);
                 let before = self.shares.insert((user.clone(), *interval), row);
                 assert!(before.is_none_or(|(tasks, ms)| tasks <= row.0 && ms <= row.1));
@@ -97,7 +109,7 @@ impl Rows {
         }
     }
 
-    pub fn tasks_of(&self, job: JobId) -> impl Iterator<Item = &Task> {
+    pub(crate) fn tasks_of(&self, job: JobId) -> impl Iterator<Item = &Task> {
         let range = TaskId::new(job, 0)..=TaskId::new(job, u32::MAX);
         self.tasks.range(range).map(|(_, task)| task)
     }
@@ -110,8 +122,12 @@ impl Rows {
         counts
     }
 
-    pub fn snapshot(&self, specs: &BTreeMap<JobId, Arc<JobSpec>>) -> Snapshot {
-        let active: Vec<_> = self.jobs.values().filter(|(.., ended)| ended.is_none()).collect();
+    pub(crate) fn snapshot(&self, specs: &BTreeMap<JobId, Arc<JobSpec>>) -> Snapshot {
+        let active: Vec<_> = self
+            .jobs
+            .values()
+            .filter(|(.., ended)| ended.is_none())
+            .collect();
         let ids: BTreeSet<JobId> = active.iter().map(|(job, ..)| job.id).collect();
         let counted = ids.iter().flat_map(|id| {
             let counts = self.ended_counts(*id);
@@ -145,50 +161,64 @@ impl Rows {
     }
 }
 
-pub struct World {
-    pub state: State,
-    pub rows: Rows,
-    pub specs: BTreeMap<JobId, Arc<JobSpec>>,
-    pub settings: Settings,
-    pub now: Timestamp,
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) rows: Rows,
+    pub(crate) specs: BTreeMap<JobId, Arc<JobSpec>>,
+    pub(crate) settings: Settings,
+    pub(crate) now: Timestamp,
     /// The next wish of each pilot.
     rounds: BTreeMap<PilotId, u64>,
     /// All changes, in order.
-    pub history: Vec<Change>,
+    pub(crate) history: Vec<Change>,
 }
 
-pub fn user(name: &str) -> UserName {
+pub(crate) fn user(name: &str) -> UserName {
     name.parse().unwrap()
 }
 
-pub fn ce(name: &str) -> CeId {
+pub(crate) fn ce(name: &str) -> CeId {
     name.parse().unwrap()
 }
 
-pub fn principal(name: &str) -> Principal {
-    Principal { name: user(name), group: None, role: Role::User, sites: Vec::new() }
+pub(crate) fn principal(name: &str) -> Principal {
+    Principal {
+        name: user(name),
+        group: None,
+        role: Role::User,
+        sites: Vec::new(),
+    }
 }
 
 /// A sweep of `tasks` tasks with further attributes.
-pub fn sweep(tasks: u32, more: &str) -> String {
+pub(crate) fn sweep(tasks: u32, more: &str) -> String {
     format!(
         "Executable = \"/bin/work\"; Arguments = \"_PARAM_\"; JobType = \"Parametric\"; \
          Parameters = {tasks}; ParameterStart = 0; ParameterStep = 1; {more}"
     )
 }
 
-pub const HOUR_S: u64 = 3600;
+pub(crate) const HOUR_S: u64 = 3600;
 
 impl World {
     /// A world at 10 hours after the epoch with one site of these CEs, each in production.
-    pub fn new(kind: PolicyKind, ces: &[&str]) -> Self {
+    pub(crate) fn new(kind: PolicyKind, ces: &[&str]) -> Self {
         let now = Timestamp::from_secs(36_000);
-        let policy = Policy { kind, ..Policy::default() };
-        let snapshot = Snapshot { policy: Some(policy), ..Snapshot::default() };
+        let policy = Policy {
+            kind,
+            ..Policy::default()
+        };
+        let snapshot = Snapshot {
+            policy: Some(policy),
+            ..Snapshot::default()
+        };
         let settings = Settings::default();
         let mut world = Self {
             state: State::load(snapshot, settings.clone(), now),
-            rows: Rows { policy: Some(policy), ..Rows::default() },
+            rows: Rows {
+                policy: Some(policy),
+                ..Rows::default()
+            },
             specs: BTreeMap::new(),
             settings,
             now,
@@ -196,26 +226,31 @@ impl World {
             history: Vec::new(),
         };
         let site = site(ces);
-        world.ask(Command::PutSite { site, by: user("admin") }).unwrap();
+        world
+            .ask(Command::PutSite {
+                site,
+                by: user("admin"),
+            })
+            .unwrap();
         for name in ces {
             world.publish(name, |_| {});
         }
         world
     }
 
-    pub fn ask(&mut self, command: Command) -> Result<Reply, Refused> {
+    pub(crate) fn ask(&mut self, command: Command) -> Result<Reply, Refused> {
         let applied = self.state.apply(command, self.now);
         self.rows.fold(&applied.changes);
         self.history.extend(applied.changes);
         applied.reply
     }
 
-    pub fn pass(&mut self, seconds: u64) {
+    pub(crate) fn pass(&mut self, seconds: u64) {
         self.now = self.now.plus(std::time::Duration::from_secs(seconds));
     }
 
     /// What `lyon/{name}` publishes: in production with 16 cores free and nobody waiting.
-    pub fn publish(&mut self, name: &str, change: impl FnOnce(&mut CeState)) {
+    pub(crate) fn publish(&mut self, name: &str, change: impl FnOnce(&mut CeState)) {
         let id = ce(&format!("lyon/{name}"));
         let mut state = CeState::unreachable(id, "slurm", self.now, String::new());
         state.status = CeStatus::Production;
@@ -230,14 +265,19 @@ impl World {
         self.ask(Command::Publish(vec![state])).unwrap();
     }
 
-    pub fn submit(&mut self, owner: &str, jdl: &str) -> JobId {
+    pub(crate) fn submit(&mut self, owner: &str, jdl: &str) -> JobId {
         match self.try_submit(owner, jdl, None) {
             Ok(Reply::Submitted { job, .. }) => job,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn try_submit(&mut self, owner: &str, jdl: &str, key: Key) -> Result<Reply, Refused> {
+    pub(crate) fn try_submit(
+        &mut self,
+        owner: &str,
+        jdl: &str,
+        key: Key,
+    ) -> Result<Reply, Refused> {
         let (spec, _) = JobSpec::read(jdl).unwrap_or_else(|errors| panic!("{errors:#?}"));
         let spec = Arc::new(spec);
         let submission = Submission {
@@ -255,15 +295,19 @@ impl World {
         reply
     }
 
-    pub fn plan(&self) -> PilotPlan {
+    pub(crate) fn plan(&self) -> PilotPlan {
         plan(&self.state, self.now)
     }
 
     /// Notes a pilot as planned, with an hour of walltime.
-    pub fn planned(&mut self, name: &str, cores: u32) -> PilotId {
+    pub(crate) fn planned(&mut self, name: &str, cores: u32) -> PilotId {
         let order = PilotOrder {
             ce: ce(&format!("lyon/{name}")),
-            resources: Resources { cores, memory_mib: 0, gpus: 0 },
+            resources: Resources {
+                cores,
+                memory_mib: 0,
+                gpus: 0,
+            },
             walltime_s: HOUR_S,
             because: "a test needs it".into(),
         };
@@ -274,36 +318,46 @@ impl World {
         }
     }
 
-    pub fn observe(&mut self, pilot: PilotId, seen: Observation) {
-        self.ask(Command::ObservePilots(vec![(pilot, seen)])).unwrap();
+    pub(crate) fn observe(&mut self, pilot: PilotId, seen: Observation) {
+        self.ask(Command::ObservePilots(vec![(pilot, seen)]))
+            .unwrap();
     }
 
-    pub fn register(&mut self, pilot: PilotId, nonce: &str, cores: u32) -> Result<Reply, Refused> {
+    pub(crate) fn register(
+        &mut self,
+        pilot: PilotId,
+        nonce: &str,
+        cores: u32,
+    ) -> Result<Reply, Refused> {
         self.ask(Command::RegisterPilot {
             pilot,
             bootstrap_hash: "secret".into(),
             nonce_hash: nonce.into(),
             session_hash: "session".into(),
             host: "node1".into(),
-            resources: Resources { cores, memory_mib: 4000 * u64::from(cores), gpus: 0 },
+            resources: Resources {
+                cores,
+                memory_mib: 4000 * u64::from(cores),
+                gpus: 0,
+            },
             remaining_s: HOUR_S,
         })
     }
 
     /// A pilot that has called home.
-    pub fn pilot(&mut self, name: &str, cores: u32) -> PilotId {
+    pub(crate) fn pilot(&mut self, name: &str, cores: u32) -> PilotId {
         let pilot = self.planned(name, cores);
         self.register(pilot, "nonce", cores).unwrap();
         pilot
     }
 
-    pub fn next_round(&mut self, pilot: PilotId) -> u64 {
+    pub(crate) fn next_round(&mut self, pilot: PilotId) -> u64 {
         let round = self.rounds.entry(pilot).or_default();
         *round += 1;
         *round
     }
 
-    pub fn sync(
+    pub(crate) fn sync(
         &mut self,
         pilot: PilotId,
         reports: Vec<AttemptReport>,
@@ -311,46 +365,85 @@ impl World {
         want: Option<PilotWant>,
     ) -> Synced {
         let holding = holding.to_vec();
-        match self.ask(Command::Sync { pilot, reports, holding, want }).unwrap() {
-            Reply::Synced { grants, stop, drain } => Synced { grants, stop, drain },
+        match self
+            .ask(Command::Sync {
+                pilot,
+                reports,
+                holding,
+                want,
+            })
+            .unwrap()
+        {
+            Reply::Synced {
+                grants,
+                stop,
+                drain,
+            } => Synced {
+                grants,
+                stop,
+                drain,
+            },
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn wish(&mut self, pilot: PilotId, backlog: u32) -> PilotWant {
-        PilotWant { round: self.next_round(pilot), remaining_s: HOUR_S, backlog }
+    pub(crate) fn wish(&mut self, pilot: PilotId, backlog: u32) -> PilotWant {
+        PilotWant {
+            round: self.next_round(pilot),
+            remaining_s: HOUR_S,
+            backlog,
+        }
     }
 
     /// A pilot that holds just `holding` wishes for work.
-    pub fn pull(&mut self, pilot: PilotId, holding: &[(TaskId, Attempt)]) -> Vec<(TaskId, Attempt)> {
+    pub(crate) fn pull(
+        &mut self,
+        pilot: PilotId,
+        holding: &[(TaskId, Attempt)],
+    ) -> Vec<(TaskId, Attempt)> {
         let want = Some(self.wish(pilot, 0));
         self.sync(pilot, Vec::new(), holding, want).granted()
     }
 
     /// Work for a pilot that has none.
-    pub fn pull_one(&mut self, pilot: PilotId) -> (TaskId, Attempt) {
+    pub(crate) fn pull_one(&mut self, pilot: PilotId) -> (TaskId, Attempt) {
         self.pull(pilot, &[])[0]
     }
 
-    pub fn report(&mut self, pilot: PilotId, attempt: (TaskId, Attempt), what: AttemptNews) -> Synced {
+    pub(crate) fn report(
+        &mut self,
+        pilot: PilotId,
+        attempt: (TaskId, Attempt),
+        what: AttemptNews,
+    ) -> Synced {
         self.sync(pilot, vec![report(attempt, what)], &[], None)
     }
 
-    pub fn start(&mut self, pilot: PilotId, attempt: (TaskId, Attempt)) {
+    pub(crate) fn start(&mut self, pilot: PilotId, attempt: (TaskId, Attempt)) {
         self.report(pilot, attempt, AttemptNews::Started);
     }
 
-    pub fn end(&mut self, pilot: PilotId, attempt: (TaskId, Attempt), end: AttemptEnd) -> Synced {
+    pub(crate) fn end(
+        &mut self,
+        pilot: PilotId,
+        attempt: (TaskId, Attempt),
+        end: AttemptEnd,
+    ) -> Synced {
         self.report(pilot, attempt, ended(end))
     }
 
-    pub fn change(&mut self, verb: TaskVerb, tasks: Selection, by: &str) -> (u32, Vec<String>) {
+    pub(crate) fn change(
+        &mut self,
+        verb: TaskVerb,
+        tasks: Selection,
+        by: &str,
+    ) -> (u32, Vec<String>) {
         let by = principal(by);
         changed(self.ask(Command::ChangeTasks { verb, tasks, by }).unwrap())
     }
 
     /// As the engine does it: with the rows of ended tasks.
-    pub fn retry(&mut self, job: JobId, by: &str) -> Result<Reply, Refused> {
+    pub(crate) fn retry(&mut self, job: JobId, by: &str) -> Result<Reply, Refused> {
         let (row, key, _) = self.rows.jobs[&job].clone();
         let lost = |task: &&Task| matches!(task.state, TaskState::Failed | TaskState::Cancelled);
         let tasks: Vec<Task> = self.rows.tasks_of(job).filter(lost).cloned().collect();
@@ -368,36 +461,53 @@ impl World {
         })
     }
 
-    pub fn kill(&mut self, pilot: PilotId) {
-        let end = PilotEnd::Cancelled { reason: "an operator's word".into() };
-        self.ask(Command::EndPilot { pilot, end }).unwrap();
+    pub(crate) fn kill(&mut self, pilot: PilotId) -> Result<Reply, Refused> {
+        let end = PilotEnd::Cancelled {
+            reason: "an operator's word".into(),
+        };
+        self.ask(Command::EndPilot { pilot, end })
     }
 
-    pub fn serve(&mut self) -> BTreeMap<PilotId, Synced> {
+    pub(crate) fn serve(&mut self) -> BTreeMap<PilotId, Synced> {
         let Ok(Reply::Served(served)) = self.ask(Command::Serve) else {
             panic!("Serve is answered with Served");
         };
         let synced = |reply| match reply {
-            Reply::Synced { grants, stop, drain } => Synced { grants, stop, drain },
+            Reply::Synced {
+                grants,
+                stop,
+                drain,
+            } => Synced {
+                grants,
+                stop,
+                drain,
+            },
             other => panic!("{other:?}"),
         };
-        served.into_iter().map(|(pilot, reply)| (pilot, synced(reply))).collect()
+        served
+            .into_iter()
+            .map(|(pilot, reply)| (pilot, synced(reply)))
+            .collect()
     }
 
-    pub fn row(&self, task: TaskId) -> &Task {
+    pub(crate) fn row(&self, task: TaskId) -> &Task {
         &self.rows.tasks[&task]
     }
 
-    pub fn state_of(&self, job: JobId, index: u32) -> TaskState {
+    pub(crate) fn state_of(&self, job: JobId, index: u32) -> TaskState {
         self.row(TaskId::new(job, index)).state
     }
 
-    pub fn reloaded(&self) -> State {
-        State::load(self.rows.snapshot(&self.specs), self.settings.clone(), self.now)
+    pub(crate) fn reloaded(&self) -> State {
+        State::load(
+            self.rows.snapshot(&self.specs),
+            self.settings.clone(),
+            self.now,
+        )
     }
 
     /// The server starts anew, and CEs are looked at again.
-    pub fn reload(&mut self) {
+    pub(crate) fn reload(&mut self) {
         let published: Vec<CeState> = self
             .ces()
             .iter()
@@ -407,26 +517,35 @@ impl World {
         self.ask(Command::Publish(published)).unwrap();
     }
 
-    pub fn ces(&self) -> Vec<CeId> {
+    pub(crate) fn ces(&self) -> Vec<CeId> {
         let of = |site: &Site| {
             let name = site.name.clone();
-            let id = move |ce: &Ce| CeId { site: name.clone(), ce: ce.name.clone() };
+            let id = move |ce: &Ce| CeId {
+                site: name.clone(),
+                ce: ce.name.clone(),
+            };
             site.ces.iter().map(id).collect::<Vec<_>>()
         };
         self.state.sites().flat_map(of).collect()
     }
 
     /// The owners of tasks in the order in which these were given to pilots.
-    pub fn served(&self) -> Vec<String> {
-        let leased = self.rows.events.iter().filter_map(|event| match &event.kind {
-            EventKind::TaskLeased { task, .. } => Some(task.job),
-            _ => None,
-        });
-        leased.map(|job| self.rows.jobs[&job].0.owner.to_string()).collect()
+    pub(crate) fn served(&self) -> Vec<String> {
+        let leased = self
+            .rows
+            .events
+            .iter()
+            .filter_map(|event| match &event.kind {
+                EventKind::TaskLeased { task, .. } => Some(task.job),
+                _ => None,
+            });
+        leased
+            .map(|job| self.rows.jobs[&job].0.owner.to_string())
+            .collect()
     }
 }
 
-pub fn site(ces: &[&str]) -> Site {
+pub(crate) fn site(ces: &[&str]) -> Site {
     let ce = |name: &&str| Ce {
         name: name.parse().unwrap(),
         mode: SiteMode::Open,
@@ -434,8 +553,15 @@ pub fn site(ces: &[&str]) -> Site {
         account: None,
         qos: None,
         pilot_program: None,
-        shape: PilotShape { cores: 1, memory_mib: 0, walltime_s: HOUR_S },
-        limits: PilotLimits { pilots_max: 100, queued_max: 20 },
+        shape: PilotShape {
+            cores: 1,
+            memory_mib: 0,
+            walltime_s: HOUR_S,
+        },
+        limits: PilotLimits {
+            pilots_max: 100,
+            queued_max: 20,
+        },
         users: Vec::new(),
         groups: Vec::new(),
         tags: Vec::new(),
@@ -449,35 +575,50 @@ pub fn site(ces: &[&str]) -> Site {
 }
 
 #[derive(Debug, Default)]
-pub struct Synced {
-    pub grants: Vec<Grant>,
-    pub stop: Vec<(TaskId, Attempt, bool)>,
-    pub drain: bool,
+pub(crate) struct Synced {
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) stop: Vec<(TaskId, Attempt, bool)>,
+    pub(crate) drain: bool,
 }
 
 impl Synced {
-    pub fn granted(&self) -> Vec<(TaskId, Attempt)> {
-        self.grants.iter().map(|grant| (grant.task, grant.attempt)).collect()
+    pub(crate) fn granted(&self) -> Vec<(TaskId, Attempt)> {
+        self.grants
+            .iter()
+            .map(|grant| (grant.task, grant.attempt))
+            .collect()
     }
 }
 
-pub fn report((task, attempt): (TaskId, Attempt), what: AttemptNews) -> AttemptReport {
-    AttemptReport { task, attempt, what }
+pub(crate) fn report((task, attempt): (TaskId, Attempt), what: AttemptNews) -> AttemptReport {
+    AttemptReport {
+        task,
+        attempt,
+        what,
+    }
 }
 
-pub fn ended(end: AttemptEnd) -> AttemptNews {
-    AttemptNews::Ended { end, wall_ms: 1000, cpu_ms: 900, memory_peak_kib: 10_000 }
+pub(crate) fn ended(end: AttemptEnd) -> AttemptNews {
+    AttemptNews::Ended {
+        end,
+        wall_ms: 1000,
+        cpu_ms: 900,
+        memory_peak_kib: 10_000,
+    }
 }
 
-pub fn exit(code: i32) -> AttemptEnd {
+pub(crate) fn exit(code: i32) -> AttemptEnd {
     AttemptEnd::Exited { code }
 }
 
-pub fn changed(reply: Reply) -> (u32, Vec<String>) {
+pub(crate) fn changed(reply: Reply) -> (u32, Vec<String>) {
     match reply {
-        Reply::TasksChanged { changed, left } => {
-            (changed, left.into_iter().map(|(task, why)| format!("{task}: {why}")).collect())
-        }
+        Reply::TasksChanged { changed, left } => (
+            changed,
+            left.into_iter()
+                .map(|(task, why)| format!("{task}: {why}"))
+                .collect(),
+        ),
         other => panic!("{other:?}"),
     }
 }
