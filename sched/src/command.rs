@@ -292,7 +292,8 @@ pub enum Reply {
     /// The wishes that were answered now, each with its `Synced`; they are no longer open. A
     /// pilot that is over is told to drain, and learns the rest when it speaks next.
     Served(Vec<(PilotId, Reply)>),
-    /// Pilots were noted as planned.
+    /// Pilots were noted as planned: those orders that still hold, in their order. Each has the
+    /// hash that came with its order.
     Planned(Vec<Pilot>),
 }
 

@@ -204,7 +204,8 @@ impl Element {
         (now < *until).then_some((*until, reason))
     }
 
-    /// Takes over from the element that was here before its description changed.
+    /// Takes over from the element that was here before its description changed. Patience with
+    /// useless pilots begins anew: the change may have been the remedy.
     pub(crate) fn succeed(&mut self, before: Self) {
         self.published = before.published;
         self.pilots = before.pilots;

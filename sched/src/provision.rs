@@ -344,6 +344,10 @@ fn supply<'a>(state: &'a State, live: &LivePilot, now: Timestamp) -> Option<Supp
             let left = pilot.ends_at.map_or(Duration::MAX, |end| end.since(now));
             (free, left.as_secs())
         }
+        // It will be told to leave as soon as it calls home.
+        state if state.is_expected() && element.mode() != SiteMode::Open => {
+            (Resources::default(), 0)
+        }
         state if state.is_expected() => (
             element.expected_of(pilot.resources),
             pilot.walltime_s.saturating_sub(PILOT_MARGIN_S),
@@ -355,13 +359,7 @@ fn supply<'a>(state: &'a State, live: &LivePilot, now: Timestamp) -> Option<Supp
         free,
         lasts_s,
         pilot: Some(pilot.id),
-        // One whose submission is under way cannot be called back yet, one that is starting
-        // would be wasted.
-        may_be_recalled: match pilot.state {
-            PilotState::Planned => pilot.batch_id.is_some(),
-            PilotState::Queued => true,
-            _ => false,
-        },
+        may_be_recalled: may_be_recalled(pilot, element),
         used: false,
     })
 }
@@ -402,6 +400,17 @@ fn order<'a>(
             used: true,
         });
     }
+}
+
+/// One whose submission is under way cannot be called back yet, one that is starting would be
+/// wasted. A CE that does not answer for a while is no reason to call anybody back.
+fn may_be_recalled(pilot: &Pilot, element: &Element) -> bool {
+    let reached = match pilot.state {
+        PilotState::Planned => pilot.batch_id.is_some(),
+        PilotState::Queued => true,
+        _ => false,
+    };
+    reached && (element.in_production() || element.mode() != SiteMode::Open)
 }
 
 /// How many pilots a CE may still get.

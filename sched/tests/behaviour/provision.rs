@@ -261,3 +261,17 @@ fn pilots_without_work_are_called_back() {
     let recalled: Vec<_> = world.plan().recalls.into_iter().map(|(id, _)| id).collect();
     assert_eq!(recalled, [ids[1], ids[2]]);
 }
+
+#[test]
+fn a_ce_that_does_not_answer_keeps_its_pilots_and_a_closed_one_does_not() {
+    let mut world = World::new(PolicyKind::Fifo, &["short"]);
+    world.submit("alice", &sweep(1, ""));
+    let pilot = world.planned("short", 1);
+    world.observe(pilot, Observation::Queued);
+    world.publish("short", |state| {
+        state.status = fairway_model::CeStatus::Unreachable;
+    });
+    assert!(world.plan().recalls.is_empty());
+    describe(&mut world, &["short"], |ce| ce.mode = SiteMode::Closed);
+    assert_eq!(world.plan().recalls.len(), 1);
+}

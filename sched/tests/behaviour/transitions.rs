@@ -5,7 +5,7 @@ use fairway_model::event::TaskVerb;
 use fairway_model::{
     Attempt, AttemptEnd, EventKind, PilotEnd, PilotState, PolicyKind, SiteMode, TaskId, TaskState,
 };
-use fairway_sched::command::{AttemptNews, Observation, PilotWant, Selection};
+use fairway_sched::command::{Observation, PilotWant, Selection};
 use fairway_sched::{Change, Command, RefusedKind, Reply};
 
 fn world() -> World {
