@@ -2,6 +2,8 @@
 //! decides. One task owns all state; whatever takes time runs beside it and reports
 //! back through one channel.
 
+mod trees;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc as jobs};
@@ -22,20 +24,14 @@ use crate::meter::{Account, Census};
 use crate::payload::{self, BaseEnvironment, Job, Launched};
 use crate::sandbox::{self, Cache, StageError};
 use crate::spool::{self, Outputs};
-use crate::wait::{self, Ended};
 use crate::{PilotError, guard, probe};
 
 /// News that may wait to be taken in; beyond that, those who bring them wait.
 const NEWS_MAX: usize = 1024;
-/// Between looks at running payloads. It is longer where looking is expensive, so that
-/// it never takes more than a fiftieth of a core.
+/// Between looks at running payloads.
 const CENSUS_PAUSE: Duration = Duration::from_millis(500);
-const CENSUS_SHARE: u32 = 50;
 /// Between looks at growing logs.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
-/// A payload ended by SIGTERM or SIGKILL waits so long for the pilot's own SIGTERM: batch
-/// systems send theirs to all processes at once, and then the payload did not fail.
-const SIGNAL_PAUSE: Duration = Duration::from_millis(300);
 /// For the goodbye, if there is time.
 const GOODBYE_TIME: Duration = Duration::from_secs(5);
 const HASTY_GOODBYE_TIME: Duration = Duration::from_millis(800);
@@ -47,7 +43,7 @@ const TIDY_UP_MAX: Duration = Duration::from_secs(60);
 enum News {
     Staged(Key, Result<(), String>),
     Launched(Key, Result<Launched, String>),
-    /// An end that was held back for [`SIGNAL_PAUSE`].
+    /// An end that was held back for a while.
     Ended(Key, AttemptEnd, Used),
     Flushed(Key, Logs),
     Delivered(Key, Option<String>),
@@ -473,125 +469,6 @@ impl Driver {
         self.machine.started(now, key, Ok(()));
         // It may have ended before its pid was known here.
         self.collect(launched.pid, key);
-    }
-
-    fn collect_ended(&mut self) {
-        let roots: Vec<(i32, Key)> = self.roots.iter().map(|(pid, key)| (*pid, *key)).collect();
-        for (pid, key) in roots {
-            if let Some(pid) = Pid::from_raw(pid) {
-                self.collect(pid, key);
-            }
-        }
-    }
-
-    fn collect(&mut self, pid: Pid, key: Key) {
-        match payload::try_end(pid) {
-            Ok(None) => {}
-            Ok(Some(ended)) => self.ended(pid, key, ended),
-            Err(error) => {
-                tracing::error!(%key, %error, "a payload cannot be collected");
-                let end = AttemptEnd::Signaled { signal: 0 };
-                self.ended(
-                    pid,
-                    key,
-                    Ended {
-                        end,
-                        cpu: Duration::ZERO,
-                        memory_peak_kib: 0,
-                    },
-                );
-            }
-        }
-    }
-
-    fn ended(&mut self, pid: Pid, key: Key, ended: Ended) {
-        self.roots.remove(&pid.as_raw_nonzero().get());
-        let Some(work) = self.work.get_mut(&key) else {
-            return;
-        };
-        let Some(running) = work.running.take() else {
-            return;
-        };
-        let wall = running.at.elapsed();
-        let (cpu, memory_peak_kib) = work.account.close(ended.cpu, ended.memory_peak_kib);
-        let used = Used {
-            wall_ms: millis(wall),
-            cpu_ms: millis(cpu),
-            memory_peak_kib,
-        };
-        if running.signalled || wall >= CENSUS_PAUSE {
-            // What left the payload's group is ended before the end is told. For the short
-            // ones, which rarely start anything, the next census does.
-            self.take_census();
-        }
-        let by_others = matches!(
-            ended.end,
-            AttemptEnd::Signaled { signal: libc::SIGTERM | libc::SIGKILL } if !running.signalled
-        );
-        if by_others {
-            let news = self.news.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(SIGNAL_PAUSE).await;
-                tell(&news, News::Ended(key, ended.end, used)).await;
-            });
-        } else {
-            self.machine.exited(self.now(), key, ended.end, used);
-        }
-    }
-
-    fn signal_tree(&mut self, key: Key, signal: Signal) {
-        let Some(running) = self
-            .work
-            .get_mut(&key)
-            .and_then(|work| work.running.as_mut())
-        else {
-            return;
-        };
-        running.signalled = true;
-        let leader = running.pid;
-        payload::signal_group(leader, signal);
-        let picture = self.census.take(&self.roots, &self.starting);
-        for pid in picture
-            .trees
-            .get(&key)
-            .into_iter()
-            .flat_map(|tree| &tree.pids)
-        {
-            // Those in the group have it already; once more is harmless.
-            payload::signal_process(*pid, signal);
-        }
-    }
-
-    /// Looks at all processes: what payloads use, and who is left of those that are over.
-    fn take_census(&mut self) {
-        let start = Instant::now();
-        let picture = self.census.take(&self.roots, &self.starting);
-        for pid in &picture.strays {
-            payload::signal_process(*pid, Signal::KILL);
-        }
-        for (pid, owner) in &picture.dead {
-            let collected = wait::collect(*pid);
-            if let Ok(Some(ended)) = collected
-                && let Some(work) = owner.and_then(|owner| self.work.get_mut(&owner))
-            {
-                work.account.orphan(ended.cpu);
-            }
-        }
-        let now = self.now();
-        for (key, sample) in &picture.trees {
-            let Some(work) = self.work.get_mut(key) else {
-                continue;
-            };
-            let Some(running) = &work.running else {
-                continue;
-            };
-            if let Some(used_mib) = work.account.sample(sample, running.memory_limit_mib) {
-                self.machine.over_memory(now, *key, used_mib);
-            }
-        }
-        let busy = !self.roots.is_empty() || !picture.strays.is_empty();
-        let pause = CENSUS_PAUSE.max(start.elapsed() * CENSUS_SHARE);
-        self.census_at = busy.then(|| now + pause);
     }
 
     /// Sends what a running payload wrote since the last time.

@@ -75,9 +75,18 @@ impl PilotError {
 
 /// Reads a bootstrap document.
 pub fn read_bootstrap(from: impl Read) -> Result<Bootstrap, PilotError> {
-    // serde's messages name fields and places, never values of text fields.
-    serde_json::from_reader(from.take(BOOTSTRAP_BYTES_MAX))
-        .map_err(|e| PilotError::Bootstrap(e.to_string()))
+    // Only where, not what: the reader's own words may quote the secret.
+    serde_json::from_reader(from.take(BOOTSTRAP_BYTES_MAX)).map_err(|e| {
+        let kind = match e.classify() {
+            serde_json::error::Category::Data => "a field is wrong or missing",
+            _ => "it is not whole JSON",
+        };
+        PilotError::Bootstrap(format!(
+            "{kind}, at line {} column {}",
+            e.line(),
+            e.column()
+        ))
+    })
 }
 
 /// Sends the pilot's own log to standard error, at the level in `FAIRWAY_LOG` (`info` if

@@ -2,14 +2,14 @@
 //! server and when, and when to end. It does no I/O and reads no clock: the driver
 //! tells what happened and when, and carries out the [`Step`]s that come of it.
 
+mod talk;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairway_api::pilot::{
-    Lease, Report, ReportKind, StopOrder, SyncReply, SyncRequest, Used, Want,
-};
+use fairway_api::pilot::{Lease, Report, ReportKind, StopOrder, SyncReply, SyncRequest, Used};
 use fairway_model::{Attempt, AttemptEnd, Resources, TaskId};
 
 /// Between SIGTERM and SIGKILL for a payload that is stopped.
@@ -20,19 +20,6 @@ pub const LEAVE_GRACE: Duration = Duration::from_secs(2);
 pub const LEAVE_TIME: Duration = Duration::from_secs(4);
 /// Part of [`LEAVE_TIME`] kept for the last report and the goodbye.
 const LAST_WORDS: Duration = Duration::from_millis(1000);
-/// Reports wait so long for others to travel with.
-const COALESCE: Duration = Duration::from_millis(5);
-/// A pilot without an open wish is heard of at least this often, and so hears of orders.
-const BEAT: Duration = Duration::from_secs(2);
-/// While tasks wait here, a wish of its own is not sent sooner than this after the last sync:
-/// the next reports carry one.
-const WISH_PAUSE: Duration = Duration::from_millis(250);
-/// Work that is held in advance when payloads are short.
-const WORK_AHEAD: Duration = Duration::from_millis(250);
-/// Payloads that take longer than this are not worth holding in advance.
-const SHORT: Duration = Duration::from_secs(1);
-/// Most tasks held in advance.
-const BACKLOG_MAX: u32 = 256;
 /// A task that could not be started for so long is handed back: another pilot may be free.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Ended attempts that are remembered, so that a late copy of a lease does not run again.
@@ -660,99 +647,6 @@ impl Machine {
         };
     }
 
-    // When to speak, and what to say.
-
-    /// The next sync, if one is due. At most one carries reports, and at most one a wish.
-    pub fn next_sync(&mut self, now: Moment) -> Option<Outgoing> {
-        if now < self.retry_at {
-            return None;
-        }
-        let may_wish = self.phase == Phase::Working && self.remaining(now) > Duration::ZERO;
-        let backlog = self.backlog(now);
-        let carries =
-            self.carrier.is_none() && !self.reports.is_empty() && now >= self.reports_due();
-        let wishes = may_wish
-            && match self.wish {
-                Some((_, open)) => carries && differs(open, backlog),
-                None => carries || now >= self.wish_due(),
-            };
-        let beats = !wishes && !carries && self.beat.is_none() && now >= self.beat_due();
-        if !(carries || wishes || beats) {
-            return None;
-        }
-        let id = self.next_id;
-        self.next_id += 1;
-        let mut request = SyncRequest {
-            reports: Vec::new(),
-            holding: self
-                .held
-                .keys()
-                .map(|key| (key.task, key.attempt))
-                .collect(),
-            want: None,
-        };
-        if carries {
-            request.reports = std::mem::take(&mut self.reports);
-            self.reports_since = Moment::MAX;
-            self.carrier = Some((id, now, request.reports.clone()));
-        }
-        if wishes {
-            self.round += 1;
-            let remaining_s = self.remaining(now).as_secs();
-            request.want = Some(Want {
-                round: self.round,
-                remaining_s,
-                backlog,
-            });
-            self.wish = Some((id, backlog));
-        }
-        if beats {
-            self.beat = Some(id);
-        }
-        self.last_sync = now;
-        Some(Outgoing { id, request })
-    }
-
-    /// The moment at which [`tick`](Self::tick) or [`next_sync`](Self::next_sync) has
-    /// something to do if nothing happens before.
-    pub fn next_moment(&self, now: Moment) -> Moment {
-        let mut next = self.beat_due().max(self.retry_at);
-        let mut sooner = |moment: Moment| next = next.min(moment);
-        if self.carrier.is_none() && !self.reports.is_empty() {
-            sooner(self.reports_due().max(self.retry_at));
-        }
-        match &self.phase {
-            Phase::Leaving { by, .. } => sooner((*by - LAST_WORDS).max(now + COALESCE).min(*by)),
-            phase => {
-                sooner(self.leave_at());
-                if *phase == Phase::Working && self.wish.is_none() {
-                    sooner(self.wish_due().max(self.retry_at));
-                }
-                if let Some(since) = self.idle_since {
-                    sooner(since + self.terms.idle);
-                }
-            }
-        }
-        for held in self.held.values() {
-            match held.stage {
-                Stage::Running {
-                    kill_at: Some(at), ..
-                } => sooner(at),
-                Stage::Running {
-                    since,
-                    kill_at: None,
-                } => {
-                    if let Some(limit_s) = held.lease.payload.walltime_s {
-                        sooner(since + Duration::from_secs(limit_s));
-                    }
-                }
-                Stage::Waiting { since } => sooner(since + PATIENCE),
-                _ => {}
-            }
-        }
-        next
-    }
-
     /// Why the pilot is done, once it is.
     pub fn over_because(&self, now: Moment) -> Option<&str> {
         let done = self.held.is_empty();
@@ -771,70 +665,6 @@ impl Machine {
     fn leave_at(&self) -> Moment {
         self.terms.ends_at.saturating_sub(self.terms.tidy_up)
     }
-
-    fn remaining(&self, now: Moment) -> Duration {
-        self.leave_at().saturating_sub(now)
-    }
-
-    fn reports_due(&self) -> Moment {
-        self.reports_since.saturating_add(COALESCE)
-    }
-
-    /// When a wish without reports is due. While short tasks still wait here, the next
-    /// reports are near, and the wish travels with them.
-    fn wish_due(&self) -> Moment {
-        if self.carrier.is_some() {
-            return Moment::MAX; // Its reply may bring work.
-        }
-        if self.queue.is_empty() {
-            Moment::ZERO
-        } else {
-            self.last_sync + WISH_PAUSE
-        }
-    }
-
-    /// When a heartbeat is due. An open wish is one by itself, as the server ends it in time.
-    fn beat_due(&self) -> Moment {
-        if self.beat.is_some() {
-            return Moment::MAX;
-        }
-        let pause = self.terms.heartbeat / 3;
-        self.last_sync
-            + if self.wish.is_some() {
-                pause
-            } else {
-                pause.min(BEAT)
-            }
-    }
-
-    /// How many tasks are to wait here, so that slots stay busy through a round trip:
-    /// slots × (work ahead + round trip) / payload time; none if payloads are long.
-    fn backlog(&self, now: Moment) -> u32 {
-        let Some(usual) = self.payload_time else {
-            return 0;
-        };
-        // A running payload that already took longer than usual tells more than the past.
-        let (mut sum, mut count) = (usual, 1);
-        for held in self.held.values() {
-            if let Stage::Running { since, .. } = held.stage {
-                sum += usual.max(now.saturating_sub(since));
-                count += 1;
-            }
-        }
-        let payload_time = sum / count;
-        if payload_time > SHORT {
-            return 0;
-        }
-        let ahead = (WORK_AHEAD + self.round_trip).as_micros();
-        let slots = u128::from(self.terms.capacity.cores.max(1));
-        let tasks = (slots * ahead).div_ceil(payload_time.as_micros().max(1));
-        u32::try_from(tasks).map_or(BACKLOG_MAX, |tasks| tasks.min(BACKLOG_MAX))
-    }
-}
-
-/// Whether an open wish for `open` tasks in advance is worth replacing.
-fn differs(open: u32, wished: u32) -> bool {
-    wished > open.saturating_mul(2) || wished < open / 2
 }
 
 /// The running mean with a new value, which counts one fifth.
@@ -843,5 +673,4 @@ fn mean(before: Option<Duration>, value: Duration) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;

@@ -52,6 +52,8 @@ pub struct Books {
     pub streams: BTreeMap<(Key, String), Vec<u8>>,
     /// Most that is kept of a stream; 0 is no limit.
     pub stream_max: usize,
+    /// Replies to this many chunks are lost after they were kept.
+    pub lose_chunk_replies: u32,
     pub outputs: BTreeMap<Key, Vec<u8>>,
     pub refuse_outputs: bool,
     /// Replies to this many syncs are lost after they took effect.
@@ -441,6 +443,10 @@ async fn stream(
             return problem(wrong);
         }
         kept.extend_from_slice(&body);
+        if books.lose_chunk_replies > 0 {
+            books.lose_chunk_replies -= 1;
+            return (StatusCode::BAD_GATEWAY, "the reply was lost").into_response();
+        }
         let full = max > 0 && kept.len() >= max;
         Json(ChunkReply {
             next_offset: kept.len() as u64,

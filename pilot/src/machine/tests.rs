@@ -1,6 +1,7 @@
 use fairway_api::pilot::Payload;
 use fairway_model::JobId;
 
+use super::talk::BACKLOG_MAX;
 use super::*;
 
 const OK: AttemptEnd = AttemptEnd::Exited { code: 0 };
@@ -206,12 +207,12 @@ fn reports_pass_an_open_wish() {
     machine.synced(at(6), started.id, SyncReply::default());
     let wish = machine.next_sync(at(6)).unwrap();
     assert!(wish.request.want.is_some() && wish.request.reports.is_empty());
-    finish(&mut machine, at(60_000), 0, OK);
+    finish(&mut machine, at(2000), 0, OK);
     assert!(
-        machine.next_sync(at(60_004)).is_none(),
+        machine.next_sync(at(2004)).is_none(),
         "others may come along"
     );
-    let sync = machine.next_sync(at(60_005)).unwrap();
+    let sync = machine.next_sync(at(2005)).unwrap();
     assert_eq!(ends(&sync).len(), 1);
     assert!(sync.request.want.is_none(), "the open wish is as good");
 }
@@ -478,14 +479,17 @@ fn outputs_that_do_not_arrive_in_time_send_the_task_back() {
 }
 
 #[test]
-fn the_allocations_end_and_idleness_end_the_pilot() {
+fn the_allocations_end_makes_the_pilot_leave() {
     let mut machine = working([0]);
     machine.tick(at(949_999));
     assert!(!machine.is_leaving());
     machine.tick(at(950_000));
     assert!(machine.is_leaving());
+}
 
-    let mut machine = super::tests::machine();
+#[test]
+fn idleness_ends_the_pilot() {
+    let mut machine = machine();
     machine.tick(at(59_999));
     assert_eq!(machine.over_because(at(59_999)), None);
     machine.tick(at(60_000));

@@ -1,0 +1,139 @@
+//! The processes of payloads: what they use, how they end, and that none is left.
+
+use std::time::{Duration, Instant};
+
+use fairway_api::pilot::Used;
+use fairway_model::AttemptEnd;
+use rustix::process::{Pid, Signal};
+
+use super::{CENSUS_PAUSE, Driver, News, millis, tell};
+use crate::machine::Key;
+use crate::payload;
+use crate::wait::{self, Ended};
+
+/// Looking at processes pauses for so many times what it took: at most a fiftieth of a core.
+const CENSUS_SHARE: u32 = 50;
+/// A payload ended by SIGTERM or SIGKILL waits so long for the pilot's own SIGTERM: batch
+/// systems send theirs to all processes at once, and then the payload did not fail.
+const SIGNAL_PAUSE: Duration = Duration::from_millis(300);
+
+impl Driver {
+    pub(super) fn collect_ended(&mut self) {
+        let roots: Vec<(i32, Key)> = self.roots.iter().map(|(pid, key)| (*pid, *key)).collect();
+        for (pid, key) in roots {
+            if let Some(pid) = Pid::from_raw(pid) {
+                self.collect(pid, key);
+            }
+        }
+    }
+
+    pub(super) fn collect(&mut self, pid: Pid, key: Key) {
+        match payload::try_end(pid) {
+            Ok(None) => {}
+            Ok(Some(ended)) => self.ended(pid, key, ended),
+            Err(error) => {
+                tracing::error!(%key, %error, "a payload cannot be collected");
+                let end = AttemptEnd::Signaled { signal: 0 };
+                self.ended(
+                    pid,
+                    key,
+                    Ended {
+                        end,
+                        cpu: Duration::ZERO,
+                        memory_peak_kib: 0,
+                    },
+                );
+            }
+        }
+    }
+
+    fn ended(&mut self, pid: Pid, key: Key, ended: Ended) {
+        self.roots.remove(&pid.as_raw_nonzero().get());
+        let Some(work) = self.work.get_mut(&key) else {
+            return;
+        };
+        let Some(running) = work.running.take() else {
+            return;
+        };
+        let wall = running.at.elapsed();
+        let (cpu, memory_peak_kib) = work.account.close(ended.cpu, ended.memory_peak_kib);
+        let used = Used {
+            wall_ms: millis(wall),
+            cpu_ms: millis(cpu),
+            memory_peak_kib,
+        };
+        if running.signalled || wall >= CENSUS_PAUSE {
+            // What left the payload's group is ended before the end is told. For the short
+            // ones, which rarely start anything, the next census does.
+            self.take_census();
+        }
+        let by_others = matches!(
+            ended.end,
+            AttemptEnd::Signaled { signal: libc::SIGTERM | libc::SIGKILL } if !running.signalled
+        );
+        if by_others {
+            let news = self.news.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(SIGNAL_PAUSE).await;
+                tell(&news, News::Ended(key, ended.end, used)).await;
+            });
+        } else {
+            self.machine.exited(self.now(), key, ended.end, used);
+        }
+    }
+
+    pub(super) fn signal_tree(&mut self, key: Key, signal: Signal) {
+        let Some(running) = self
+            .work
+            .get_mut(&key)
+            .and_then(|work| work.running.as_mut())
+        else {
+            return;
+        };
+        running.signalled = true;
+        let leader = running.pid;
+        payload::signal_group(leader, signal);
+        let picture = self.census.take(&self.roots, &self.starting);
+        for pid in picture
+            .trees
+            .get(&key)
+            .into_iter()
+            .flat_map(|tree| &tree.pids)
+        {
+            // Those in the group have it already; once more is harmless.
+            payload::signal_process(*pid, signal);
+        }
+    }
+
+    /// Looks at all processes: what payloads use, and who is left of those that are over.
+    pub(super) fn take_census(&mut self) {
+        let start = Instant::now();
+        let picture = self.census.take(&self.roots, &self.starting);
+        for pid in &picture.strays {
+            payload::signal_process(*pid, Signal::KILL);
+        }
+        for (pid, owner) in &picture.dead {
+            let collected = wait::collect(*pid);
+            if let Ok(Some(ended)) = collected
+                && let Some(work) = owner.and_then(|owner| self.work.get_mut(&owner))
+            {
+                work.account.orphan(ended.cpu);
+            }
+        }
+        let now = self.now();
+        for (key, sample) in &picture.trees {
+            let Some(work) = self.work.get_mut(key) else {
+                continue;
+            };
+            let Some(running) = &work.running else {
+                continue;
+            };
+            if let Some(used_mib) = work.account.sample(sample, running.memory_limit_mib) {
+                self.machine.over_memory(now, *key, used_mib);
+            }
+        }
+        let busy = !self.roots.is_empty() || !picture.strays.is_empty();
+        let pause = CENSUS_PAUSE.max(start.elapsed() * CENSUS_SHARE);
+        self.census_at = busy.then(|| now + pause);
+    }
+}
