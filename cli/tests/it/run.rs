@@ -1,6 +1,6 @@
 //! `fairway run`: the first thing that anybody tries.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use insta::assert_snapshot;
@@ -56,16 +56,41 @@ async fn hello_prints_what_the_task_prints() {
     assert!(printed.to_lowercase().contains("hello"), "{printed}");
 }
 
+/// Runs an example and returns the folder that its outputs came to.
+async fn run_example(folder: &Path, path: &str) -> PathBuf {
+    let results = folder.join("results");
+    let args = [&example(path), "--output-dir", results.to_str().unwrap()];
+    fairway_run(folder, &args).await.ok();
+    results
+}
+
 #[tokio::test]
 async fn the_sweep_computes_what_its_check_expects() {
     let folder = folder();
-    let results = folder.path().join("results");
-    let sweep = example("sweep/sweep.jdl");
-    let args = [sweep.as_str(), "--output-dir", results.to_str().unwrap()];
-    fairway_run(folder.path(), &args).await.ok();
-    let mut check = cli::command(&example("sweep/check.sh"), folder.path());
-    check.arg(&results);
+    let results = run_example(folder.path(), "sweep/sweep.jdl").await;
+    let mut check = cli::command("sh", folder.path());
+    check.arg(example("sweep/check.sh")).arg(&results);
     cli::run(check).await.ok();
+}
+
+#[tokio::test]
+async fn the_example_in_the_other_dialect_counts_all_primes() {
+    let folder = folder();
+    let results = run_example(folder.path(), "dirac/primes.jdl").await;
+    let counts = (0..10).map(|index| {
+        let path = results.join(format!("{index}/primes-{index}.txt"));
+        std::fs::read_to_string(path).unwrap().trim().parse::<u32>().unwrap()
+    });
+    // The number of primes below 10,000.
+    assert_eq!(counts.sum::<u32>(), 1229);
+}
+
+#[tokio::test]
+async fn the_example_with_requirements_finds_this_machine() {
+    let folder = folder();
+    let results = run_example(folder.path(), "requirements/requirements.jdl").await;
+    let statistics = std::fs::read_to_string(results.join("statistics.txt")).unwrap();
+    assert_eq!(statistics.lines().count(), 4, "{statistics}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fairway_api::public::{UsageQuery, UsageView};
 use fairway_model::{AttemptEnd, TaskState};
 
-use crate::common::{Fairway, History, Setup, cli, lines, over, submit, sweep, until, until_true};
+use crate::common::{Fairway, History, Setup, lines, over, submit, sweep, until, until_true};
 
 /// The test bed, started by `cargo xtask test`.
 struct Bed {
@@ -226,8 +226,7 @@ async fn the_words_of_slurm_reach_the_operator() {
     let alice = on.fairway.user("alice").await;
     let job = submit(&alice.client, "[ Executable = \"/bin/true\"; ]").await;
     let explained = until("the reason is told", async || {
-        let explain = ["explain", &format!("{job}.0")].map(str::to_owned);
-        let text = cli::run(alice.command(&[&explain[0], &explain[1]])).await.ok();
+        let text = alice.run(&["explain", &job.to_string()]).await.ok();
         text.contains("nowhere").then_some(text)
     })
     .await;
