@@ -211,24 +211,27 @@ impl<'a> Evaluator<'a> {
     // Names.
 
     fn name(&self, name: &Name, scope: Scope) -> Val<'a> {
-        let mut at = scope;
-        loop {
-            let frame = self.frame(at);
-            if let Some(expr) = frame.ad.and_then(|ad| ad.find(&name.key)) {
-                return self.eval(expr, at);
-            }
-            if frame.parent == at {
-                break;
-            }
-            at = frame.parent;
+        if let Some((expr, place)) = self.find(&name.key, scope) {
+            return self.eval(expr, place);
         }
         if let Some(word) = name.word {
             return self.scope_word(word, scope);
         }
-        let other = self.across(at);
-        match self.frame(other).ad.and_then(|ad| ad.find(&name.key)) {
-            Some(expr) => self.eval(expr, other),
-            None => Val::Undefined,
+        self.attribute(self.across(scope), name)
+    }
+
+    /// What a name (in lower case) is defined as, and where: the innermost ad from
+    /// `scope` outwards that has it.
+    pub(crate) fn find(&self, key: &str, mut scope: Scope) -> Option<(&'a Expr, Scope)> {
+        loop {
+            let frame = self.frame(scope);
+            if let Some(expr) = frame.ad.and_then(|ad| ad.find(key)) {
+                return Some((expr, scope));
+            }
+            if frame.parent == scope {
+                return None;
+            }
+            scope = frame.parent;
         }
     }
 
@@ -263,10 +266,10 @@ impl<'a> Evaluator<'a> {
         self.attribute(self.frame(scope).root, name)
     }
 
-    /// The attribute of the ad of `scope` itself; nothing around it counts.
+    /// An attribute of the ad of `scope`, or of one around it; the other side does not count.
     fn attribute(&self, scope: Scope, name: &Name) -> Val<'a> {
-        match self.frame(scope).ad.and_then(|ad| ad.find(&name.key)) {
-            Some(expr) => self.eval(expr, scope),
+        match self.find(&name.key, scope) {
+            Some((expr, place)) => self.eval(expr, place),
             None => Val::Undefined,
         }
     }
@@ -404,24 +407,10 @@ impl<'a> Evaluator<'a> {
         Val::Undefined
     }
 
-    /// The expression of the attribute that a name refers to from `scope`, inner ads first.
-    pub(crate) fn named(&self, key: &str, mut scope: Scope) -> Option<&'a Expr> {
-        loop {
-            let frame = self.frame(scope);
-            if let Some(expr) = frame.ad.and_then(|ad| ad.find(key)) {
-                return Some(expr);
-            }
-            if frame.parent == scope {
-                return None;
-            }
-            scope = frame.parent;
-        }
-    }
-
     /// `expr`, or what it is defined as if it is a name.
     pub(crate) fn definition(&self, expr: &'a Expr, scope: Scope) -> &'a Expr {
         match expr.node() {
-            Node::Name(name) => self.named(&name.key, scope).unwrap_or(expr),
+            Node::Name(name) => self.find(&name.key, scope).map_or(expr, |found| found.0),
             _ => expr,
         }
     }

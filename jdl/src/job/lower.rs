@@ -7,6 +7,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::attributes::{ATTRIBUTES, Attribute, Kind};
+use super::parameters::{GLITE_MARK, sequence_name};
 use crate::diagnostic::Report;
 use crate::syntax::Node;
 use crate::{Ad, Expr, Value, eval};
@@ -14,32 +15,40 @@ use crate::{Ad, Expr, Value, eval};
 /// Turns texts that lack their quotes (`std.out`, `jobName`) into texts. They were
 /// read as names, but of nothing that is there.
 pub(super) fn quote_bare_texts(ad: &mut Ad, source: &str, report: &mut Report) {
-    for attribute in ATTRIBUTES {
-        if matches!(attribute.kind, Kind::Expression | Kind::Ads) {
-            continue;
-        }
-        let Some(expr) = ad.get(attribute.name) else {
-            continue;
-        };
-        let quoted = match expr.node() {
-            Node::List(items) => {
-                let quoted: Vec<Option<Expr>> = items
-                    .iter()
-                    .map(|item| quoted(item, ad, source, report))
-                    .collect();
-                if quoted.iter().all(Option::is_none) {
-                    continue;
-                }
-                let items = items.iter().zip(quoted);
-                let items = items.map(|(item, quoted)| quoted.unwrap_or_else(|| item.clone()));
-                Some(Expr::at(Node::List(items.collect()), expr.span()))
-            }
+    let is_text = |name: &str| match Attribute::named(name) {
+        Some(attribute) => !matches!(attribute.kind, Kind::Expression | Kind::Ads),
+        None => sequence_name(name).is_some(),
+    };
+    let names = ad.iter().map(|(name, _)| name.to_owned());
+    let names: Vec<String> = names.filter(|name| is_text(name)).collect();
+    for name in names {
+        let Some(expr) = ad.get(&name) else { continue };
+        let replaced = match expr.node() {
+            Node::List(items) => quoted_items(items, ad, source, report)
+                .map(|items| Expr::at(Node::List(items), expr.span())),
             _ => quoted(expr, ad, source, report),
         };
-        if let Some(quoted) = quoted {
-            ad.replace(attribute.name, quoted);
+        if let Some(replaced) = replaced {
+            ad.replace(&name, replaced);
         }
     }
+}
+
+/// The items with quotes where they lacked them; `None` if none did.
+fn quoted_items(items: &[Expr], ad: &Ad, source: &str, report: &mut Report) -> Option<Box<[Expr]>> {
+    let quoted: Vec<Option<Expr>> = items
+        .iter()
+        .map(|item| quoted(item, ad, source, report))
+        .collect();
+    if quoted.iter().all(Option::is_none) {
+        return None;
+    }
+    let pairs = items.iter().zip(quoted);
+    Some(
+        pairs
+            .map(|(item, quoted)| quoted.unwrap_or_else(|| item.clone()))
+            .collect(),
+    )
 }
 
 fn quoted(expr: &Expr, ad: &Ad, source: &str, report: &mut Report) -> Option<Expr> {
@@ -55,7 +64,8 @@ fn quoted(expr: &Expr, ad: &Ad, source: &str, report: &mut Report) -> Option<Exp
         && text
             .chars()
             .all(|c| c.is_alphanumeric() || "_./:%+-*".contains(c));
-    if !is_word {
+    // gLite's placeholder stands for a number as well.
+    if !is_word || text.contains(GLITE_MARK) {
         return None;
     }
     report.warn(
@@ -129,8 +139,13 @@ fn placeholder(kind: Kind) -> Json {
         Kind::Integer { min, .. } => json!(min.max(1)),
         Kind::Boolean => json!(false),
         Kind::Number | Kind::Parameters => json!(1),
-        _ => json!("?"),
+        _ => unread(),
     }
+}
+
+/// Stands for a text that could not be read, which has been told.
+pub(super) fn unread() -> Json {
+    json!("?")
 }
 
 fn as_integer(value: &Value) -> Option<(Json, &'static str)> {

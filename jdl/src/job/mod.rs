@@ -144,7 +144,7 @@ impl JobSpec {
         // What could be wrong with it was told when the text was read.
         let mut report = Report::default();
         self.with_task(id.index, Some(id), &mut report, |builder, bindings| {
-            builder.task(needs, bindings.main())
+            builder.task(needs, bindings.parameter_value())
         })
     }
 

@@ -6,8 +6,9 @@ use fairway_model::Resources;
 
 use super::Needs;
 use super::task::Builder;
-use crate::syntax::{Expr, Name, Node, ScopeWord};
-use crate::{Ad, Value};
+use crate::Ad;
+use crate::eval::functions::Function;
+use crate::syntax::{BinaryOp, Expr, Name, Node, ScopeWord, Span, UnaryOp};
 
 /// The attributes that needs are made from; those that Requirements and Rank
 /// refer to come on top.
@@ -153,16 +154,15 @@ fn one_of(name: &str, choices: Vec<String>) -> Option<Expr> {
     match &*choices {
         [] => None,
         [only] => {
-            let op = crate::syntax::BinaryOp::Equal;
-            let node = Node::Binary(op, other(name), only.as_str().into());
-            Some(Expr::at(node, crate::syntax::Span::default()))
+            let wanted = only.as_str().into();
+            Some(made(Node::Binary(BinaryOp::Equal, other(name), wanted)))
         }
         _ => Some(member_of(other(name), choices)),
     }
 }
 
 fn made(node: Node) -> Expr {
-    Expr::at(node, crate::syntax::Span::default())
+    Expr::at(node, Span::default())
 }
 
 fn other(name: &str) -> Expr {
@@ -174,7 +174,7 @@ fn other(name: &str) -> Expr {
 
 fn member(item: Expr, list: Expr) -> Expr {
     let name = Name::new("member");
-    let function = crate::eval::functions::Function::named(&name.key);
+    let function = Function::named(&name.key);
     made(Node::Call(name, function, [item, list].into()))
 }
 
@@ -184,7 +184,7 @@ fn member_of(item: Expr, choices: Vec<String>) -> Expr {
 }
 
 fn not(operand: Expr) -> Expr {
-    made(Node::Unary(crate::syntax::UnaryOp::Not, operand))
+    made(Node::Unary(UnaryOp::Not, operand))
 }
 
 /// The attributes of `ad` that the expressions refer to, directly or by way of others.
@@ -261,9 +261,7 @@ fn key(needs: &Needs) -> String {
         "cores={cores} memory={memory_mib} gpus={gpus} walltime={} retries={}/{}",
         needs
             .walltime_s
-            .map_or(Value::Undefined, |s| Value::Integer(
-                i64::try_from(s).unwrap_or(i64::MAX)
-            )),
+            .map_or_else(|| "any".to_owned(), |seconds| seconds.to_string()),
         needs.retries_deep,
         needs.retries_shallow,
     );

@@ -111,8 +111,12 @@ impl Bindings {
         }
     }
 
-    /// gLite's `ParameterValue`.
-    pub(super) fn main(&self) -> Option<&str> {
+    /// gLite's variable `ParameterValue`; DIRAC has none.
+    pub(super) fn parameter_value(&self) -> Option<&str> {
+        self.main().filter(|_| self.dialect == Dialect::Glite)
+    }
+
+    fn main(&self) -> Option<&str> {
         self.main.as_deref()
     }
 

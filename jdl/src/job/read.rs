@@ -12,7 +12,7 @@ use super::{ATTRIBUTES_MAX, Dialect, INPUTS_MAX, JobSpec, lower, needs, schema, 
 use crate::diagnostic::Report;
 use crate::syntax::parser::{self, Manners};
 use crate::syntax::{Node, TEXT_BYTES_MAX};
-use crate::{Ad, Expr, Value};
+use crate::{Ad, Expr, Value, eval};
 
 /// Of a job with computed values, so many tasks from the first on are checked,
 /// and the last. Listed values are all checked.
@@ -50,30 +50,8 @@ pub(super) fn read(text: &str, report: &mut Report) -> Option<JobSpec> {
     } else {
         None
     };
-    if broken || parametric && parameters.is_none() {
-        // Check what is there, so that all errors are told at once. What is
-        // missing may be what could not be read.
-        check_first(&ad, parameters.as_ref(), dialect, broken, report);
-        return None;
-    }
-    finish(ad, dialect, parameters, report)
-}
-
-/// `Executable` missing is not told if something could not be read.
-fn check_first(
-    ad: &Ad,
-    parameters: Option<&Parameters>,
-    dialect: Dialect,
-    broken: bool,
-    report: &mut Report,
-) {
-    let first = filled(ad, parameters, dialect);
-    let mut lowered = lower::lower(&first, report);
-    if broken {
-        lowered.entry("Executable").or_insert_with(|| "?".into());
-    }
-    let lowered = Json::Object(lowered);
-    schema::check(&lowered, &first, report);
+    let spec = check(ad, dialect, parameters, broken, report);
+    spec.filter(|_| !report.has_errors())
 }
 
 /// The ad of the first task.
@@ -89,14 +67,21 @@ fn filled(ad: &Ad, parameters: Option<&Parameters>, dialect: Dialect) -> Ad {
     first
 }
 
-fn finish(
+/// Checks everything, also after errors, so that all are told at once. If the
+/// text is `broken`, what is missing may be what could not be read.
+fn check(
     ad: Ad,
     dialect: Dialect,
     parameters: Option<Parameters>,
+    broken: bool,
     report: &mut Report,
 ) -> Option<JobSpec> {
     let first = filled(&ad, parameters.as_ref(), dialect);
-    let lowered = Json::Object(lower::lower(&first, report));
+    let mut lowered = lower::lower(&first, report);
+    if broken {
+        lowered.entry("Executable").or_insert_with(lower::unread);
+    }
+    let lowered = Json::Object(lowered);
     schema::check(&lowered, &first, report);
     let Json::Object(lowered) = lowered else {
         return None;
@@ -106,7 +91,7 @@ fn finish(
         .iter()
         .filter(|attribute| depends_on(&ad, attribute.name, &marked))
         .collect();
-    let name = job_name(&lowered);
+    let name = job_name(&ad);
     let mut spec = JobSpec {
         dialect,
         name,
@@ -170,11 +155,14 @@ fn check_tasks(spec: &JobSpec, report: &mut Report) {
         });
         if found.has_errors() {
             report.append(found);
-            let help = format!(
-                "with other values it would be right: {}",
-                parameters.told(index)
+            report.error_with(
+                None,
+                format!(
+                    "task {index} of the job is wrong: {}",
+                    parameters.told(index)
+                ),
+                "change that value, or where it is used",
             );
-            report.error_with(None, format!("the task {index} of the job is wrong"), help);
             return;
         }
     }
@@ -188,15 +176,17 @@ fn check_tasks(spec: &JobSpec, report: &mut Report) {
     }
 }
 
-fn job_name(lowered: &serde_json::Map<String, Json>) -> String {
-    let text = |name: &str| lowered.get(name).and_then(Json::as_str).map(str::trim);
-    let given = text("JobName").or(text("Name"));
-    let executable = || text("Executable").and_then(|path| path.rsplit('/').next());
-    given
-        .filter(|name| !name.is_empty())
-        .or_else(executable)
-        .unwrap_or_default()
-        .to_owned()
+/// Without values filled in: the name is that of all tasks.
+fn job_name(ad: &Ad) -> String {
+    let text = |name: &str| {
+        let expr = ad.get(name)?;
+        let value = eval(expr, ad, None);
+        let text = value.as_str()?.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    };
+    let executable = || Some(text("Executable")?.rsplit('/').next()?.to_owned());
+    let name = text("JobName").or_else(|| text("Name"));
+    name.or_else(executable).unwrap_or_default()
 }
 
 // What kind of job it is.
@@ -210,7 +200,11 @@ fn check_type(ad: &Ad, report: &mut Report) -> bool {
     let place = ad.get("Type").map(Expr::span);
     if ["collection", "dag"].contains(&&*kind.to_ascii_lowercase()) {
         let help = "submit each of its jobs by itself, or make a parametric job";
-        report.error_with(place, format!("a {kind} is not supported yet"), help);
+        report.error_with(
+            place,
+            format!("jobs of `Type` \"{kind}\" are not supported yet"),
+            help,
+        );
         return false;
     }
     if !kind.eq_ignore_ascii_case("job") {
@@ -243,7 +237,7 @@ fn check_job_type(ad: &Ad, dialect: Dialect, report: &mut Report) {
             "normal" | "parametric" | "" => {}
             "mpich" | "interactive" | "checkpointable" | "partitionable" => {
                 let help = "`Normal` and `Parametric` jobs can run";
-                report.error_with(place, format!("a {word} job is not supported"), help);
+                report.error_with(place, format!("`{word}` jobs are not supported"), help);
             }
             _ => {
                 let help = "write `Normal` or `Parametric`, or leave it out";
@@ -372,9 +366,7 @@ fn remark_on_names(ad: &Ad, report: &mut Report) {
             None => {
                 let help = match suggestion(name) {
                     Some(known) => format!("did you mean `{known}`?"),
-                    None => {
-                        "it is kept, and means nothing unless Requirements or Rank use it".into()
-                    }
+                    None => "it is kept, and means nothing: no other attribute uses it".into(),
                 };
                 report.warn(place, format!("`{name}` is not a known attribute"), help);
             }
@@ -396,7 +388,7 @@ fn remark_on_known(attribute: &Attribute, expr: &Expr, ad: &Ad, report: &mut Rep
     let name = attribute.name;
     if let Some(not_yet) = attribute.not_yet {
         let message = format!("`{name}` is read but not acted upon");
-        report.warn(place, message, format!("{not_yet} yet"));
+        report.warn(place, message, format!("for now, {not_yet}"));
     }
     if name == "OutputData" {
         let help = "name the files in `OutputSandbox` too; the server keeps them";
@@ -404,10 +396,12 @@ fn remark_on_known(attribute: &Attribute, expr: &Expr, ad: &Ad, report: &mut Rep
     }
 }
 
-/// The names (in lower case) that Requirements and Rank refer to.
+/// The names (in lower case) that known attributes refer to, directly or by way of others.
 fn used_names(ad: &Ad) -> HashSet<String> {
+    let known = |name: &&str| Attribute::named(name).is_some();
+    let names = ad.iter().map(|(name, _)| name).filter(known);
+    let mut open: Vec<String> = names.map(str::to_ascii_lowercase).collect();
     let mut used = HashSet::new();
-    let mut open = vec!["requirements".to_owned(), "rank".to_owned()];
     while let Some(name) = open.pop() {
         if let Some(expr) = ad.find(&name)
             && used.insert(name)

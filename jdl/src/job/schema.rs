@@ -42,7 +42,7 @@ fn property(attribute: &Attribute) -> Json {
     };
     let mut description = format!("{} ({origin})", attribute.doc);
     if let Some(not_yet) = attribute.not_yet {
-        description.push_str(&format!(" Not done yet: {not_yet}."));
+        description.push_str(&format!(" For now, {not_yet}."));
     }
     if attribute.name == "Executable" {
         property["minLength"] = json!(1);

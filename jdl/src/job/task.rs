@@ -77,7 +77,8 @@ impl Builder<'_> {
 
     fn executable(&mut self) -> String {
         let text = self.text("Executable").unwrap_or_default().to_owned();
-        if text.is_empty() && self.lowered.contains_key("Executable") {
+        let given = self.lowered.get("Executable").and_then(Json::as_str);
+        if text.is_empty() && given.is_some_and(|given| !given.is_empty()) {
             let place = self.place("Executable");
             let help = "say what to run: `Executable = \"program\";`";
             self.report.error_with(place, "`Executable` is empty", help);

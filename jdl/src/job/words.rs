@@ -83,7 +83,7 @@ mod tests {
             ("'\\n'", &["\\n"]),
         ];
         for (line, words) in cases {
-            assert_eq!(split(line).as_deref(), Ok(*words), "{line}");
+            assert_eq!(split(line).unwrap(), *words, "{line}");
         }
     }
 

@@ -75,9 +75,9 @@ impl<'a> Lexer<'a> {
             self.at += rest.len() - trimmed.len();
             if trimmed.starts_with('#') || trimmed.starts_with("//") {
                 self.at += trimmed.find('\n').unwrap_or(trimmed.len());
-            } else if trimmed.starts_with("/*") {
+            } else if let Some(comment) = trimmed.strip_prefix("/*") {
                 let span = Span::new(self.at, self.at + 2);
-                match trimmed[2..].find("*/") {
+                match comment.find("*/") {
                     Some(end) => self.at += end + 4,
                     None => {
                         report.error_with(span, "this comment never ends", "close it with `*/`");
@@ -199,7 +199,7 @@ impl<'a> Lexer<'a> {
         };
         report.error_with(
             Span::new(start, self.at),
-            format!("`{}` means nothing here", first.escape_default()),
+            format!("`{}` means nothing here", first.escape_debug()),
             help,
         );
         None

@@ -155,6 +155,16 @@ impl<'a, 'r> Parser<'a, 'r> {
         Told
     }
 
+    /// Told behind the value that lacks it, which may be lines before the present token.
+    fn missing_semicolon(&mut self) -> Told {
+        let end = self.last.end as usize;
+        let message = format!("expected `;` after the value, found {}", self.found());
+        let hint = self.runaway_string();
+        let help = hint.unwrap_or_else(|| "end every attribute with `;`".to_owned());
+        self.report.error_with(Span::new(end, end), message, help);
+        Told
+    }
+
     /// If the token before is a string over several lines, its closing quote was
     /// probably forgotten and it swallowed what follows.
     fn runaway_string(&self) -> Option<String> {
@@ -218,8 +228,7 @@ impl<'a, 'r> Parser<'a, 'r> {
             );
         }
         if !(self.take(";") || self.at("]") || self.token == Token::End) {
-            let help = "end every attribute with `;`";
-            return Err(self.expected("`;` after the value", help));
+            return Err(self.missing_semicolon());
         }
         Ok(())
     }

@@ -127,7 +127,10 @@ fn extreme<'a>(
 
 /// For how many ads of a list an expression is true, looked at from inside of each.
 fn count_matches<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
-    let items = call.list(1)?;
+    let items = match call.list(1) {
+        Err(Fault::Undefined) => return Ok(Val::Int(0)),
+        items => items?,
+    };
     let count = call
         .items(&items)
         .filter(|item| matches!(inside(call, item).truth(), Ok(true)))

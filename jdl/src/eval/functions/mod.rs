@@ -75,11 +75,6 @@ impl Function {
         self.0.name
     }
 
-    /// All names, in lower case.
-    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-        FAMILIES.into_iter().flatten().map(|entry| entry.name)
-    }
-
     pub(crate) fn call<'a>(
         self,
         evaluator: &Evaluator<'a>,

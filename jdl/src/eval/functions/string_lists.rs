@@ -1,5 +1,7 @@
 //! Texts that hold lists, with separators between the items.
 
+use std::borrow::Cow;
+
 use super::{Call, Entry, Fault, Outcome, Val, entry};
 use crate::eval::operators::Number;
 
@@ -85,15 +87,27 @@ fn fold<'a>(call: &Call<'_, 'a>, fold: Fold) -> Outcome<'a> {
     }))
 }
 
+/// A text argument; `None` if it is UNDEFINED.
+fn known_text<'a>(call: &Call<'_, 'a>, i: usize) -> Result<Option<Cow<'a, str>>, Fault> {
+    match call.text(i) {
+        Ok(text) => Ok(Some(text)),
+        Err(Fault::Undefined) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
 fn member<'a>(call: &Call<'_, 'a>, same: fn(&str, &str) -> bool) -> Outcome<'a> {
-    let (item, text) = (call.text(0)?, call.text(1)?);
+    let (Some(item), Some(text)) = (known_text(call, 0)?, known_text(call, 1)?) else {
+        return Ok(Val::Bool(false)); // nothing is in a list that is not there
+    };
     let separators = call.text_or(2, SEPARATORS)?;
     let found = items(&text, &separators).any(|other| same(other, &item));
     Ok(Val::Bool(found))
 }
 
 fn subset<'a>(call: &Call<'_, 'a>, same: fn(&str, &str) -> bool) -> Outcome<'a> {
-    let (part, all) = (call.text(0)?, call.text(1)?);
+    let (part, all) = (known_text(call, 0)?, known_text(call, 1)?);
+    let (part, all) = (part.unwrap_or_default(), all.unwrap_or_default());
     let separators = call.text_or(2, SEPARATORS)?;
     let found = items(&part, &separators)
         .all(|item| items(&all, &separators).any(|other| same(other, item)));

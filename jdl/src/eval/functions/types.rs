@@ -142,6 +142,6 @@ fn unparse<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
     let Node::Name(name) = call.arguments[0].node() else {
         return Err(Fault::Error);
     };
-    let expr = call.evaluator.named(&name.key, call.scope);
-    super::made(expr.map(ToString::to_string).unwrap_or_default())
+    let expr = call.evaluator.find(&name.key, call.scope);
+    super::made(expr.map(|(expr, _)| expr.to_string()).unwrap_or_default())
 }

@@ -1,0 +1,267 @@
+//! Job descriptions: what becomes of good ones, and what is said of bad ones.
+
+use std::fmt::Write as _;
+
+use fairway_jdl::job::{TASKS_MAX, schema};
+use fairway_jdl::syntax::TEXT_BYTES_MAX;
+use fairway_jdl::{Diagnostic, Dialect, JobSpec, Severity};
+use fairway_model::{JobId, TaskId};
+use proptest::prelude::*;
+
+fn task_id(index: u32) -> TaskId {
+    TaskId::new(JobId(12), index)
+}
+
+fn read(text: &str) -> JobSpec {
+    match JobSpec::read(text) {
+        Ok((spec, _)) => spec,
+        Err(errors) => panic!("{}", rendered(&errors)),
+    }
+}
+
+fn rendered(diagnostics: &[Diagnostic]) -> String {
+    let rendered: Vec<&str> = diagnostics.iter().map(|d| &*d.rendered).collect();
+    rendered.join("\n\n")
+}
+
+/// Everything that is made of a description, with its first and last tasks.
+fn told(spec: &JobSpec, warnings: &[Diagnostic]) -> String {
+    let mut told = String::new();
+    let (dialect, count) = (spec.dialect(), spec.task_count());
+    writeln!(told, "{} ({dialect:?}): {count} tasks", spec.name()).unwrap();
+    let inputs = spec.inputs();
+    let inputs: Vec<&str> = inputs.iter().map(|input| &*input.path).collect();
+    writeln!(told, "to send: {inputs:?}").unwrap();
+    let shown = (0..count.min(3)).chain((count > 3).then_some(count - 1));
+    for index in shown {
+        let task = spec.task(task_id(index));
+        writeln!(
+            told,
+            "\n{}: {} {:?}",
+            task_id(index),
+            task.executable,
+            task.arguments
+        )
+        .unwrap();
+        for (name, value) in &task.environment {
+            writeln!(told, "  {name}={value}").unwrap();
+        }
+        let files = [
+            ("<", &task.stdin),
+            (">", &task.stdout),
+            ("2>", &task.stderr),
+        ];
+        for (label, file) in files {
+            if let Some(file) = file {
+                writeln!(told, "  {label} {file}").unwrap();
+            }
+        }
+        for input in &task.inputs {
+            writeln!(told, "  in  {} as {}", input.path, input.name).unwrap();
+        }
+        for output in &task.outputs {
+            writeln!(told, "  out {output}").unwrap();
+        }
+        if index == 0 || !spec.uniform() {
+            writeln!(told, "  needs {}", task.needs.key).unwrap();
+        }
+    }
+    if !warnings.is_empty() {
+        write!(told, "\n{}", rendered(warnings)).unwrap();
+    }
+    told
+}
+
+#[test]
+fn good_descriptions_become_tasks() {
+    insta::glob!("good/*.jdl", |path| {
+        let text = std::fs::read(path).unwrap();
+        let told = match JobSpec::read_bytes(&text) {
+            Ok((spec, warnings)) => told(&spec, &warnings),
+            Err(errors) => panic!("{}: {}", path.display(), rendered(&errors)),
+        };
+        insta::assert_snapshot!(told);
+    });
+}
+
+#[test]
+fn bad_descriptions_are_refused_with_place_and_remedy() {
+    insta::glob!("bad/*.jdl", |path| {
+        let text = std::fs::read(path).unwrap();
+        let errors = JobSpec::read_bytes(&text).expect_err(&path.display().to_string());
+        assert!(errors.iter().any(|e| e.severity == Severity::Error));
+        insta::assert_snapshot!(rendered(&errors));
+    });
+}
+
+#[test]
+fn the_schema_is_as_it_was() {
+    insta::assert_json_snapshot!(schema());
+}
+
+#[test]
+fn windows_files_and_byte_order_marks_are_texts() {
+    let text = "\u{feff}[\r\n  Executable = \"a\";\r\n  Arguments = \"x\";\r\n]\r\n";
+    let (spec, warnings) = JobSpec::read_bytes(text.as_bytes()).unwrap();
+    assert_eq!(spec.task(task_id(0)).arguments, ["x"]);
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn latin1_is_read_with_a_warning() {
+    let (spec, warnings) = JobSpec::read_bytes(b"# caf\xe9\nExecutable = \"a\";").unwrap();
+    assert_eq!(spec.name(), "a");
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].message.contains("Latin-1"), "{:?}", warnings[0]);
+}
+
+#[test]
+fn what_is_no_text_is_refused() {
+    let elf = b"\x7fELF\x02\x01\x01\0\0\0\0";
+    let utf16 = b"\xff\xfeE\0x\0";
+    for bytes in [&elf[..], &utf16[..], b"Executable = \"a\0b\";", b"\0"] {
+        let errors = JobSpec::read_bytes(bytes).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].help.is_some());
+    }
+    let long = vec![b' '; TEXT_BYTES_MAX + 1];
+    let errors = JobSpec::read_bytes(&long).unwrap_err();
+    assert!(errors[0].message.contains("too many to be read"));
+}
+
+#[test]
+fn no_more_is_said_than_can_be_read() {
+    let text = "CpuNumber = ;\n".repeat(10_000);
+    let errors = JobSpec::read(&text).unwrap_err();
+    assert!(errors.len() <= fairway_jdl::diagnostic::DIAGNOSTICS_MAX);
+}
+
+#[test]
+fn one_description_serves_a_million_tasks() {
+    let spec = read(
+        "JobType = \"Parametric\"; Parameters = 1000000; Executable = \"a\"; Arguments = \"_PARAM_\";",
+    );
+    assert_eq!(spec.task_count(), 1_000_000);
+    assert!(spec.uniform());
+    assert!(std::sync::Arc::ptr_eq(&spec.needs(0), &spec.needs(999_999)));
+    assert_eq!(spec.task(task_id(999_999)).arguments, ["999999"]);
+}
+
+#[test]
+fn needs_differ_only_where_a_parameter_says_so() {
+    let spec = read(
+        "JobType = \"Parametric\"; Parameters = { 1, 2, 2 }; Executable = \"a\"; CpuNumber = _PARAM_;",
+    );
+    assert!(!spec.uniform());
+    assert_eq!(spec.needs(1).resources.cores, 2);
+    assert_ne!(spec.needs(0).key, spec.needs(1).key);
+    assert_eq!(spec.needs(1).key, spec.needs(2).key);
+    // By way of another attribute.
+    let spec = read(
+        "JobType = \"Parametric\"; Parameters = 3; Executable = \"a\"; Low = _PARAM_ * 10;\n\
+         Requirements = other.X > Low;",
+    );
+    assert!(!spec.uniform());
+    assert_eq!(spec.needs(2).ad.to_string(), "[ low = 2 * 10 ]");
+}
+
+#[test]
+fn the_key_does_not_depend_on_how_names_are_written() {
+    let a = read("Executable = \"a\"; Requirements = other.GlueCEUniqueID == Wanted; Wanted = 1;");
+    let b = read("executable = \"b\"; requirements = OTHER.glueceuniqueid == wanted; WANTED = 1;");
+    assert_eq!(a.needs(0).key, b.needs(0).key);
+    assert_eq!(*a.needs(0), *b.needs(0));
+}
+
+proptest! {
+    #[test]
+    fn glite_counts_up_to_the_bound(end in -50_i64..500, start in -50_i64..50, step in 1_i64..30) {
+        let text = format!(
+            "JobType = \"Parametric\"; Parameters = {end}; ParameterStart = {start}; \
+             ParameterStep = {step}; Executable = \"a\"; Arguments = \"_PARAM_\";"
+        );
+        let expected: Vec<String> = (start..end)
+            .step_by(usize::try_from(step).unwrap())
+            .map(|value| value.to_string())
+            .collect();
+        match JobSpec::read(&text) {
+            Ok((spec, _)) => {
+                let values: Vec<String> = (0..spec.task_count())
+                    .map(|i| spec.task(task_id(i)).arguments.join(" "))
+                    .collect();
+                prop_assert_eq!(values, expected);
+            }
+            Err(_) => prop_assert!(expected.is_empty()),
+        }
+    }
+
+    #[test]
+    fn dirac_applies_factor_and_step(
+        count in 1_u32..40, start in -9_i64..9, step in -9_i64..9, factor in -2_i64..3,
+    ) {
+        let text = format!(
+            "Parameters = {count}; ParameterStart = {start}; ParameterStep = {step}; \
+             ParameterFactor = {factor}; Executable = \"a\"; Arguments = \"%s\"; JobName = \"b\";"
+        );
+        let spec = read(&text);
+        prop_assert_eq!(spec.dialect(), Dialect::Dirac);
+        prop_assert_eq!(spec.task_count(), count);
+        let mut value = start;
+        for index in 0..count {
+            prop_assert_eq!(spec.task(task_id(index)).arguments.join(" "), value.to_string());
+            value = value * factor + step;
+        }
+    }
+
+    #[test]
+    fn a_list_makes_a_task_of_each_value(values in proptest::collection::vec("[a-z0-9 ./]{0,8}", 1..20)) {
+        let list: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
+        let text = format!(
+            "JobType = \"Parametric\"; Parameters = {{ {} }}; Executable = \"a\"; \
+             Environment = {{ \"V=_PARAM_\" }};",
+            list.join(", ")
+        );
+        let spec = read(&text);
+        prop_assert_eq!(spec.task_count() as usize, values.len());
+        for (index, value) in (0..).zip(&values) {
+            let environment = spec.task(task_id(index)).environment;
+            prop_assert_eq!(&environment[0].1, value);
+            prop_assert_eq!(&environment[1], &("ParameterValue".to_owned(), value.clone()));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Err(errors) = JobSpec::read_bytes(&bytes) {
+            prop_assert!(errors.iter().any(|e| e.severity == Severity::Error));
+        }
+    }
+
+    #[test]
+    fn every_task_of_what_is_accepted_can_be_made(
+        body in proptest::collection::vec(
+            (
+                prop_oneof![
+                    Just("Arguments"), Just("StdOutput"), Just("InputSandbox"), Just("Environment"),
+                    Just("Parameters"), Just("JobType"), Just("CpuNumber"), Just("Requirements"),
+                    Just("Site"), Just("ParameterStep"), Just("Parameters.A"), Just("CPUTime"),
+                ],
+                prop_oneof![
+                    Just("1"), Just("\"_PARAM_\""), Just("{ \"a\", \"b\" }"), Just("\"%s%n\""),
+                    Just("other.X > _PARAM_"), Just("\"Parametric\""), Just("{ \"A=1\" }"),
+                    Just("\"%(A)s\""), Just("3"), Just("std.out"), Just("{ 1, 2 }"), Just("Arguments"),
+                ],
+            ),
+            0..8,
+        ),
+    ) {
+        let body: String = body.iter().map(|(name, value)| format!("{name} = {value};\n")).collect();
+        let text = format!("Executable = \"a\";\n{body}");
+        if let Ok((spec, _)) = JobSpec::read(&text) {
+            prop_assert!((1..=TASKS_MAX).contains(&spec.task_count()));
+            for index in 0..spec.task_count() {
+                prop_assert_eq!(spec.task(task_id(index)).needs, spec.needs(index));
+            }
+        }
+    }
+}
