@@ -23,13 +23,18 @@ impl Format {
         text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
         if self.json {
-            let json = serde_json::to_string_pretty(value)
-                .map_err(|error| Failure::Local(format!("cannot write JSON: {error}")))?;
-            write(&format!("{json}\n"))
+            write_json(value)
         } else {
             write(&text())
         }
     }
+}
+
+/// Writes a result as JSON.
+pub(crate) fn write_json<T: Serialize + ?Sized>(value: &T) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::Local(format!("cannot write JSON: {error}")))?;
+    write(&format!("{json}\n"))
 }
 
 /// Writes text to stdout, as it is.

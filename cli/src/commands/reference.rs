@@ -43,7 +43,9 @@ impl Reference {
                 let api = fairway_wms::http::openapi();
                 serde_json::to_string_pretty(&api).map_err(failed)? + "\n"
             }
-            Document::JdlSchema => fairway_jdl::SCHEMA.to_owned(),
+            Document::JdlSchema => {
+                serde_json::to_string_pretty(&fairway_jdl::job::schema()).map_err(failed)? + "\n"
+            }
             Document::Problems => problems(),
         };
         screen::write(&text)

@@ -48,7 +48,7 @@ impl Submit {
             replies.push(reply);
         }
         if self.format.json {
-            self.format.show(&replies, String::new)?;
+            screen::write_json(&replies)?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::embedded::Embedded;
 use crate::exit::Failure;
 use crate::interrupt::Interrupts;
 use crate::progress::{Counts, Progress};
-use crate::screen::{self, Format};
+use crate::screen;
 use crate::submission::{self, Loaded};
 use crate::wait;
 
@@ -76,8 +76,14 @@ impl Run {
                 () = interrupts.next() => {}
             }
         }
-        let stopped = embedded.stop().await;
-        outcome.and(stopped)
+        match (outcome, embedded.stop().await) {
+            (Ok(()), stopped) => stopped,
+            (Err(failure), Ok(())) => Err(failure),
+            (Err(failure), Err(left)) => {
+                screen::remark(&left.to_string());
+                Err(failure)
+            }
+        }
     }
 
     async fn work(
@@ -115,7 +121,7 @@ impl Run {
     ) -> Result<(), Failure> {
         let summary = report::fetch(client, jobs, self.output_dir.as_deref()).await?;
         if self.json {
-            Format { json: true }.show(&summary, String::new)?;
+            screen::write_json(&summary)?;
         } else {
             summary.tell(client, single.is_none(), self.quiet).await?;
         }
