@@ -36,7 +36,6 @@ async fn others_jobs_do_not_exist() {
                 theirs["detail"], text,
                 "{path} must not tell that there is one"
             );
-            assert!(bed.get(&alice, path).await.status != 403, "{path}");
         }
         for path in [
             "/v1/jobs/1/cancel",
