@@ -1,5 +1,7 @@
 //! The pilot as a process, against a server that stands in for the real one.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod stand_in;
 
 use std::collections::BTreeMap;

@@ -4,8 +4,9 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::unwrap_used,
     clippy::allow_attributes,
-    reason = "shared by tests and benchmark, each of which uses a part"
+    reason = "shared by tests and benchmark, each of which uses a part; a panic is how both fail"
 )]
 
 use std::collections::{BTreeMap, VecDeque};
