@@ -235,9 +235,14 @@ impl Loop {
                 batch.answers.extend(self.parking.leave(pilot));
                 if quiet && !wait.is_zero() {
                     self.parking.park(pilot, answer, wait);
-                } else {
-                    batch.answers.push((answer, applied.reply.map_err(EngineError::from)));
+                    return;
                 }
+                if quiet {
+                    // The state left the wish open, but nobody waits.
+                    let closed = state.apply(Command::CloseWant { pilot }, self.now);
+                    batch.changes.extend(closed.changes);
+                }
+                batch.answers.push((answer, applied.reply.map_err(EngineError::from)));
             }
             Request::Look(look) => batch.looks.push(look),
         }
