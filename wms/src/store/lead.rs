@@ -109,11 +109,7 @@ impl Leadership {
                     return Ok(());
                 }
                 Some(HeldBy::File { .. }) => {}
-                Some(HeldBy::Session(session)) => {
-                    if !is_locked(session).await? && lock_session(session).await.is_err() {
-                        return Err(StoreError::Superseded);
-                    }
-                }
+                Some(HeldBy::Session(session)) => keep_locked(session).await?,
             }
         }
         self.fence(writer).await
@@ -187,6 +183,18 @@ async fn lock_session(session: &DatabaseConnection) -> Result<(), StoreError> {
     Err(StoreError::InUse(holder.unwrap_or_else(|| {
         "its session has just ended; try again".into()
     })))
+}
+
+/// Sees to it that the session holds the lock, also when it had broken.
+async fn keep_locked(session: &DatabaseConnection) -> Result<(), StoreError> {
+    // A broken session answers with an error, and the next statement gets a new one.
+    if is_locked(session).await.unwrap_or(false) {
+        return Ok(());
+    }
+    lock_session(session).await.map_err(|error| match error {
+        StoreError::InUse(_) => StoreError::Superseded,
+        other => other,
+    })
 }
 
 /// Whether the session still is the one that took the lock: one that was made anew in its

@@ -8,8 +8,8 @@ use fairway_model::{Job, JobId, Pilot, PilotState, Task, TaskId, TaskState, Time
 use fairway_sched::command::{EndedTasks, Selection, Snapshot};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
 use sea_orm::{
-    ColumnTrait as _, DatabaseConnection, EntityTrait, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select,
+    ColumnTrait as _, DatabaseConnection, EntityTrait, FromQueryResult, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Select, Statement,
 };
 
 use super::StoreError;
@@ -48,7 +48,10 @@ fn describe(row: entity::job::Model) -> Result<Described, StoreError> {
     let idempotency = row.idempotency();
     let job = Job::try_from(row)?;
     let broken = |why: String| {
-        StoreError::Schema(format!("job {} is not what was once accepted: {why}", job.id))
+        StoreError::Schema(format!(
+            "job {} is not what was once accepted: {why}",
+            job.id
+        ))
     };
     let (spec, _warnings) = JobSpec::read(&job.jdl).map_err(|diagnostics| {
         let error = diagnostics
@@ -82,7 +85,25 @@ fn names(wanted: impl Fn(TaskState) -> bool) -> impl Iterator<Item = &'static st
         .map(TaskState::name)
 }
 
+/// The tasks that are not over, in order. Those that no attempt was ever begun for differ only in
+/// state and time, so the database gives them as rows of neighbours: of a queue of 100,000 it
+/// hands out a few lines.
 async fn active_tasks(db: &DatabaseConnection) -> Result<Vec<Task>, StoreError> {
+    let mut tasks = touched_tasks(db).await?;
+    for run in untouched_tasks(db).await? {
+        let job = JobId(read(run.job_id, "task.job_id")?);
+        let (first, last): (u32, u32) = (read(run.first, "task.idx")?, read(run.last, "task.idx")?);
+        let state = entity::task::state(&run.state)?;
+        tasks.extend((first..=last).map(|index| Task {
+            state,
+            ..Task::new(TaskId::new(job, index), Timestamp(run.since))
+        }));
+    }
+    tasks.sort_unstable_by_key(|task| task.id);
+    Ok(tasks)
+}
+
+async fn touched_tasks(db: &DatabaseConnection) -> Result<Vec<Task>, StoreError> {
     use entity::task::Column;
     let active = Query::select()
         .column(entity::job::Column::Id)
@@ -91,12 +112,38 @@ async fn active_tasks(db: &DatabaseConnection) -> Result<Vec<Task>, StoreError> 
         .to_owned();
     let rows = entity::task::Entity::find()
         .filter(Column::State.is_in(names(|state| !state.is_final())))
+        .filter(Column::Attempt.gt(0))
         .filter(Column::JobId.in_subquery(active))
-        .order_by_asc(Column::JobId)
-        .order_by_asc(Column::Idx)
         .all(db)
         .await?;
     rows.into_iter().map(Task::try_from).collect()
+}
+
+/// Neighbouring tasks of a job, alike in all columns, that no attempt was ever begun for.
+#[derive(FromQueryResult)]
+struct Run {
+    job_id: i64,
+    state: String,
+    since: i64,
+    first: i64,
+    last: i64,
+}
+
+async fn untouched_tasks(db: &DatabaseConnection) -> Result<Vec<Run>, StoreError> {
+    // Among alike tasks in order, the index less the place is the same for neighbours only.
+    const SQL: &str = "\
+        SELECT job_id, state, since, MIN(idx) AS first, MAX(idx) AS last \
+        FROM ( \
+            SELECT job_id, state, since, idx, idx - ROW_NUMBER() OVER ( \
+                PARTITION BY job_id, state, since ORDER BY idx \
+            ) AS run \
+            FROM task \
+            WHERE attempt = 0 AND state IN ('waiting', 'held') \
+                AND job_id IN (SELECT id FROM job WHERE ended_at IS NULL) \
+        ) AS untouched \
+        GROUP BY job_id, state, since, run";
+    let select = Statement::from_string(db.get_database_backend(), SQL);
+    Ok(Run::find_by_statement(select).all(db).await?)
 }
 
 fn ended_counts(counts: &Counts) -> Vec<(JobId, TaskState, u32)> {
@@ -106,7 +153,9 @@ fn ended_counts(counts: &Counts) -> Vec<(JobId, TaskState, u32)> {
     all.filter(|(_, state, _)| state.is_final()).collect()
 }
 
-async fn policy(db: &DatabaseConnection) -> Result<Option<fairway_model::Policy>, StoreError> {
+pub(super) async fn policy(
+    db: &DatabaseConnection,
+) -> Result<Option<fairway_model::Policy>, StoreError> {
     entity::policy::Entity::find_by_id(entity::policy::ID)
         .one(db)
         .await?

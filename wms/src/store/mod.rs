@@ -18,7 +18,9 @@ use fairway_api::public::{
     EventsQuery, JobView, JobsQuery, Page, PilotView, PilotsQuery, TaskView, TasksQuery,
     UsageQuery, UsageView,
 };
-use fairway_model::{Attempt, Event, Job, JobId, PilotId, Policy, Principal, TaskId, Timestamp, UserName};
+use fairway_model::{
+    Attempt, Event, Job, JobId, PilotId, Policy, Principal, TaskId, Timestamp, UserName,
+};
 use fairway_sched::Change;
 use fairway_sched::command::{EndedTasks, Selection, Snapshot};
 use sea_orm::{DatabaseConnection, DbErr};

@@ -226,6 +226,8 @@ pub(crate) fn user(name: &str) -> fairway_model::UserName {
 }
 
 /// The JDL that both a job and its spec were made from.
-pub(crate) fn task_counts(jobs: &[(Job, Arc<fairway_jdl::JobSpec>, Option<(String, String)>)]) -> Vec<u32> {
+pub(crate) fn task_counts(
+    jobs: &[(Job, Arc<fairway_jdl::JobSpec>, Option<(String, String)>)],
+) -> Vec<u32> {
     jobs.iter().map(|(_, spec, _)| spec.task_count()).collect()
 }

@@ -248,10 +248,7 @@ async fn a_hundred_thousand_tasks(bed: &Bed) {
     assert_eq!(view.states, [(TaskState::Waiting, TASKS)].into());
     let tasks = active_tasks(&store).await;
     assert_eq!(tasks.len(), TASKS as usize);
-    assert_eq!(
-        tasks.last(),
-        Some(&task(1, TASKS - 1, TaskState::Waiting))
-    );
+    assert_eq!(tasks.last(), Some(&task(1, TASKS - 1, TaskState::Waiting)));
     store.close().await;
 }
 
@@ -347,7 +344,10 @@ async fn ended_tasks_can_be_queued_again(bed: &Bed) {
     assert_eq!(ended[0].job, job(1, "alice", 4));
     assert_eq!(
         ended[0].tasks,
-        [task(1, 0, TaskState::Failed), task(1, 1, TaskState::Cancelled)]
+        [
+            task(1, 0, TaskState::Failed),
+            task(1, 1, TaskState::Cancelled)
+        ]
     );
     assert_eq!(
         ended[0].counts,

@@ -4,7 +4,7 @@ use fairway_model::{JobId, TaskState};
 use fairway_sched::Change;
 use fairway_wms::store::{Store, StoreError};
 
-use crate::bed::{Bed, NOW, active_tasks, job, new_job, started, id, task};
+use crate::bed::{Bed, NOW, active_tasks, id, job, new_job, started, task};
 
 crate::on_both!(
     a_failed_batch_leaves_nothing_behind,
@@ -27,15 +27,21 @@ async fn what_cannot_be_opened_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing/fairway.db");
     let told = text(Store::open(&format!("sqlite://{}", missing.display())).await);
-    assert!(told.contains("the folder for the database does not exist"), "{told}");
+    assert!(
+        told.contains("the folder for the database does not exist"),
+        "{told}"
+    );
 
     // Nobody can make files in there, not even root.
     let told = text(Store::open("sqlite:///proc/fairway.db").await);
     assert!(told.contains("/proc/fairway.db"), "{told}");
 
     let garbage = folder.path().join("garbage.db");
-    std::fs::write(&garbage, "not a database, but long enough to be taken for one".repeat(99))
-        .unwrap();
+    std::fs::write(
+        &garbage,
+        "not a database, but long enough to be taken for one".repeat(99),
+    )
+    .unwrap();
     let told = text(Store::open(&format!("sqlite://{}", garbage.display())).await);
     assert!(told.contains("garbage.db"), "{told}");
 
@@ -128,7 +134,10 @@ async fn a_job_with_another_number_of_tasks_is_named(bed: &Bed) {
         },
     )
     .await;
-    assert!(told.contains("job 17") && told.contains("5 tasks"), "{told}");
+    assert!(
+        told.contains("job 17") && told.contains("5 tasks"),
+        "{told}"
+    );
 }
 
 async fn a_newer_schema_is_refused(bed: &Bed) {

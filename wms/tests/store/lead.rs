@@ -58,7 +58,10 @@ async fn take_over(bed: &Bed) -> Store {
     let mut tries = 0;
     // A terminated session takes a moment to go.
     while let Err(error) = store.lead().await {
-        assert!(matches!(error, StoreError::InUse(_)) && tries < 1000, "{error}");
+        assert!(
+            matches!(error, StoreError::InUse(_)) && tries < 1000,
+            "{error}"
+        );
         tries += 1;
         tokio::task::yield_now().await;
     }

@@ -2,6 +2,12 @@
 //!
 //! PostgreSQL is named by `FAIRWAY_TEST_POSTGRES` (`cargo xtask test` starts one and sets it).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says so when it is left out"
+)]
+
 mod bed;
 mod commit;
 mod faults;

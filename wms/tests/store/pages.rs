@@ -9,7 +9,9 @@ use fairway_model::{
 use fairway_sched::Change;
 use fairway_wms::store::{Store, StoreError, StoredToken};
 
-use crate::bed::{Bed, NOW, ce, event, id, job, new_job, pilot, started, submitted, task, usage, user};
+use crate::bed::{
+    Bed, NOW, ce, event, id, job, new_job, pilot, started, submitted, task, usage, user,
+};
 
 crate::on_both!(
     jobs_by_page,
@@ -183,7 +185,10 @@ async fn a_task_with_its_surroundings(bed: &Bed) {
     assert_eq!(failed.last_end, Some(AttemptEnd::Exited { code: 3 }));
     assert_eq!(failed.detail.as_deref(), Some("exited with 3"));
     let waiting = store.task_view(id(1, 1)).await.unwrap().unwrap();
-    assert_eq!((waiting.ce, waiting.pilot, waiting.detail), (None, None, None));
+    assert_eq!(
+        (waiting.ce, waiting.pilot, waiting.detail),
+        (None, None, None)
+    );
     assert!(store.task_view(id(1, 2)).await.unwrap().is_none());
 
     // Tried again: the live attempt has no usage yet.
@@ -345,13 +350,25 @@ async fn owners_see_their_own(bed: &Bed) {
         .await
         .unwrap();
     let (alice, bob) = (user("alice"), user("bob"));
-    let jobs = store.jobs(&JobsQuery::default(), Some(&alice)).await.unwrap();
+    let jobs = store
+        .jobs(&JobsQuery::default(), Some(&alice))
+        .await
+        .unwrap();
     assert!(jobs.items.iter().all(|job| job.owner == alice) && jobs.items.len() == 1);
-    let tasks = store.tasks(&TasksQuery::default(), Some(&alice)).await.unwrap();
+    let tasks = store
+        .tasks(&TasksQuery::default(), Some(&alice))
+        .await
+        .unwrap();
     assert!(tasks.items.iter().all(|task| task.owner == alice) && tasks.items.len() == 1);
-    let events = store.events(&EventsQuery::default(), Some(&alice)).await.unwrap();
+    let events = store
+        .events(&EventsQuery::default(), Some(&alice))
+        .await
+        .unwrap();
     assert_eq!(events.items.len(), 1);
-    let usage = store.usage(&UsageQuery::default(), Some(&alice)).await.unwrap();
+    let usage = store
+        .usage(&UsageQuery::default(), Some(&alice))
+        .await
+        .unwrap();
     assert_eq!(usage.len(), 1);
 
     // Asking for somebody else's shows nothing.
@@ -359,17 +376,38 @@ async fn owners_see_their_own(bed: &Bed) {
         owner: Some(bob.clone()),
         ..JobsQuery::default()
     };
-    assert!(store.jobs(&jobs, Some(&alice)).await.unwrap().items.is_empty());
+    assert!(
+        store
+            .jobs(&jobs, Some(&alice))
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     let tasks = TasksQuery {
         job: Some(JobId(2)),
         ..TasksQuery::default()
     };
-    assert!(store.tasks(&tasks, Some(&alice)).await.unwrap().items.is_empty());
+    assert!(
+        store
+            .tasks(&tasks, Some(&alice))
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     let events = EventsQuery {
         task: Some(id(2, 0)),
         ..EventsQuery::default()
     };
-    assert!(store.events(&events, Some(&alice)).await.unwrap().items.is_empty());
+    assert!(
+        store
+            .events(&events, Some(&alice))
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     let usage = UsageQuery {
         user: Some(bob),
         ..UsageQuery::default()
@@ -400,7 +438,15 @@ async fn senseless_queries_are_refused(bed: &Bed) {
         ..none.clone()
     };
     assert!(jobs(query).await.contains("active or ended"));
-    for cursor in ["", "id", "-id~", "-id~x", "-id~1~2", "id~1", "'; DROP TABLE job; --"] {
+    for cursor in [
+        "",
+        "id",
+        "-id~",
+        "-id~x",
+        "-id~1~2",
+        "id~1",
+        "'; DROP TABLE job; --",
+    ] {
         let query = JobsQuery {
             cursor: Some(cursor.into()),
             ..none.clone()
@@ -412,7 +458,11 @@ async fn senseless_queries_are_refused(bed: &Bed) {
         state: Some("running,done".into()),
         ..none.clone()
     };
-    assert!(tasks(query).await.starts_with("state `done` is not one of waiting, held"));
+    assert!(
+        tasks(query)
+            .await
+            .starts_with("state `done` is not one of waiting, held")
+    );
     let query = TasksQuery {
         cursor: Some("id~1~2".into()),
         sort: Some("since".into()),
@@ -441,12 +491,22 @@ async fn a_repeated_submission_is_found(bed: &Bed) {
         job: job(id, owner, 3),
         idempotency: Some(("key".into(), format!("hash-{id}"))),
     };
-    let changes = [with_key(1, "alice"), with_key(2, "bob"), new_job(3, "alice", 1)];
+    let changes = [
+        with_key(1, "alice"),
+        with_key(2, "bob"),
+        new_job(3, "alice", 1),
+    ];
     store.commit(&changes).await.unwrap();
     let found = store.find_idempotent(&user("bob"), "key").await.unwrap();
     assert_eq!(found, Some((JobId(2), 3, "hash-2".into())));
-    assert_eq!(store.find_idempotent(&user("bob"), "other").await.unwrap(), None);
-    assert_eq!(store.find_idempotent(&user("carol"), "key").await.unwrap(), None);
+    assert_eq!(
+        store.find_idempotent(&user("bob"), "other").await.unwrap(),
+        None
+    );
+    assert_eq!(
+        store.find_idempotent(&user("carol"), "key").await.unwrap(),
+        None
+    );
     // The database itself refuses a second job with the key.
     let refusal = store.commit(&[with_key(4, "bob")]).await.unwrap_err();
     assert!(matches!(refusal, StoreError::Database(_)), "{refusal}");
@@ -483,7 +543,12 @@ async fn usage_adds_up(bed: &Bed) {
         ("alice", 3, 2)
     );
     assert_eq!(
-        (alice.wall_ms, alice.core_ms, alice.cpu_ms, alice.memory_peak_kib),
+        (
+            alice.wall_ms,
+            alice.core_ms,
+            alice.cpu_ms,
+            alice.memory_peak_kib
+        ),
         (3000, 6000, 2700, 500)
     );
     let keys = async |by| -> Vec<String> {

@@ -87,7 +87,7 @@ fn key(by: &str) -> Result<SimpleExpr, StoreError> {
 
 /// The operator that joins two texts.
 fn concat() -> sea_orm::sea_query::BinOper {
-    sea_orm::sea_query::BinOper::Custom("||".into())
+    sea_orm::sea_query::BinOper::Custom("||")
 }
 
 /// A sum as the integer that it is: PostgreSQL makes it a decimal.
