@@ -1,5 +1,7 @@
 //! Job descriptions: what becomes of good ones, and what is said of bad ones.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::fmt::Write as _;
 
 use fairway_jdl::job::{TASKS_MAX, schema};

@@ -1,6 +1,8 @@
 //! The language by itself: printing and reading, evaluation, and what it does at
 //! its limits.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use fairway_jdl::eval::clauses;
 use fairway_jdl::{Ad, Expr, Value, eval};
 use proptest::prelude::*;
@@ -267,7 +269,7 @@ fn clauses_say_why() {
 /// Any expression.
 fn expressions() -> impl Strategy<Value = Expr> {
     let leaf = prop_oneof![
-        any::<i64>().prop_map(|n| Expr::from(n)),
+        any::<i64>().prop_map(Expr::from),
         any::<f64>().prop_map(|x| Expr::from(Value::Real(x))),
         ".{0,6}".prop_map(|s| Expr::from(&*s)),
         Just(Expr::from(true)),

@@ -62,7 +62,7 @@ pub struct JobSpec {
     dialect: Dialect,
     name: String,
     ad: Ad,
-    /// The known attributes of the first task.
+    /// The known attributes of the first task, without the parameters' values.
     lowered: Map<String, Json>,
     parameters: Option<Parameters>,
     /// Names (in lower case) of the attributes that hold placeholders.
@@ -178,6 +178,7 @@ impl JobSpec {
         if self.varying.is_empty() {
             let mut builder = task::Builder {
                 lowered: &self.lowered,
+                varied: Map::new(),
                 ad: &self.ad,
                 report,
             };
@@ -189,15 +190,16 @@ impl JobSpec {
                 ad.replace(name, bindings.fill(expr));
             }
         }
-        let mut lowered = self.lowered.clone();
+        let mut varied = Map::new();
         for attribute in &self.varying {
             if let Some(expr) = ad.get(attribute.name) {
                 let json = lower::attribute_value(attribute, expr, &ad, report);
-                lowered.insert(attribute.name.to_owned(), json);
+                varied.insert(attribute.name.to_owned(), json);
             }
         }
         let mut builder = task::Builder {
-            lowered: &lowered,
+            lowered: &self.lowered,
+            varied,
             ad: &ad,
             report,
         };

@@ -83,9 +83,10 @@ fn check(
     }
     let lowered = Json::Object(lowered);
     schema::check(&lowered, &first, report);
-    let Json::Object(lowered) = lowered else {
+    let Json::Object(mut lowered) = lowered else {
         return None;
     };
+    lowered.remove("Parameters"); // may be as long as the text, and is in `parameters`
     let marked = marked(&ad, dialect, parameters.is_some());
     let varying: Vec<&'static Attribute> = ATTRIBUTES
         .iter()
@@ -105,6 +106,7 @@ fn check(
     let needs = {
         let mut builder = task::Builder {
             lowered: &spec.lowered,
+            varied: serde_json::Map::new(),
             ad: &first,
             report,
         };
@@ -145,11 +147,11 @@ fn check_tasks(spec: &JobSpec, report: &mut Report) {
         let mut found = Report::default();
         let needs = spec.needs.clone();
         spec.with_task(index, None, &mut found, |builder, _| {
-            schema::check(
-                &Json::Object(builder.lowered.clone()),
-                builder.ad,
-                builder.report,
-            );
+            let mut varied = builder.varied.clone();
+            varied
+                .entry("Executable") // the schema asks for it
+                .or_insert_with(lower::unread);
+            schema::check(&Json::Object(varied), builder.ad, builder.report);
             let needs = needs.unwrap_or_else(|| Arc::new(builder.needs()));
             builder.task(needs, None)
         });

@@ -16,6 +16,8 @@ const RESERVED_PREFIX: &str = "FAIRWAY_";
 /// Reads attributes from their lowered form, and reports where they stand in the ad.
 pub(super) struct Builder<'a> {
     pub(super) lowered: &'a Map<String, Json>,
+    /// What this task has instead.
+    pub(super) varied: Map<String, Json>,
     /// The ad that it was made from, for the places.
     pub(super) ad: &'a Ad,
     pub(super) report: &'a mut Report,
@@ -37,9 +39,12 @@ impl Builder<'_> {
         }
     }
 
+    fn json(&self, name: &str) -> Option<&Json> {
+        self.varied.get(name).or_else(|| self.lowered.get(name))
+    }
+
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.lowered
-            .get(name)
+        self.json(name)
             .and_then(Json::as_str)
             .map(str::trim)
             .filter(|text| !text.is_empty())
@@ -47,14 +52,14 @@ impl Builder<'_> {
 
     pub(super) fn integer(&self, name: &str) -> Option<u64> {
         // -1, for "none", is as good as 0.
-        let number = self.lowered.get(name).and_then(Json::as_i64)?;
+        let number = self.json(name).and_then(Json::as_i64)?;
         Some(u64::try_from(number).unwrap_or(0))
     }
 
     /// The texts of an attribute, with their places. A text alone is a list of one.
     pub(super) fn texts(&self, name: &str) -> Vec<(String, Option<Span>)> {
         let expr = self.ad.get(name);
-        match self.lowered.get(name) {
+        match self.json(name) {
             Some(Json::String(text)) => vec![(text.clone(), expr.map(crate::Expr::span))],
             Some(Json::Array(items)) => {
                 let place = |i: usize| match expr.map(crate::Expr::node) {
@@ -77,7 +82,7 @@ impl Builder<'_> {
 
     fn executable(&mut self) -> String {
         let text = self.text("Executable").unwrap_or_default().to_owned();
-        let given = self.lowered.get("Executable").and_then(Json::as_str);
+        let given = self.json("Executable").and_then(Json::as_str);
         if text.is_empty() && given.is_some_and(|given| !given.is_empty()) {
             let place = self.place("Executable");
             let help = "say what to run: `Executable = \"program\";`";
