@@ -1,6 +1,8 @@
 //! The REST API and the pilots' protocol, handler by handler, over a real store
 //! and a real engine. What clients see is held by snapshots.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod bed;
 mod isolation;
 mod jobs;
