@@ -145,16 +145,16 @@ impl<'a> Batch<'a> {
         }
         let tasks = self.tasks.values().map(|task| entity::task::row(task));
         put::<entity::task::Entity>(db, tasks.collect::<Result<_, _>>()?).await?;
-        let pilots = self.pilots.values().map(|pilot| entity::pilot::row(pilot));
+        let pilots = self.pilots.values().copied().map(entity::pilot::row);
         put::<entity::pilot::Entity>(db, pilots.collect::<Result<_, _>>()?).await?;
         self.write_settings(db).await?;
         let shares = self.shares.iter().map(|((user, interval), (tasks, ms))| {
             entity::share::row(user, *interval, *tasks, *ms)
         });
         put::<entity::share::Entity>(db, shares.collect()).await?;
-        let usage = self.usage.values().map(|usage| entity::usage::row(usage));
+        let usage = self.usage.into_values().map(entity::usage::row);
         append::<entity::usage::Entity>(db, usage.collect::<Result<_, _>>()?).await?;
-        let events = self.events.iter().map(|event| entity::event::row(event));
+        let events = self.events.into_iter().map(entity::event::row);
         append::<entity::event::Entity>(db, events.collect::<Result<_, _>>()?).await
     }
 

@@ -2,9 +2,10 @@
 
 use fairway_api::public::{EventsQuery, Page};
 use fairway_model::{Event, TaskId, UserName};
+use sea_orm::sea_query::{ExprTrait as _, Query, SelectStatement, UnionType};
 use sea_orm::{
-    ColumnTrait as _, Condition, DatabaseConnection, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, DatabaseConnection, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
 };
 
 use super::super::StoreError;
@@ -26,7 +27,7 @@ pub(crate) async fn page(
         select = select.filter(Column::JobId.eq(int(job.0)));
     }
     if let Some(task) = query.task {
-        select = select.filter(about(task));
+        select = select.filter(Column::Seq.in_subquery(about(task)));
     }
     if let Some(pilot) = query.pilot {
         select = select.filter(Column::PilotId.eq(int(pilot.0)));
@@ -50,17 +51,25 @@ pub(crate) async fn page(
     )
 }
 
-/// Events of the task itself, of its job as a whole, and of ranges of its job's tasks with it.
-fn about(task: TaskId) -> Condition {
+/// The numbers of the events of the task itself, of its job as a whole, and of ranges of its
+/// job's tasks with it. Two selections, because each of them is found by the index; of both in
+/// one condition the database would make a walk through all events of the job.
+fn about(task: TaskId) -> SelectStatement {
     let index = i64::from(task.index);
-    let whole = Condition::all().add(Column::Idx.is_null()).add(
-        Condition::any().add(Column::RangeFrom.is_null()).add(
-            Condition::all()
-                .add(Column::RangeFrom.lte(index))
-                .add(Column::RangeTo.gt(index)),
-        ),
-    );
-    Condition::all()
-        .add(Column::JobId.eq(int(task.job.0)))
-        .add(Condition::any().add(Column::Idx.eq(index)).add(whole))
+    let of_job = Query::select()
+        .column(Column::Seq)
+        .from(Entity)
+        .and_where(Column::JobId.eq(int(task.job.0)))
+        .to_owned();
+    let covers = Column::RangeFrom.lte(index).and(Column::RangeTo.gt(index));
+    let whole = of_job
+        .clone()
+        .and_where(Column::Idx.is_null())
+        .and_where(Column::RangeFrom.is_null().or(covers))
+        .to_owned();
+    of_job
+        .clone()
+        .and_where(Column::Idx.eq(index))
+        .union(UnionType::All, whole)
+        .to_owned()
 }
