@@ -139,6 +139,12 @@ fn no_more_is_said_than_can_be_read() {
 }
 
 #[test]
+fn open_quotes_on_every_line_are_told_in_one_pass() {
+    let text = "\\\"\n".repeat(TEXT_BYTES_MAX / 3);
+    assert!(JobSpec::read(&text).is_err());
+}
+
+#[test]
 fn one_description_serves_a_million_tasks() {
     let spec = read(
         "JobType = \"Parametric\"; Parameters = 1000000; Executable = \"a\"; Arguments = \"_PARAM_\";",

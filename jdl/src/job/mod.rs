@@ -9,6 +9,7 @@
 //! A description stays one value however many tasks it has: a task is made when
 //! it is asked for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fairway_model::{Resources, TaskId};
@@ -66,7 +67,7 @@ pub struct JobSpec {
     lowered: Map<String, Json>,
     parameters: Option<Parameters>,
     /// Names (in lower case) of the attributes that hold placeholders.
-    marked: Vec<String>,
+    marked: BTreeSet<String>,
     /// Known attributes that differ from task to task.
     varying: Vec<&'static Attribute>,
     /// The needs, if they are those of all tasks.

@@ -1,7 +1,7 @@
 //! From a text to a [`JobSpec`]: the order of the steps, and the remarks on what
 //! is unknown, misspelt or not done yet.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -322,7 +322,7 @@ fn holds_text(expr: &Expr, test: &impl Fn(&str) -> bool) -> bool {
 }
 
 /// The attributes (in lower case) that hold placeholders.
-fn marked(ad: &Ad, dialect: Dialect, parametric: bool) -> Vec<String> {
+fn marked(ad: &Ad, dialect: Dialect, parametric: bool) -> BTreeSet<String> {
     let test = |text: &str| match dialect {
         Dialect::Glite => parametric && text.contains(GLITE_MARK),
         Dialect::Dirac if parametric => has_percent_mark(text),
@@ -335,7 +335,7 @@ fn marked(ad: &Ad, dialect: Dialect, parametric: bool) -> Vec<String> {
 }
 
 /// Whether an attribute holds a placeholder, or refers to one that does.
-fn depends_on(ad: &Ad, name: &str, marked: &[String]) -> bool {
+fn depends_on(ad: &Ad, name: &str, marked: &BTreeSet<String>) -> bool {
     if marked.is_empty() {
         return false;
     }

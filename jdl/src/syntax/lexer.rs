@@ -30,11 +30,18 @@ const MARKS: [&str; 40] = [
 pub(crate) struct Lexer<'a> {
     source: &'a str,
     at: usize,
+    /// A quote was left open: from then on, strings end with their line. Otherwise
+    /// each further one could be looked for up to the end of the text.
+    quote_open: bool,
 }
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(source: &'a str) -> Self {
-        Self { source, at: 0 }
+        Self {
+            source,
+            at: 0,
+            quote_open: false,
+        }
     }
 
     pub(crate) fn source(&self) -> &'a str {
@@ -151,7 +158,13 @@ impl<'a> Lexer<'a> {
     /// What stands in quotes, with escapes resolved. May hold raw newlines.
     fn quoted(&mut self, quote: char, report: &mut Report) -> Cow<'a, str> {
         let start = self.at;
-        let body = &self.source[start + 1..];
+        let rest = &self.source[start + 1..];
+        let line_end = || rest.find('\n').unwrap_or(rest.len());
+        let body = if self.quote_open {
+            &rest[..line_end()]
+        } else {
+            rest
+        };
         let mut escaped = false;
         let mut plain = true;
         let end = body.find(|c: char| {
@@ -165,7 +178,8 @@ impl<'a> Lexer<'a> {
             c == quote
         });
         let Some(end) = end else {
-            let line = body.find('\n').unwrap_or(body.len());
+            let line = line_end();
+            self.quote_open = true;
             let kind = if quote == '"' { "string" } else { "name" };
             report.error_with(
                 Span::new(start, start + 1 + line),
