@@ -1,12 +1,11 @@
 //! A database of its own for each test, and the things to put into it.
 
-use std::sync::Arc;
-
 use fairway_model::{
     Attempt, AttemptEnd, CeId, Event, EventKind, Job, JobId, Pilot, PilotId, PilotState, Resources,
     Task, TaskId, TaskState, Timestamp, UsageRecord,
 };
 use fairway_sched::Change;
+use fairway_sched::command::Snapshot;
 use fairway_wms::store::Store;
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
 
@@ -220,14 +219,13 @@ pub(crate) async fn active_tasks(store: &Store) -> Vec<Task> {
     store.load().await.unwrap().tasks
 }
 
-/// The names that are needed as they are in the model.
+/// A user's name.
 pub(crate) fn user(name: &str) -> fairway_model::UserName {
     name.parse().unwrap()
 }
 
-/// The JDL that both a job and its spec were made from.
-pub(crate) fn task_counts(
-    jobs: &[(Job, Arc<fairway_jdl::JobSpec>, Option<(String, String)>)],
-) -> Vec<u32> {
-    jobs.iter().map(|(_, spec, _)| spec.task_count()).collect()
+/// How many tasks the description of each job has.
+pub(crate) fn task_counts(snapshot: &Snapshot) -> Vec<u32> {
+    let specs = snapshot.jobs.iter().map(|(_, spec, _)| spec);
+    specs.map(|spec| spec.task_count()).collect()
 }

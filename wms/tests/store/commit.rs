@@ -107,7 +107,7 @@ async fn every_kind_of_row_comes_back(bed: &Bed) {
     assert_eq!(snapshot.jobs.len(), 1);
     assert_eq!(snapshot.jobs[0].0, full_job);
     assert_eq!(snapshot.jobs[0].2, idempotency);
-    assert_eq!(task_counts(&snapshot.jobs), [3]);
+    assert_eq!(task_counts(&snapshot), [3]);
     assert_eq!(
         snapshot.tasks,
         [
@@ -308,7 +308,7 @@ async fn what_is_over_is_not_loaded(bed: &Bed) {
         .await
         .unwrap();
     let snapshot = store.load().await.unwrap();
-    assert_eq!(task_counts(&snapshot.jobs), [4]);
+    assert_eq!(task_counts(&snapshot), [4]);
     assert_eq!(snapshot.tasks, [task(2, 3, TaskState::Waiting)]);
     assert_eq!(
         snapshot.ended,
