@@ -15,7 +15,12 @@ use reqwest::{Body, StatusCode};
 use crate::common::{Fairway, Ran, Setup, User, http, problem, submit, task, until};
 
 /// A submission of a body as it is.
-async fn post(fairway: &Fairway, who: &User, kind: &str, body: impl Into<Body>) -> reqwest::Response {
+async fn post(
+    fairway: &Fairway,
+    who: &User,
+    kind: &str,
+    body: impl Into<Body>,
+) -> reqwest::Response {
     http()
         .post(format!("{}/v1/jobs", fairway.url()))
         .bearer_auth(&who.token)
@@ -28,7 +33,12 @@ async fn post(fairway: &Fairway, who: &User, kind: &str, body: impl Into<Body>) 
 
 async fn post_form(fairway: &Fairway, who: &User, form: Form) -> reqwest::Response {
     let request = http().post(format!("{}/v1/jobs", fairway.url()));
-    request.bearer_auth(&who.token).multipart(form).send().await.unwrap()
+    request
+        .bearer_auth(&who.token)
+        .multipart(form)
+        .send()
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -59,7 +69,9 @@ async fn texts_that_are_no_jdl() {
     let deep = "(".repeat(1_000_000);
     let deep = problem(post(&fairway, &alice, jdl, format!("[ Executable = {deep}")).await).await;
     assert_eq!(deep.code, ProblemCode::InvalidJdl);
-    let garbage: Vec<u8> = (0..100_000_u32).map(|it| (it.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let garbage: Vec<u8> = (0..100_000_u32)
+        .map(|it| (it.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     for (kind, code) in [
         (jdl, ProblemCode::InvalidJdl),
         ("application/json", ProblemCode::BadRequest),
@@ -70,7 +82,13 @@ async fn texts_that_are_no_jdl() {
         let problem = problem(post(&fairway, &alice, kind, garbage.clone()).await).await;
         assert_eq!(problem.code, code, "{kind}: {problem}");
     }
-    assert!(alice.run(&["status", "--json"]).await.json::<Vec<TaskView>>().is_empty());
+    assert!(
+        alice
+            .run(&["status", "--json"])
+            .await
+            .json::<Vec<TaskView>>()
+            .is_empty()
+    );
 }
 
 /// A body of a GiB of zeros that tells how much of it was taken.
@@ -88,14 +106,20 @@ fn gigabyte() -> (Body, Arc<AtomicU64>) {
 /// The most memory that a process has had, in KiB.
 fn peak_memory_kib(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
 }
 
 #[tokio::test]
 async fn a_gigabyte_is_refused_early() {
     const EARLY: u64 = 64 << 20;
-    let fairway = Setup::new().set("sandbox.input_bytes_max", 1 << 20).start().await;
+    let fairway = Setup::new()
+        .set("sandbox.input_bytes_max", 1 << 20)
+        .start()
+        .await;
     let alice = fairway.user("alice").await;
     let before_kib = peak_memory_kib(fairway.pid());
 
@@ -152,13 +176,23 @@ async fn requirements_that_nothing_can_meet_are_explained() {
     let explained = until("the site has published", async || {
         let explained = alice.client.explain(task(job, 0)).await.unwrap();
         let refusal = explained.ces.first()?.refusals.first()?;
-        refusal.clause.contains("GlueCEInfoTotalCPUs").then_some(explained)
+        refusal
+            .clause
+            .contains("GlueCEInfoTotalCPUs")
+            .then_some(explained)
     })
     .await;
-    let [ce] = explained.ces.as_slice() else { panic!("{explained:?}") };
+    let [ce] = explained.ces.as_slice() else {
+        panic!("{explained:?}")
+    };
     assert!(!ce.eligible);
-    let [refusal] = ce.refusals.as_slice() else { panic!("{explained:?}") };
-    assert_snapshot!(format!("{}\n{}\n{}", explained.summary, refusal.clause, refusal.because));
+    let [refusal] = ce.refusals.as_slice() else {
+        panic!("{explained:?}")
+    };
+    assert_snapshot!(format!(
+        "{}\n{}\n{}",
+        explained.summary, refusal.clause, refusal.because
+    ));
     let text = alice.run(&["explain", &job.to_string()]).await.ok();
     assert!(text.contains(&refusal.because), "{text}");
 }
@@ -171,19 +205,36 @@ async fn sandbox_names_cannot_leave_their_folder() {
     let file = |name: &str| Part::bytes(b"x".to_vec()).file_name(name.to_owned());
     let mut told = String::new();
     for (what, form) in [
-        ("not sent", Form::new().text("jdl", jdl("\"../../etc/passwd\""))),
+        (
+            "not sent",
+            Form::new().text("jdl", jdl("\"../../etc/passwd\"")),
+        ),
         (
             "a path that the JDL does not name",
-            Form::new().text("jdl", jdl("\"a\"")).part("input", file("../../etc/passwd")),
+            Form::new()
+                .text("jdl", jdl("\"a\""))
+                .part("input", file("../../etc/passwd")),
         ),
-        ("a folder", Form::new().text("jdl", jdl("\"..\"")).part("input", file(".."))),
+        (
+            "a folder",
+            Form::new()
+                .text("jdl", jdl("\"..\""))
+                .part("input", file("..")),
+        ),
         (
             "two of one name",
-            Form::new().text("jdl", jdl("\"a\"")).part("input", file("a")).part("input", file("a")),
+            Form::new()
+                .text("jdl", jdl("\"a\""))
+                .part("input", file("a"))
+                .part("input", file("a")),
         ),
     ] {
         let problem = problem(post_form(&fairway, &alice, form).await).await;
-        told.push_str(&format!("{what}: {}: {}\n", problem.code.name(), problem.detail));
+        told.push_str(&format!(
+            "{what}: {}: {}\n",
+            problem.code.name(),
+            problem.detail
+        ));
         for diagnostic in &problem.diagnostics {
             told.push_str(&format!("{}\n", diagnostic.rendered));
         }
@@ -193,8 +244,14 @@ async fn sandbox_names_cannot_leave_their_folder() {
     // The command line reads no more than the JDL names, and says what is not there.
     let path = fairway.folder().join("passwd.jdl");
     std::fs::write(&path, jdl("\"../nowhere/etc/passwd\"")).unwrap();
-    let refused = alice.run(&["submit", path.to_str().unwrap()]).await.fails(5);
-    assert!(refused.contains("passwd.jdl:1: the input sandbox names `../nowhere/etc/passwd`"), "{refused}");
+    let refused = alice
+        .run(&["submit", path.to_str().unwrap()])
+        .await
+        .fails(5);
+    assert!(
+        refused.contains("passwd.jdl:1: the input sandbox names `../nowhere/etc/passwd`"),
+        "{refused}"
+    );
 }
 
 /// What the command line says to a token, without what differs from run to run.
@@ -229,7 +286,11 @@ async fn tokens_that_are_no_good() {
 
     let revoked = fairway.user("revoked").await;
     revoked.run(&["status"]).await.ok();
-    fairway.operator.run(&["token", "revoke", &revoked.id]).await.ok();
+    fairway
+        .operator
+        .run(&["token", "revoke", &revoked.id])
+        .await
+        .ok();
 
     let (known, secret) = alice.token.rsplit_once('_').unwrap();
     let wrong_secret = format!("{known}_{}", secret.chars().rev().collect::<String>());
@@ -249,7 +310,10 @@ async fn tokens_that_are_no_good() {
     let mallory = fairway.user("mallory").await;
     let theirs = mallory.run(&status).await;
     told.push_str(&format!("# another user's job\n{}", said(theirs)));
-    told.push_str(&format!("# no such job\n{}", said(mallory.run(&["status", "4711"]).await)));
+    told.push_str(&format!(
+        "# no such job\n{}",
+        said(mallory.run(&["status", "4711"]).await)
+    ));
     for args in [
         &["policy", "set", "--kind", "fifo"][..],
         &["token", "create", "mallory2", "--role", "operator"],
@@ -257,7 +321,11 @@ async fn tokens_that_are_no_good() {
         &["site", "close", "here"],
         &["pilot", "kill", "p1"],
     ] {
-        told.push_str(&format!("# {}\n{}", args.join(" "), said(mallory.run(args).await)));
+        told.push_str(&format!(
+            "# {}\n{}",
+            args.join(" "),
+            said(mallory.run(args).await)
+        ));
     }
     assert_snapshot!(told);
 }
@@ -273,7 +341,12 @@ async fn settings_that_cannot_be_used() {
     };
 
     let setup = Setup::new().set("http.listen", "0.0.0.0:8470");
-    note("no TLS, and not on loopback", &setup, setup.refused().await, 3);
+    note(
+        "no TLS, and not on loopback",
+        &setup,
+        setup.refused().await,
+        3,
+    );
 
     let setup = Setup::new().set("http.listen_on", "127.0.0.1:8470");
     note("an unknown setting", &setup, setup.refused().await, 3);
@@ -285,13 +358,23 @@ async fn settings_that_cannot_be_used() {
     let file = setup.folder().join("file");
     std::fs::write(&file, "x").unwrap();
     let setup = setup.set("state_dir", file.to_str().unwrap());
-    note("a file for a state folder", &setup, setup.refused().await, 5);
+    note(
+        "a file for a state folder",
+        &setup,
+        setup.refused().await,
+        5,
+    );
 
     let setup = Setup::new();
     let state = setup.folder().join("state").display().to_string();
     let read_only = format!("mount -t tmpfs -o ro tmpfs {state} && exec \"$@\"");
     let setup = setup.within(crate::disk::with_own_mounts(&read_only));
-    note("a state folder on a read-only file system", &setup, setup.refused().await, 5);
+    note(
+        "a state folder on a read-only file system",
+        &setup,
+        setup.refused().await,
+        5,
+    );
     assert_snapshot!(told);
 }
 
@@ -301,7 +384,13 @@ async fn a_second_server_on_the_same_state() {
     let state = first.folder().join("state").display().to_string();
     let second = Setup::new().set("state_dir", state.clone());
     let told = second.refused().await.fails(5);
-    assert!(told.contains(&format!("process {} holds {state}/fairway.db.lock", first.pid())), "{told}");
+    assert!(
+        told.contains(&format!(
+            "process {} holds {state}/fairway.db.lock",
+            first.pid()
+        )),
+        "{told}"
+    );
     // The first one is none the worse for it.
     let alice = first.user("alice").await;
     submit(&alice.client, "[ Executable = \"/bin/true\"; ]").await;

@@ -37,11 +37,17 @@ async fn a_killed_server_loses_and_repeats_nothing() {
     let mut fairway = Setup::new().local(2, 2).start().await;
     let alice = fairway.user("alice").await;
     let payload = counting(&fairway, "0.2");
-    let (started, ended) = (fairway.folder().join("started"), fairway.folder().join("ended"));
+    let (started, ended) = (
+        fairway.folder().join("started"),
+        fairway.folder().join("ended"),
+    );
     let job = submit(&alice.client, sweep("sweep", TASKS, &payload)).await;
     // Twice, since the server that comes back must be as good as the first one.
     for progress in [6, 25] {
-        until_true("the sweep is under way", async || lines(&ended).len() >= progress).await;
+        until_true("the sweep is under way", async || {
+            lines(&ended).len() >= progress
+        })
+        .await;
         fairway.kill();
         let before = lines(&ended).len();
         until_true("pilots carry on", async || lines(&ended).len() > before).await;
@@ -58,27 +64,53 @@ async fn a_killed_server_loses_and_repeats_nothing() {
 
 async fn assert_usage(client: &Client, attempts: u64, succeeded: u64) {
     let usage = client.usage(&UsageQuery::default()).await.unwrap();
-    let [line] = usage.as_slice() else { panic!("{usage:?}") };
+    let [line] = usage.as_slice() else {
+        panic!("{usage:?}")
+    };
     assert_eq!((line.attempts, line.succeeded), (attempts, succeeded));
 }
 
 #[tokio::test]
-async fn a_killed_pilot_gives_its_tasks_back() {
+async fn tasks_of_a_killed_pilot_run_again() {
+    let how = work_after_a_kill(|pilot| pilot.inner.pid).await;
+    assert!(
+        how.iter()
+            .all(|end| matches!(end, AttemptEnd::PilotLost { .. })),
+        "{how:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_pilot_whose_guard_is_killed_gives_its_tasks_back() {
+    let how = work_after_a_kill(|pilot| pilot.guard.pid).await;
+    assert!(
+        how.iter()
+            .all(|end| matches!(end, AttemptEnd::HandedBack { .. })),
+        "{how:?}"
+    );
+}
+
+/// Kills a process of the only pilot in the middle of its work, and waits for the end of the
+/// work. How the attempts ended that did not succeed.
+async fn work_after_a_kill(victim: impl Fn(&process::Pilot) -> i32) -> Vec<AttemptEnd> {
     const TASKS: u32 = 12;
-    let fairway = Setup::new().local(1, 3).start().await;
+    let fairway = Setup::new().local(1, 2).start().await;
     let alice = fairway.user("alice").await;
     let payload = counting(&fairway, "0.5");
     let started = fairway.folder().join("started");
     let job = submit(&alice.client, sweep("sweep", TASKS, &payload)).await;
     until_true("several payloads run", async || lines(&started).len() >= 5).await;
-    let pilots = process::inner_pilots(fairway.folder());
-    let [pilot] = pilots.as_slice() else { panic!("{pilots:?}") };
-    let payloads: Vec<i32> = process::of(fairway.folder())
+    let pilots = process::pilots(fairway.folder());
+    let [pilot] = pilots.as_slice() else {
+        panic!("{pilots:?}")
+    };
+    let payloads = process::of(fairway.folder());
+    let payloads: Vec<i32> = payloads
         .into_iter()
-        .filter(|it| it.parent == pilot.pid)
+        .filter(|it| it.parent == pilot.inner.pid)
         .map(|it| it.pid)
         .collect();
-    process::signal(pilot.pid, Signal::KILL);
+    process::signal(victim(pilot), Signal::KILL);
     until_true("no payload outlives its pilot", async || {
         !payloads.iter().any(|pid| process::is_alive(*pid))
     })
@@ -89,15 +121,14 @@ async fn a_killed_pilot_gives_its_tasks_back() {
     let history = History::of(&alice.client, job).await;
     let repeated = history.assert_each_succeeded_once(job, TASKS);
     assert!(repeated >= 1, "the pilot had tasks when it was killed");
-    let ends = history.ends();
-    let lost = ends.values().flatten().filter(|it| !it.end.is_success());
-    assert!(
-        lost.clone().all(|it| matches!(it.end, AttemptEnd::PilotLost { .. })),
-        "{:?}",
-        lost.collect::<Vec<_>>()
-    );
     let attempts = u64::from(TASKS) + u64::try_from(repeated).unwrap();
     assert_usage(&alice.client, attempts, u64::from(TASKS)).await;
+    let ends = history
+        .ends()
+        .into_values()
+        .flatten()
+        .map(|ended| ended.end);
+    ends.filter(|end| !end.is_success()).collect()
 }
 
 #[tokio::test]
@@ -147,16 +178,24 @@ async fn submit_named(client: &Client, name: &str) -> Option<JobId> {
         jdl: format!("[ JobName = \"{name}\"; Executable = \"/bin/true\"; ]"),
         ..Submission::default()
     };
-    let reply = client.submit_with_key(&submission, &format!("key-of-{name}")).await;
+    let reply = client
+        .submit_with_key(&submission, &format!("key-of-{name}"))
+        .await;
     reply.ok().map(|reply| reply.job)
 }
 
 /// All jobs by name; no name twice.
 async fn jobs(client: &Client) -> BTreeMap<String, JobId> {
-    let query = JobsQuery { limit: Some(1000), ..JobsQuery::default() };
+    let query = JobsQuery {
+        limit: Some(1000),
+        ..JobsQuery::default()
+    };
     let page = client.jobs(&query).await.unwrap();
     assert!(page.next.is_none());
     let names: BTreeSet<_> = page.items.iter().map(|job| &job.name).collect();
     assert_eq!(names.len(), page.items.len(), "a job is there twice");
-    page.items.into_iter().map(|job| (job.name, job.id)).collect()
+    page.items
+        .into_iter()
+        .map(|job| (job.name, job.id))
+        .collect()
 }

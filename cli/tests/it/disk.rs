@@ -49,11 +49,18 @@ impl SmallDisk {
         );
         let words = with_own_mounts(&script);
         let mut command = Command::new(&words[0]);
-        let holder = command.args(&words[1..]).stdin(Stdio::null()).spawn().unwrap();
+        let holder = command
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
         until_true("the disk is mounted", async || ready.exists()).await;
         // What is mounted there is seen through the holder's eyes only.
         let filler = PathBuf::from(format!("/proc/{}/root{}", holder.id(), state.display()));
-        Self { holder, filler: filler.join("filler") }
+        Self {
+            holder,
+            filler: filler.join("filler"),
+        }
     }
 
     /// What a server must be run by to see the disk.
@@ -105,7 +112,10 @@ async fn try_submit(fairway: &Fairway, who: &User, number: u32) -> reqwest::Resp
 }
 
 async fn jobs(who: &User) -> Vec<JobId> {
-    let jobs: Vec<JobView> = who.run(&["status", "--json", "--limit", "1000"]).await.json();
+    let jobs: Vec<JobView> = who
+        .run(&["status", "--json", "--limit", "1000"])
+        .await
+        .json();
     jobs.into_iter().map(|job| job.id).rev().collect()
 }
 
@@ -138,7 +148,11 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let accepted = until("the server accepts jobs again", async || {
         let answer = try_submit(&fairway, &alice, refused).await;
         let accepted = [StatusCode::CREATED, StatusCode::OK].contains(&answer.status());
-        if accepted { Some(answer.json::<SubmitReply>().await.unwrap()) } else { None }
+        if accepted {
+            Some(answer.json::<SubmitReply>().await.unwrap())
+        } else {
+            None
+        }
     })
     .await;
     acknowledged.push(accepted.job);

@@ -19,7 +19,10 @@ struct Rivals {
 impl Rivals {
     async fn queue_up(fairway: &Fairway, policy: &str) -> Self {
         fairway.set_mode(SiteMode::Closed).await;
-        until_true("no pilot is left", async || fairway.live_pilots().await.is_empty()).await;
+        until_true("no pilot is left", async || {
+            fairway.live_pilots().await.is_empty()
+        })
+        .await;
         let set = ["policy", "set", "--kind", policy, "--json"];
         let now: fairway_model::Policy = fairway.operator.run(&set).await.json();
         assert_eq!(serde_json::to_value(now.kind).unwrap(), policy);
@@ -28,7 +31,10 @@ impl Rivals {
         let many = submit(&first.client, sweep("many", MANY, null)).await;
         let second = fairway.user(&format!("second-{policy}")).await;
         let few = submit(&second.client, sweep("few", FEW, null)).await;
-        Self { first: (first, many), second: (second, few) }
+        Self {
+            first: (first, many),
+            second: (second, few),
+        }
     }
 
     /// Has pilots take from the queue until all of the second user's tasks are over. The places
@@ -42,7 +48,10 @@ impl Rivals {
         let history = History::all(&fairway.operator.client).await;
         let mut leases = history.leases();
         leases.retain(|task| [many, *few].contains(&task.job));
-        let places = leases.iter().enumerate().filter(|(_, task)| task.job == *few);
+        let places = leases
+            .iter()
+            .enumerate()
+            .filter(|(_, task)| task.job == *few);
         places.map(|(place, _)| place).collect()
     }
 
@@ -56,7 +65,11 @@ impl Rivals {
 #[tokio::test]
 async fn users_are_served_in_the_order_of_the_policy() {
     // One task at a time: the pilot asks for the next ones when it has room for them.
-    let fairway = Setup::new().local(1, 1).set("policy.kind", "fifo").start().await;
+    let fairway = Setup::new()
+        .local(1, 1)
+        .set("policy.kind", "fifo")
+        .start()
+        .await;
 
     for policy in ["fairshare", "round-robin"] {
         let rivals = Rivals::queue_up(&fairway, policy).await;
@@ -83,7 +96,10 @@ async fn fairshare_remembers_what_was_used() {
     over(&heavy.client, earlier).await;
 
     fairway.set_mode(SiteMode::Closed).await;
-    until_true("no pilot is left", async || fairway.live_pilots().await.is_empty()).await;
+    until_true("no pilot is left", async || {
+        fairway.live_pilots().await.is_empty()
+    })
+    .await;
     let later = submit(&heavy.client, sweep("later", 20, null)).await;
     let light = fairway.user("light").await;
     let first = submit(&light.client, sweep("first", 20, null)).await;
@@ -94,10 +110,17 @@ async fn fairshare_remembers_what_was_used() {
     let mut leases = History::all(&fairway.operator.client).await.leases();
     leases.retain(|task| [later, first].contains(&task.job));
     // The formula gives the light user the first 20 places: 30 tasks of FS are between them.
-    assert!(leases[..20].iter().all(|task| task.job == first), "{leases:?}");
+    assert!(
+        leases[..20].iter().all(|task| task.job == first),
+        "{leases:?}"
+    );
     let shares: fairway_api::public::SharesView =
         fairway.operator.run(&["shares", "--json"]).await.json();
-    let mut fs: Vec<_> = shares.users.iter().map(|it| (it.user.to_string(), it.fs)).collect();
+    let mut fs: Vec<_> = shares
+        .users
+        .iter()
+        .map(|it| (it.user.to_string(), it.fs))
+        .collect();
     fs.sort_by(|one, other| one.0.cmp(&other.0));
     // An hour may have begun meanwhile, which makes earlier usage weigh less.
     let (heavy_fs, light_fs) = (fs[0].1, fs[1].1);

@@ -12,7 +12,10 @@ use crate::common::{checkout, lines, process, until, until_true};
 
 /// A user's folder, with a home and a place for temporary files in it.
 fn folder() -> TempDir {
-    let folder = tempfile::Builder::new().prefix("fairway-run-").tempdir().unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("fairway-run-")
+        .tempdir()
+        .unwrap();
     for name in ["home", "tmp"] {
         std::fs::create_dir(folder.path().join(name)).unwrap();
     }
@@ -45,7 +48,12 @@ fn write(folder: &Path, name: &str, text: &str) -> String {
 }
 
 fn example(path: &str) -> String {
-    checkout().join("examples").join(path).to_str().unwrap().to_owned()
+    checkout()
+        .join("examples")
+        .join(path)
+        .to_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[tokio::test]
@@ -79,7 +87,11 @@ async fn the_example_in_the_other_dialect_counts_all_primes() {
     let results = run_example(folder.path(), "dirac/primes.jdl").await;
     let counts = (0..10).map(|index| {
         let path = results.join(format!("{index}/primes-{index}.txt"));
-        std::fs::read_to_string(path).unwrap().trim().parse::<u32>().unwrap()
+        std::fs::read_to_string(path)
+            .unwrap()
+            .trim()
+            .parse::<u32>()
+            .unwrap()
     });
     // The number of primes below 10,000.
     assert_eq!(counts.sum::<u32>(), 1229);
@@ -155,7 +167,10 @@ async fn an_interrupt_leaves_nothing_behind() {
         ),
     );
     let mut command = cli::command(FAIRWAY, folder.path());
-    command.args(["run", &jdl]).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["run", &jdl])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut run = command.spawn().unwrap();
     until_true("the payload runs", async || !lines(&mark).is_empty()).await;
     process::signal(i32::try_from(run.id()).unwrap(), Signal::INT);

@@ -59,7 +59,9 @@ impl std::fmt::Display for Ran {
 /// `program` in `folder`, with an environment that names the folder and next to nothing else.
 pub(crate) fn command(program: &str, folder: &Path) -> std::process::Command {
     let mut command = std::process::Command::new(program);
-    let kept = KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let kept = KEPT
+        .iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)));
     command
         .env_clear()
         .envs(kept)

@@ -30,7 +30,10 @@ impl History {
 
     /// What is about a job and its tasks.
     pub(crate) async fn of(client: &Client, job: JobId) -> Self {
-        let query = EventsQuery { job: Some(job), ..EventsQuery::default() };
+        let query = EventsQuery {
+            job: Some(job),
+            ..EventsQuery::default()
+        };
         Self::read(client, query).await
     }
 
@@ -62,8 +65,19 @@ impl History {
     pub(crate) fn ends(&self) -> BTreeMap<TaskId, Vec<Ended>> {
         let mut ends: BTreeMap<TaskId, Vec<Ended>> = BTreeMap::new();
         for event in &self.events {
-            if let EventKind::AttemptEnded { task, attempt, end, state, .. } = &event.kind {
-                let ended = Ended { attempt: *attempt, end: end.clone(), state: *state };
+            if let EventKind::AttemptEnded {
+                task,
+                attempt,
+                end,
+                state,
+                ..
+            } = &event.kind
+            {
+                let ended = Ended {
+                    attempt: *attempt,
+                    end: end.clone(),
+                    state: *state,
+                };
                 ends.entry(*task).or_default().push(ended);
             }
         }
@@ -84,7 +98,9 @@ impl History {
         let mut repeated = 0;
         for index in 0..tasks {
             let id = task(job, index);
-            let ended = ends.get(&id).unwrap_or_else(|| panic!("no attempt of {id} ended"));
+            let ended = ends
+                .get(&id)
+                .unwrap_or_else(|| panic!("no attempt of {id} ended"));
             let (last, earlier) = ended.split_last().unwrap();
             assert!(last.end.is_success(), "{id}: {ended:?}");
             assert_eq!(last.state, TaskState::Succeeded, "{id}: {ended:?}");
@@ -98,7 +114,10 @@ impl History {
             );
             repeated += earlier.len();
         }
-        let others = ends.keys().filter(|id| id.job == job && id.index >= tasks).count();
+        let others = ends
+            .keys()
+            .filter(|id| id.job == job && id.index >= tasks)
+            .count();
         assert_eq!(others, 0, "there are tasks that nobody submitted");
         repeated
     }

@@ -10,14 +10,17 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) struct Process {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
+    /// Its arguments, each followed by a blank.
     pub(crate) command: String,
+    args: usize,
     /// Empty if it may not be read.
     pub(crate) environment: String,
 }
 
 impl Process {
     pub(crate) fn is_pilot(&self) -> bool {
-        self.command.ends_with("fairway pilot-agent ")
+        // Not the shell that started it, whose arguments end likewise.
+        self.args == 2 && self.command.ends_with(" pilot-agent ")
     }
 }
 
@@ -28,7 +31,7 @@ fn all() -> Vec<(Process, std::path::PathBuf)> {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let text = |name: &str| {
             let bytes = std::fs::read(entry.path().join(name)).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).replace('\0', " ")
+            String::from_utf8_lossy(&bytes).into_owned()
         };
         let stat = text("stat");
         // The name in brackets may hold anything; state and parent follow.
@@ -39,7 +42,17 @@ fn all() -> Vec<(Process, std::path::PathBuf)> {
         let parent = fields.next()?.parse().ok()?;
         let folder = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
         let (command, environment) = (text("cmdline"), text("environ"));
-        Some((Process { pid, parent, command, environment }, folder))
+        let args = command.matches('\0').count();
+        Some((
+            Process {
+                pid,
+                parent,
+                command: command.replace('\0', " "),
+                args,
+                environment: environment.replace('\0', " "),
+            },
+            folder,
+        ))
     };
     entries.filter_map(read).collect()
 }
@@ -53,15 +66,38 @@ pub(crate) fn of(folder: &Path) -> Vec<Process> {
             || process.command.contains(name)
             || process.environment.contains(name)
     };
-    all().into_iter().filter(belongs).map(|(process, _)| process).collect()
+    all()
+        .into_iter()
+        .filter(belongs)
+        .map(|(process, _)| process)
+        .collect()
 }
 
-/// The pilots proper that belong to a test's folder: each is the child of its guard, which is
-/// the same program.
-pub(crate) fn inner_pilots(folder: &Path) -> Vec<Process> {
-    let pilots: Vec<_> = of(folder).into_iter().filter(Process::is_pilot).collect();
-    let guards: Vec<_> = pilots.iter().map(|pilot| pilot.pid).collect();
-    pilots.into_iter().filter(|pilot| guards.contains(&pilot.parent)).collect()
+/// A pilot: two processes of the same program.
+#[derive(Debug)]
+pub(crate) struct Pilot {
+    /// Outlives the pilot proper, so that payloads cannot.
+    pub(crate) guard: Process,
+    /// The pilot proper, child of its guard and parent of the payloads.
+    pub(crate) inner: Process,
+}
+
+/// The pilots that belong to a test's folder.
+pub(crate) fn pilots(folder: &Path) -> Vec<Pilot> {
+    let (guards, inner): (Vec<_>, Vec<_>) = {
+        let all: Vec<_> = of(folder).into_iter().filter(Process::is_pilot).collect();
+        let pids: Vec<_> = all.iter().map(|pilot| pilot.pid).collect();
+        all.into_iter()
+            .partition(|pilot| !pids.contains(&pilot.parent))
+    };
+    let pair = |guard: Process| {
+        let inner = inner
+            .iter()
+            .find(|inner| inner.parent == guard.pid)?
+            .clone();
+        Some(Pilot { guard, inner })
+    };
+    guards.into_iter().filter_map(pair).collect()
 }
 
 /// Sends a signal to a process that this test started.

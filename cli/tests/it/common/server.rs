@@ -43,7 +43,10 @@ pub(crate) struct Setup {
 impl Setup {
     /// A server without sites, which looks at everything often.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("fairway-it-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("fairway-it-")
+            .tempdir()
+            .unwrap();
         for name in ["home", "tmp", "state"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
@@ -69,7 +72,9 @@ impl Setup {
         let mut table = &mut self.config;
         let (parents, name) = path.rsplit_once('.').unwrap_or(("", path));
         for parent in parents.split('.').filter(|parent| !parent.is_empty()) {
-            let inner = table.entry(parent).or_insert_with(|| toml::Table::new().into());
+            let inner = table
+                .entry(parent)
+                .or_insert_with(|| toml::Table::new().into());
             table = inner.as_table_mut().unwrap();
         }
         table.insert(name.into(), value.into());
@@ -79,7 +84,10 @@ impl Setup {
     /// A site, described in TOML.
     pub(crate) fn site(mut self, description: &str) -> Self {
         let site: toml::Table = description.parse().unwrap();
-        let sites = self.config.entry("sites").or_insert_with(|| toml::Value::Array(Vec::new()));
+        let sites = self
+            .config
+            .entry("sites")
+            .or_insert_with(|| toml::Value::Array(Vec::new()));
         sites.as_array_mut().unwrap().push(site.into());
         self
     }
@@ -121,7 +129,11 @@ impl Setup {
 
     fn place(&self) -> Place {
         let listen = self.config["http"]["listen"].as_str().unwrap();
-        let scheme = if self.ca_file.is_some() { "https" } else { "http" };
+        let scheme = if self.ca_file.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         Place {
             folder: self.folder().to_owned(),
             url: format!("{scheme}://{listen}"),
@@ -133,7 +145,7 @@ impl Setup {
     /// Runs the server to its end, for settings that it refuses.
     pub(crate) async fn refused(&self) -> Ran {
         self.write_config();
-        cli::run(self.place().server_command(&["serve", "--config", "fairway.toml"])).await
+        cli::run(self.place().server_command(&["serve"])).await
     }
 
     /// Starts the server and waits until it is ready.
@@ -162,23 +174,28 @@ struct Place {
 }
 
 impl Place {
-    /// A command that works on the server's state.
+    /// A command that works on the server's state, by its configuration.
     fn server_command(&self, args: &[&str]) -> std::process::Command {
         let mut words = self.within.iter().map(String::as_str).chain([FAIRWAY]);
         let mut command = cli::command(words.next().unwrap(), &self.folder);
-        command.args(words).args(args);
+        // `within` may have gone to another folder.
+        let config = self.folder.join("fairway.toml");
+        command.args(words).args(args).arg("--config").arg(config);
         command
     }
 
     async fn user(self: &Arc<Self>, name: &str, options: &[&str]) -> User {
-        let create = ["token", "create", name, "--json", "--config", "fairway.toml"];
+        let create = ["token", "create", name, "--json"];
         let created = cli::run(self.server_command(&[&create, options].concat())).await;
         let created: TokenCreated = created.json();
         self.holder(created)
     }
 
     fn holder(self: &Arc<Self>, created: TokenCreated) -> User {
-        let ca_pem = self.ca_file.as_ref().map(|file| std::fs::read(file).unwrap());
+        let ca_pem = self
+            .ca_file
+            .as_ref()
+            .map(|file| std::fs::read(file).unwrap());
         let settings = ClientSettings {
             server: self.url.clone(),
             token: Some(created.token.clone()),
@@ -264,8 +281,14 @@ impl Fairway {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = self.folder().join(name);
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o755).open(&path).unwrap();
-        file.write_all(format!("#!/bin/sh\nset -eu\n{lines}\n").as_bytes()).unwrap();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(&path)
+            .unwrap();
+        file.write_all(format!("#!/bin/sh\nset -eu\n{lines}\n").as_bytes())
+            .unwrap();
         path
     }
 
@@ -295,14 +318,17 @@ impl Fairway {
         assert!(self.child.is_none());
         let mut options = std::fs::OpenOptions::new();
         let log = options.create(true).append(true).open(self.log()).unwrap();
-        let mut command = self.place.server_command(&["serve", "--config", "fairway.toml"]);
+        let mut command = self.place.server_command(&["serve"]);
         command.stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let client = self.operator.client.clone();
         until_true("the server is ready", async || {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "the server has ended: {ended:?}");
-            client.health().await.is_ok_and(|health| health.status == "ok")
+            client
+                .health()
+                .await
+                .is_ok_and(|health| health.status == "ok")
         })
         .await;
     }
@@ -315,12 +341,19 @@ impl Fairway {
     /// Opens, drains or closes the site `here`.
     pub(crate) async fn set_mode(&self, mode: SiteMode) {
         let change = ModeChange { mode, ce: None };
-        self.operator.client.set_mode(&"here".parse().unwrap(), &change).await.unwrap();
+        self.operator
+            .client
+            .set_mode(&"here".parse().unwrap(), &change)
+            .await
+            .unwrap();
     }
 
     /// All pilots, those that are over included.
     pub(crate) async fn pilots(&self) -> Vec<PilotView> {
-        let query = PilotsQuery { limit: Some(1000), ..PilotsQuery::default() };
+        let query = PilotsQuery {
+            limit: Some(1000),
+            ..PilotsQuery::default()
+        };
         self.operator.client.pilots(&query).await.unwrap().items
     }
 
