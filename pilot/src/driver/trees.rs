@@ -13,8 +13,9 @@ use crate::wait::{self, Ended};
 
 /// Looking at processes pauses for so many times what it took: at most a fiftieth of a core.
 const CENSUS_SHARE: u32 = 50;
-/// A payload ended by SIGTERM or SIGKILL waits so long for the pilot's own SIGTERM: batch
-/// systems send theirs to all processes at once, and then the payload did not fail.
+/// A payload that did not end well by itself waits so long for the pilot's own SIGTERM: batch
+/// systems send theirs to all processes at once, and then the payload did not fail. It need not
+/// have ended by the signal: a shell exits with a code of its own when its child is hit first.
 const SIGNAL_PAUSE: Duration = Duration::from_millis(300);
 
 impl Driver {
@@ -67,11 +68,7 @@ impl Driver {
             // ones, which rarely start anything, the next census does.
             self.take_census();
         }
-        let by_others = matches!(
-            ended.end,
-            AttemptEnd::Signaled { signal: libc::SIGTERM | libc::SIGKILL } if !running.signalled
-        );
-        if by_others {
+        if !running.signalled && !ended.end.is_success() {
             let news = self.news.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(SIGNAL_PAUSE).await;
