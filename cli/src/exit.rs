@@ -73,6 +73,12 @@ impl From<ClientError> for Failure {
             ClientError::Problem(problem) => Self::Refused(told(&problem)),
             ClientError::Settings(_) => Self::Usage(error.to_string()),
             ClientError::File { .. } => Self::Local(error.to_string()),
+            ClientError::Unreachable { ref reason, .. } if reason.contains("certificate") => {
+                Self::Unreachable(format!(
+                    "{error}\nIf this is the right server, trust its certificate with --ca-file \
+                     (FAIRWAY_CA_FILE)"
+                ))
+            }
             ClientError::Unreachable { .. } => Self::Unreachable(format!(
                 "{error}\nIs it running, and is --server (FAIRWAY_SERVER) right?"
             )),
