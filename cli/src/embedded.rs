@@ -10,6 +10,7 @@ use fairway_model::{AdapterSettings, Ce, PilotLimits, PilotShape, Role, Site, Si
 use fairway_wms::config::{Config, ConfigError};
 use fairway_wms::server::{Server, ServerError};
 
+use crate::descendants;
 use crate::exit::Failure;
 
 /// How long pilots may take to end by themselves before they are ended.
@@ -65,6 +66,7 @@ impl Embedded {
         keep_state: Option<PathBuf>,
         cores: Option<u32>,
     ) -> Result<Self, Failure> {
+        descendants::adopt()?;
         let (state_dir, temporary) = match keep_state {
             Some(folder) => (folder, None),
             None => {
@@ -99,13 +101,15 @@ impl Embedded {
 
     /// Ends the pilots and stops everything; nothing is left running.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        let left = self.server.end_pilots(PILOTS_GRACE).await;
+        let ended = self.server.end_pilots(PILOTS_GRACE).await;
         self.server.stop().await;
-        match left {
-            Ok(0) => Ok(()),
-            Ok(left) => Err(Failure::Local(format!(
-                "{left} pilots could not be ended; look for processes named `fairway pilot-agent`"
-            ))),
+        // Also a pilot that said goodbye has a moment to live; its state folder goes after it.
+        let gone = descendants::gone(PILOTS_GRACE).await;
+        match ended {
+            Ok(0) if gone => Ok(()),
+            Ok(_) => Err(Failure::Local(
+                "a pilot could not be ended; look for processes named `fairway pilot-agent`".into(),
+            )),
             Err(error) => Err(Failure::Local(format!("cannot end the pilots: {error}"))),
         }
     }

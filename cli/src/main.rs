@@ -10,6 +10,7 @@
 
 mod commands;
 mod connect;
+mod descendants;
 mod embedded;
 mod exit;
 mod interrupt;
