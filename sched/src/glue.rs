@@ -27,6 +27,7 @@ pub fn ad(site: &SiteName, ce: &Ce, state: Option<&CeState>, response_s: i64) ->
     glue.text("GlueCEUniqueID", &id.to_string());
     glue.text("GlueCEName", ce.name.as_str());
     glue.text("GlueSiteName", site.as_str());
+    glue.text("GlueSiteUniqueID", site.as_str());
     status(&mut glue, ce, state, response_s);
     policy(&mut glue, ce, state);
     info(&mut glue, site, ce, state);
