@@ -15,7 +15,10 @@ fn fairway(folder: &Path) -> Command {
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    fairway(folder).args(arguments).output().unwrap()
+    fairway(folder)
+        .args(arguments)
+        .output()
+        .expect("the program can be started")
 }
 
 fn text(bytes: &[u8]) -> String {

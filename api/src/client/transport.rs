@@ -136,7 +136,7 @@ impl Client {
         } else {
             // Its causes alone: its own text only repeats the URL.
             std::error::Error::source(error)
-                .map_or_else(|| error.to_string(), |cause| with_causes(cause))
+                .map_or_else(|| error.to_string(), with_causes)
         };
         ClientError::Unreachable {
             server: self.server.clone(),
