@@ -5,16 +5,19 @@ use axum::extract::State;
 use fairway_api::ProblemCode;
 use fairway_api::public::{TaskLeft, TasksChange, TasksChanged};
 use fairway_model::{Principal, TaskId, TaskVerb};
-use fairway_sched::command::Selection;
+use fairway_sched::command::{RefusedKind, Selection};
 use fairway_sched::{Command, Reply};
 
 use super::visible;
 use crate::auth::Authenticated;
+use crate::engine::EngineError;
 use crate::http::extract::{Json, Path};
 use crate::http::{App, Failure, Failures};
 
 /// Most tasks to change at a time.
 const TASKS_MAX: usize = 10_000;
+/// So often at most is the store read for one retry.
+const RETRY_READS_MAX: u32 = 3;
 
 /// Cancels many tasks at once.
 #[utoipa::path(
@@ -145,9 +148,23 @@ pub(in crate::http) async fn change_tasks(
 
 /// Queues ended tasks again. They are no longer in the engine's memory, so they are brought to
 /// it from the store: one retry after the other, for what was read must still be true when the
-/// engine hears of it, and nothing but a retry changes an ended task.
+/// engine hears of it, and nothing but a retry changes an ended task. Only their job may come to
+/// its end in between, and is then read once more.
 async fn retry(app: &App, by: Principal, tasks: Selection) -> Result<Reply, Failure> {
     let _one_at_a_time = app.retries.lock().await;
-    let ended = app.store.ended(&tasks).await?;
-    Ok(app.engine.ask(Command::Retry { tasks, by, ended }).await?)
+    let mut reads_left = RETRY_READS_MAX;
+    loop {
+        let ended = app.store.ended(&tasks).await?;
+        reads_left -= 1;
+        let command = Command::Retry {
+            tasks: tasks.clone(),
+            by: by.clone(),
+            ended,
+        };
+        match app.engine.ask(command).await {
+            Err(EngineError::Refused(refused))
+                if refused.kind == RefusedKind::Conflict && reads_left > 0 => {}
+            outcome => return Ok(outcome?),
+        }
+    }
 }
