@@ -72,22 +72,21 @@ async fn assert_usage(client: &Client, attempts: u64, succeeded: u64) {
 
 #[tokio::test]
 async fn tasks_of_a_killed_pilot_run_again() {
-    let how = work_after_a_kill(|pilot| pilot.inner.pid).await;
-    assert!(
-        how.iter()
-            .all(|end| matches!(end, AttemptEnd::PilotLost { .. })),
-        "{how:?}"
-    );
+    for end in work_after_a_kill(|pilot| pilot.inner.pid).await {
+        assert!(matches!(end, AttemptEnd::PilotLost { .. }), "{end:?}");
+    }
 }
 
 #[tokio::test]
-async fn a_pilot_whose_guard_is_killed_gives_its_tasks_back() {
-    let how = work_after_a_kill(|pilot| pilot.guard.pid).await;
-    assert!(
-        how.iter()
-            .all(|end| matches!(end, AttemptEnd::HandedBack { .. })),
-        "{how:?}"
-    );
+async fn tasks_of_a_pilot_whose_guard_is_killed_run_again() {
+    for end in work_after_a_kill(|pilot| pilot.guard.pid).await {
+        // The pilot proper hands them back, if the batch system does not report its end first.
+        let expected = matches!(
+            end,
+            AttemptEnd::HandedBack { .. } | AttemptEnd::PilotLost { .. }
+        );
+        assert!(expected, "{end:?}");
+    }
 }
 
 /// Kills a process of the only pilot in the middle of its work, and waits for the end of the

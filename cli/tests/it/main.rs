@@ -6,6 +6,7 @@
 //! bed that `FAIRWAY_TEST_SLURM` names; `cargo xtask test` starts one.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![expect(clippy::print_stdout, reason = "shown only if the test fails")]
 
 mod bad_input;
 mod common;

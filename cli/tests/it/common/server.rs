@@ -60,7 +60,6 @@ impl Setup {
         setup
             .set("state_dir", state_dir)
             .set("http.listen", format!("127.0.0.1:{}", free_port()))
-            .set("log.filter", "info,fairway_wms=debug")
             .set("pilots.program", vec![FAIRWAY, "pilot-agent"])
             .set("pilots.idle_s", 2)
             .set("pilots.look_every_s", 1)
