@@ -5,14 +5,14 @@
 //! launcher but not the heartbeat. A payload leads a process group of its own. The
 //! pilot's session has no terminal, so a payload has none either.
 
-use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, TrySendError};
 use std::time::Instant;
 
 use fairway_api::pilot::Lease;
@@ -22,7 +22,7 @@ use crate::machine::Key;
 use crate::sandbox;
 use crate::wait::{self, Ended};
 
-/// Folders waiting to be removed before removing gets ahead of starting.
+/// Folders waiting to be removed before removing holds up starting.
 const REMOVALS_MAX: usize = 512;
 /// Folder for temporary files within a payload's folder.
 const TMP: &str = ".tmp";
@@ -116,6 +116,16 @@ impl BaseEnvironment {
     }
 }
 
+/// `Command` starts a process the fast way (`posix_spawn`, without copying the pilot's page
+/// tables) only if this function is there to change the folder. Its own reference is weak
+/// and does not bring the function into a static binary; this one does.
+#[cfg(target_env = "gnu")]
+#[used]
+static CHANGES_FOLDER_IN_SPAWN: unsafe extern "C" fn(
+    *mut libc::posix_spawn_file_actions_t,
+    *const libc::c_char,
+) -> libc::c_int = libc::posix_spawn_file_actions_addchdir_np;
+
 /// Runs the launcher's thread until `jobs` is closed. `launched` is called with the
 /// outcome of each start; an error is a text for the user.
 pub(crate) fn launcher(
@@ -123,26 +133,23 @@ pub(crate) fn launcher(
     jobs: &mpsc::Receiver<Job>,
     launched: impl Fn(Key, Result<Launched, String>),
 ) {
-    let mut removals = VecDeque::new();
-    loop {
-        // Starting comes first; folders are removed when nothing else is to be done.
-        let job = if removals.is_empty() {
-            match jobs.recv() {
-                Ok(job) => Some(job),
-                Err(mpsc::RecvError) => return,
-            }
-        } else if removals.len() > REMOVALS_MAX {
-            None
-        } else {
-            jobs.try_recv().ok()
-        };
+    // Folders are removed beside the launcher, so that the next start does not wait for
+    // it; by the launcher itself if too many wait.
+    let (removals, to_remove) = mpsc::sync_channel::<PathBuf>(REMOVALS_MAX);
+    let tidier = std::thread::Builder::new().name("tidier".to_owned());
+    let tidier = tidier.spawn(move || to_remove.iter().for_each(|folder| sandbox::remove(&folder)));
+    if let Err(error) = tidier {
+        tracing::debug!(%error, "no thread to remove folders; the launcher does it");
+    }
+    for job in jobs {
         match job {
-            Some(Job::Launch(lease, folder)) => {
+            Job::Launch(lease, folder) => {
                 launched(Key::from(&*lease), launch(base, &lease, &folder));
             }
-            Some(Job::Remove(folder)) => removals.push_back(folder),
-            None => {
-                if let Some(folder) = removals.pop_front() {
+            Job::Remove(folder) => {
+                if let Err(TrySendError::Full(folder) | TrySendError::Disconnected(folder)) =
+                    removals.try_send(folder)
+                {
                     sandbox::remove(&folder);
                 }
             }
