@@ -150,7 +150,11 @@ impl StandIn {
         };
         match tokio::time::timeout(PATIENCE, wait).await {
             Ok(value) => value,
-            Err(_) => panic!("{what} did not happen; reports: {:?}", self.look().reports),
+            Err(_) => {
+                let books = self.look();
+                let last = &books.reports[books.reports.len().saturating_sub(5)..];
+                panic!("{what} did not happen; last reports: {last:?}")
+            }
         }
     }
 
