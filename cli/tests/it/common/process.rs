@@ -1,6 +1,6 @@
 //! The machine's processes, as `/proc` shows them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,7 +25,7 @@ impl Process {
 }
 
 /// All processes that can be looked at, with their folders.
-fn all() -> Vec<(Process, std::path::PathBuf)> {
+fn all() -> Vec<(Process, PathBuf)> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let read = |entry: std::fs::DirEntry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
@@ -58,19 +58,22 @@ fn all() -> Vec<(Process, std::path::PathBuf)> {
 }
 
 /// The processes that belong to a test's folder: by their own folder, command line or
-/// environment.
+/// environment, or as children of others. The pilot proper hides the former from all but root.
 pub(crate) fn of(folder: &Path) -> Vec<Process> {
     let name = folder.to_str().unwrap();
-    let belongs = |(process, cwd): &(Process, std::path::PathBuf)| {
+    let named = |(process, cwd): &(Process, PathBuf)| {
         cwd.starts_with(folder)
             || process.command.contains(name)
             || process.environment.contains(name)
     };
-    all()
-        .into_iter()
-        .filter(belongs)
-        .map(|(process, _)| process)
-        .collect()
+    let (mut ours, mut others): (Vec<_>, Vec<_>) = all().into_iter().partition(named);
+    let mut next = 0;
+    while next < ours.len() {
+        let parent = ours[next].0.pid;
+        ours.extend(others.extract_if(.., |(process, _)| process.parent == parent));
+        next += 1;
+    }
+    ours.into_iter().map(|(process, _)| process).collect()
 }
 
 /// A pilot: two processes of the same program.
