@@ -8,6 +8,7 @@ use std::time::Duration;
 use fairway_api::public::{TokenCreated, TokenRequest};
 use fairway_model::{Site, SiteName, UserName};
 use fairway_sched::{Command, Settings};
+use hyper_util::rt::TokioTimer;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -67,6 +68,8 @@ pub struct Server {
 
 /// How long requests in flight may take to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How long a client may take for the headers of a request, and be silent between two.
+const HEADERS_MAX: Duration = Duration::from_secs(60);
 /// How often certificate and key are looked at for a change.
 const TLS_LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -401,14 +404,16 @@ async fn listen(
             let rustls = read_tls(tls).await?;
             let reload = tokio::spawn(reload_tls(tls.clone(), rustls.clone()));
             tls_reload = Some(AbortOnDropHandle::new(reload));
-            let server = axum_server::from_tcp_rustls(listener, rustls).map_err(failed)?;
+            let mut server = axum_server::from_tcp_rustls(listener, rustls).map_err(failed)?;
+            limit_patience(server.http_builder());
             tokio::spawn(server.handle(handle).serve(service))
         }
         None => {
             let acceptor = axum_server::accept::NoDelayAcceptor::new();
-            let server = axum_server::from_tcp(listener)
+            let mut server = axum_server::from_tcp(listener)
                 .map_err(failed)?
                 .acceptor(acceptor);
+            limit_patience(server.http_builder());
             tokio::spawn(server.handle(handle).serve(service))
         }
     };
@@ -420,6 +425,18 @@ async fn listen(
         }
     });
     Ok((listener, tls_reload))
+}
+
+/// Closes connections on which nothing is asked, or only ever half of something.
+fn limit_patience<E>(builder: &mut hyper_util::server::conn::auto::Builder<E>) {
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEADERS_MAX);
 }
 
 async fn read_tls(tls: &TlsConfig) -> Result<axum_server::tls_rustls::RustlsConfig, ServerError> {
