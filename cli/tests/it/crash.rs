@@ -10,33 +10,16 @@ use fairway_model::{AttemptEnd, JobId, TaskState};
 use rustix::process::Signal;
 
 use crate::common::{
-    Fairway, History, Setup, lines, over, process, submit, sweep, until, until_true,
+    History, Setup, assert_each_once, counting_payload, lines, over, process, submit, sweep, until,
+    until_true,
 };
-
-/// A payload that leaves a line when it starts and one when it ends, so that executions can
-/// be counted.
-fn counting(fairway: &Fairway, seconds: &str) -> std::path::PathBuf {
-    let folder = fairway.folder().display();
-    fairway.script(
-        "count.sh",
-        &format!("echo $1 >>{folder}/started\nsleep {seconds}\necho $1 >>{folder}/ended"),
-    )
-}
-
-/// Each of the numbers from 0 exactly once.
-#[track_caller]
-fn assert_each_once(numbers: &[String], count: u32) {
-    let mut numbers: Vec<u32> = numbers.iter().map(|it| it.parse().unwrap()).collect();
-    numbers.sort_unstable();
-    assert_eq!(numbers, (0..count).collect::<Vec<_>>());
-}
 
 #[tokio::test]
 async fn a_killed_server_loses_and_repeats_nothing() {
     const TASKS: u32 = 60;
     let mut fairway = Setup::new().local(2, 2).start().await;
     let alice = fairway.user("alice").await;
-    let payload = counting(&fairway, "0.2");
+    let payload = counting_payload(&fairway, "0.2");
     let (started, ended) = (
         fairway.folder().join("started"),
         fairway.folder().join("ended"),
@@ -95,7 +78,7 @@ async fn work_after_a_kill(victim: impl Fn(&process::Pilot) -> i32) -> Vec<Attem
     const TASKS: u32 = 12;
     let fairway = Setup::new().local(1, 2).start().await;
     let alice = fairway.user("alice").await;
-    let payload = counting(&fairway, "0.5");
+    let payload = counting_payload(&fairway, "0.5");
     let started = fairway.folder().join("started");
     let job = submit(&alice.client, sweep("sweep", TASKS, &payload)).await;
     until_true("several payloads run", async || lines(&started).len() >= 5).await;

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use fairway_api::public::{UsageQuery, UsageView};
 use fairway_model::AttemptEnd;
 
-use crate::common::{Fairway, History, Setup, lines, over, submit, sweep, until, until_true};
+use crate::common::{
+    Fairway, History, Setup, assert_each_once, counting_payload, lines, over, submit, sweep, until,
+    until_true,
+};
 
 /// The test bed, started by `cargo xtask test`.
 struct Bed {
@@ -262,6 +265,32 @@ async fn tasks_of_a_cancelled_allocation_run_elsewhere() {
         (usage[0].attempts, usage[0].succeeded),
         (attempts, u64::from(TASKS))
     );
+    until_true("the queue is empty", async || on.jobs().is_empty()).await;
+}
+
+#[tokio::test]
+async fn pilots_in_slurm_outlive_a_killed_server() {
+    const TASKS: u32 = 40;
+    let Some(mut on) = OnSlurm::start(&[("short", 2)]).await else {
+        return;
+    };
+    let alice = on.fairway.user("alice").await;
+    let payload = counting_payload(&on.fairway, "0.4");
+    let folder = on.fairway.folder().to_owned();
+    let (started, ended) = (folder.join("started"), folder.join("ended"));
+    let job = submit(&alice.client, sweep("sweep", TASKS, &payload)).await;
+    until_true("the sweep is under way", async || lines(&ended).len() >= 8).await;
+    on.fairway.kill();
+    let before = lines(&ended).len();
+    until_true("pilots carry on", async || lines(&ended).len() > before).await;
+    on.fairway.start_again().await;
+
+    over(&alice.client, job).await;
+    assert_each_once(&lines(&started), TASKS);
+    assert_each_once(&lines(&ended), TASKS);
+    let history = History::all(&on.fairway.operator.client).await;
+    assert_eq!(history.assert_each_succeeded_once(job, TASKS), 0);
+    assert!(history.pilots_planned() <= 2, "{history:?}");
     until_true("the queue is empty", async || on.jobs().is_empty()).await;
 }
 

@@ -96,6 +96,24 @@ pub(crate) fn sweep(name: &str, tasks: u32, program: &Path) -> String {
     )
 }
 
+/// A payload that leaves a line in the file `started` and, at its end, in `ended`, so that
+/// executions can be counted.
+pub(crate) fn counting_payload(fairway: &Fairway, seconds: &str) -> PathBuf {
+    let folder = fairway.folder().display();
+    fairway.script(
+        "count.sh",
+        &format!("echo $1 >>{folder}/started\nsleep {seconds}\necho $1 >>{folder}/ended"),
+    )
+}
+
+/// Each of the numbers from 0 exactly once.
+#[track_caller]
+pub(crate) fn assert_each_once(numbers: &[String], count: u32) {
+    let mut numbers: Vec<u32> = numbers.iter().map(|it| it.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..count).collect::<Vec<_>>());
+}
+
 /// The lines of a file that payloads append to; none if it is not there yet.
 pub(crate) fn lines(path: &Path) -> Vec<String> {
     match std::fs::read_to_string(path) {
