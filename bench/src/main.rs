@@ -38,8 +38,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Stands in for the pilot program: leaves the bootstrap document in a folder and waits to be
-    /// ended, so that the benchmark can speak as that pilot
+    /// Stands in for the pilot program: leaves the bootstrap document in a folder and stays until
+    /// that is gone, so that the benchmark can speak as that pilot
     #[command(hide = true)]
     Catch { folder: PathBuf },
 }

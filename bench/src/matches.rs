@@ -17,7 +17,7 @@ use fairway_model::{AttemptEnd, Resources};
 use crate::Args;
 use crate::server::Server;
 
-/// Leaves the bootstrap document from standard input in `folder` and waits to be ended.
+/// Leaves the bootstrap document from standard input in `folder` and stays until that is gone.
 pub(crate) fn catch(folder: &Path) -> anyhow::Result<()> {
     let mut document = String::new();
     std::io::stdin().read_to_string(&mut document)?;
