@@ -36,8 +36,15 @@ type Answer = oneshot::Sender<Result<Reply, EngineError>>;
 type Look = Box<dyn FnOnce(&State, Timestamp) + Send>;
 
 enum Request {
-    Ask { command: Command, answer: Answer },
-    Sync { command: Command, wait: Duration, answer: Answer },
+    Ask {
+        command: Command,
+        answer: Answer,
+    },
+    Sync {
+        command: Command,
+        wait: Duration,
+        answer: Answer,
+    },
     Look(Look),
 }
 
@@ -94,7 +101,11 @@ impl Engine {
     /// See [`EngineError`].
     pub async fn sync(&self, command: Command, wait: Duration) -> Result<Reply, EngineError> {
         let (answer, reply) = oneshot::channel();
-        self.send(Request::Sync { command, wait, answer })?;
+        self.send(Request::Sync {
+            command,
+            wait,
+            answer,
+        })?;
         reply.await.map_err(|_| EngineError::Stopped)?
     }
 
@@ -220,15 +231,23 @@ impl Loop {
             Request::Ask { command, answer } => {
                 let applied = state.apply(command, self.now);
                 batch.changes.extend(applied.changes);
-                batch.answers.push((answer, applied.reply.map_err(EngineError::from)));
+                batch
+                    .answers
+                    .push((answer, applied.reply.map_err(EngineError::from)));
             }
-            Request::Sync { command, wait, answer } => {
+            Request::Sync {
+                command,
+                wait,
+                answer,
+            } => {
                 let wish = parking::wish(&command);
                 let applied = state.apply(command, self.now);
                 let quiet = applied.changes.is_empty() && parking::is_empty(&applied.reply);
                 batch.changes.extend(applied.changes);
                 let Some(pilot) = wish else {
-                    batch.answers.push((answer, applied.reply.map_err(EngineError::from)));
+                    batch
+                        .answers
+                        .push((answer, applied.reply.map_err(EngineError::from)));
                     return;
                 };
                 // The newer wish ends the older one, whose answer is then empty.
@@ -242,7 +261,9 @@ impl Loop {
                     let closed = state.apply(Command::CloseWant { pilot }, self.now);
                     batch.changes.extend(closed.changes);
                 }
-                batch.answers.push((answer, applied.reply.map_err(EngineError::from)));
+                batch
+                    .answers
+                    .push((answer, applied.reply.map_err(EngineError::from)));
             }
             Request::Look(look) => batch.looks.push(look),
         }
@@ -267,7 +288,9 @@ impl Loop {
         if let Ok(Reply::Served(served)) = applied.reply {
             for (pilot, reply) in served {
                 let parked = self.parking.leave(pilot);
-                batch.answers.extend(parked.map(|(answer, _)| (answer, Ok(reply))));
+                batch
+                    .answers
+                    .extend(parked.map(|(answer, _)| (answer, Ok(reply))));
             }
         }
     }
@@ -337,4 +360,3 @@ pub fn wall_clock() -> Timestamp {
     let millis = since_epoch.map_or(0, |span| span.as_millis());
     Timestamp(i64::try_from(millis).unwrap_or(i64::MAX))
 }
-

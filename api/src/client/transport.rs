@@ -135,8 +135,7 @@ impl Client {
             "no answer in time".to_owned()
         } else {
             // Its causes alone: its own text only repeats the URL.
-            std::error::Error::source(error)
-                .map_or_else(|| error.to_string(), with_causes)
+            std::error::Error::source(error).map_or_else(|| error.to_string(), with_causes)
         };
         ClientError::Unreachable {
             server: self.server.clone(),

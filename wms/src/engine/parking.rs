@@ -27,22 +27,29 @@ impl Parking {
 
     /// Keeps `answer` open. The pilot must have [left](Self::leave) before.
     pub(super) fn park(&mut self, pilot: PilotId, answer: Answer, wait: Duration) {
-        self.places.insert(pilot, Place { answer, until: Instant::now() + wait });
+        self.places.insert(
+            pilot,
+            Place {
+                answer,
+                until: Instant::now() + wait,
+            },
+        );
     }
 
     /// Takes the pilot's answer out, with the empty reply that it gets if nothing better is known.
-    pub(super) fn leave(
-        &mut self,
-        pilot: PilotId,
-    ) -> Option<(Answer, Result<Reply, EngineError>)> {
-        self.places.remove(&pilot).map(|place| (place.answer, Ok(empty())))
+    pub(super) fn leave(&mut self, pilot: PilotId) -> Option<(Answer, Result<Reply, EngineError>)> {
+        self.places
+            .remove(&pilot)
+            .map(|place| (place.answer, Ok(empty())))
     }
 
     /// Takes out those that have waited enough or whose other end is gone.
     pub(super) fn due(&mut self) -> Vec<(PilotId, Answer)> {
         let now = Instant::now();
         self.places
-            .extract_if(.., |_, place| place.until <= now || place.answer.is_closed())
+            .extract_if(.., |_, place| {
+                place.until <= now || place.answer.is_closed()
+            })
             .map(|(pilot, place)| (pilot, place.answer))
             .collect()
     }
@@ -58,14 +65,22 @@ impl Parking {
 /// The pilot that wishes for work with `command`, if it does.
 pub(super) fn wish(command: &Command) -> Option<PilotId> {
     match command {
-        Command::Sync { pilot, want: Some(_), .. } => Some(*pilot),
+        Command::Sync {
+            pilot,
+            want: Some(_),
+            ..
+        } => Some(*pilot),
         _ => None,
     }
 }
 
 /// The answer that says nothing.
 pub(super) fn empty() -> Reply {
-    Reply::Synced { grants: Vec::new(), stop: Vec::new(), drain: false }
+    Reply::Synced {
+        grants: Vec::new(),
+        stop: Vec::new(),
+        drain: false,
+    }
 }
 
 /// Whether there is nothing in `reply` that the pilot should know at once.

@@ -76,7 +76,10 @@ impl Shared {
 
     /// The pilot that a batch job's name speaks of.
     fn pilot_of(&self, job_name: &str) -> Option<PilotId> {
-        job_name.strip_prefix(&self.around.name_prefix)?.parse().ok()
+        job_name
+            .strip_prefix(&self.around.name_prefix)?
+            .parse()
+            .ok()
     }
 }
 
@@ -91,14 +94,27 @@ impl Reconcilers {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         for work in [
-            tokio::spawn(stop.clone().run_until_cancelled_owned(observe::run(shared.clone()))),
-            tokio::spawn(stop.clone().run_until_cancelled_owned(supply::run(shared.clone()))),
-            tokio::spawn(stop.clone().run_until_cancelled_owned(sweep::run(shared.clone()))),
+            tokio::spawn(
+                stop.clone()
+                    .run_until_cancelled_owned(observe::run(shared.clone())),
+            ),
+            tokio::spawn(
+                stop.clone()
+                    .run_until_cancelled_owned(supply::run(shared.clone())),
+            ),
+            tokio::spawn(
+                stop.clone()
+                    .run_until_cancelled_owned(sweep::run(shared.clone())),
+            ),
         ] {
             tasks.spawn(work);
         }
         tasks.close();
-        Self { stop, tasks, shared }
+        Self {
+            stop,
+            tasks,
+            shared,
+        }
     }
 
     /// Stops all of them between two actions and waits for that.

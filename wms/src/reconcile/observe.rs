@@ -80,7 +80,9 @@ async fn sites_and_pilots(shared: &Shared) -> Result<Vec<(Site, Vec<Pilot>)>, En
             state
                 .sites()
                 .map(|site| {
-                    let pilots = state.pilots_live().filter(|pilot| pilot.ce.site == site.name);
+                    let pilots = state
+                        .pilots_live()
+                        .filter(|pilot| pilot.ce.site == site.name);
                     (site.clone(), pilots.cloned().collect())
                 })
                 .collect()
@@ -114,7 +116,10 @@ fn unreachable_ces(site: &Site, at: Timestamp, reason: &str) -> Vec<CeState> {
     site.ces
         .iter()
         .map(|ce| {
-            let id = CeId { site: site.name.clone(), ce: ce.name.clone() };
+            let id = CeId {
+                site: site.name.clone(),
+                ce: ce.name.clone(),
+            };
             CeState::unreachable(id, site.adapter.kind(), at, reason.to_owned())
         })
         .collect()
@@ -128,7 +133,10 @@ async fn pilots_of_site(
     pilots: &[Pilot],
     memory: &mut Memory,
 ) {
-    let known: Vec<String> = pilots.iter().filter_map(|pilot| pilot.batch_id.clone()).collect();
+    let known: Vec<String> = pilots
+        .iter()
+        .filter_map(|pilot| pilot.batch_id.clone())
+        .collect();
     let jobs = match connection.poll(&shared.around.name_prefix, &known).await {
         Ok(jobs) => jobs,
         Err(error) => {
@@ -136,8 +144,10 @@ async fn pilots_of_site(
             return;
         }
     };
-    let by_pilot: BTreeMap<PilotId, &BatchJob> =
-        jobs.iter().filter_map(|job| Some((shared.pilot_of(&job.name)?, job))).collect();
+    let by_pilot: BTreeMap<PilotId, &BatchJob> = jobs
+        .iter()
+        .filter_map(|job| Some((shared.pilot_of(&job.name)?, job)))
+        .collect();
     let mut news = Vec::new();
     for pilot in pilots {
         match by_pilot.get(&pilot.id) {
@@ -148,7 +158,9 @@ async fn pilots_of_site(
             None => news.extend(absent(pilot, memory).map(|news| (pilot.id, news))),
         }
     }
-    memory.absences.retain(|id, _| pilots.iter().any(|pilot| pilot.id == *id));
+    memory
+        .absences
+        .retain(|id, _| pilots.iter().any(|pilot| pilot.id == *id));
     if !news.is_empty() {
         tell(shared, Command::ObservePilots(news)).await;
     }
@@ -160,14 +172,18 @@ fn news_of(pilot: &Pilot, job: &BatchJob) -> Vec<Observation> {
     let mut news = Vec::new();
     if pilot.batch_id.is_none() {
         // The reply to its submission was lost: found again by its name.
-        news.push(Observation::Submitted { batch_id: job.batch_id.clone() });
+        news.push(Observation::Submitted {
+            batch_id: job.batch_id.clone(),
+        });
     }
     match &job.state {
         BatchState::Queued { .. } => {}
         BatchState::Running if pilot.state >= PilotState::Starting => {}
         BatchState::Running => news.push(Observation::Running),
         BatchState::Ended { detail } => {
-            news.push(Observation::Ended { detail: detail.clone() });
+            news.push(Observation::Ended {
+                detail: detail.clone(),
+            });
         }
     }
     news
@@ -186,7 +202,9 @@ fn absent(pilot: &Pilot, memory: &mut Memory) -> Option<Observation> {
             reason: "its submission never reached the batch system".into(),
         });
     }
-    Some(Observation::Ended { detail: "the batch system does not know it any more".into() })
+    Some(Observation::Ended {
+        detail: "the batch system does not know it any more".into(),
+    })
 }
 
 /// Ends jobs of ours that no live pilot belongs to.

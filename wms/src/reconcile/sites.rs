@@ -18,12 +18,18 @@ pub(super) struct Sites {
 
 impl Sites {
     pub(super) fn new(state_dir: PathBuf) -> Self {
-        Self { state_dir, connections: Mutex::default() }
+        Self {
+            state_dir,
+            connections: Mutex::default(),
+        }
     }
 
     /// The connection to the site.
     pub(super) fn connect(&self, site: &Site) -> Result<Connection, AdapterError> {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((settings, connection)) = connections.get(&site.name)
             && *settings == site.adapter
         {
@@ -31,14 +37,22 @@ impl Sites {
         }
         let folder = self.state_dir.join(site.name.as_str());
         let connection = fairway_site_adapters::connect(&site.name, &site.adapter, &folder)?;
-        connections.insert(site.name.clone(), (site.adapter.clone(), connection.clone()));
+        connections.insert(
+            site.name.clone(),
+            (site.adapter.clone(), connection.clone()),
+        );
         Ok(connection)
     }
 
     /// The connection to a site that was connected before, also if it is no longer registered:
     /// its last pilots must still be ended.
     pub(super) fn get(&self, site: &SiteName) -> Option<Connection> {
-        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.get(site).map(|(_, connection)| connection.clone())
+        let connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        connections
+            .get(site)
+            .map(|(_, connection)| connection.clone())
     }
 }
