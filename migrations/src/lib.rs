@@ -7,7 +7,7 @@
 
 pub use sea_orm_migration::{MigratorTrait, prelude::DbErr};
 
-mod m20261122_000001_first_light;
+mod m20261122_000001_first_tables;
 
 /// All migrations, in order.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,6 @@ pub struct Migrator;
 #[sea_orm_migration::async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn sea_orm_migration::MigrationTrait>> {
-        vec![Box::new(m20261122_000001_first_light::Migration)]
+        vec![Box::new(m20261122_000001_first_tables::Migration)]
     }
 }
