@@ -16,6 +16,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
                 "pilot",
                 "--package",
                 "fairway-pilot",
+                // glibc's own resolver needs shared libraries at run time.
+                "--features",
+                "static-dns",
                 "--target",
                 host,
             ])

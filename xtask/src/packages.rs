@@ -7,42 +7,56 @@ use anyhow::bail;
 
 use crate::run::run;
 
-/// A Debian package, and a file by which one sees that it is there.
+/// A Debian package, and a program by which one sees that it is there.
 struct Package {
     name: &'static str,
-    file: &'static str,
+    /// Its path; `*` stands for a version.
+    program: &'static str,
 }
 
 const NEEDED: &[Package] = &[
     Package {
         name: "munge",
-        file: "/usr/sbin/munged",
+        program: "/usr/sbin/munged",
     },
     Package {
         name: "slurmctld",
-        file: "/usr/sbin/slurmctld",
+        program: "/usr/sbin/slurmctld",
     },
     Package {
         name: "slurmd",
-        file: "/usr/sbin/slurmd",
+        program: "/usr/sbin/slurmd",
     },
     Package {
         name: "slurm-client",
-        file: "/usr/bin/sbatch",
+        program: "/usr/bin/sbatch",
+    },
+    Package {
+        name: "procps",
+        program: "/usr/bin/pgrep",
     },
     Package {
         name: "postgresql",
-        file: "/usr/share/postgresql-common/pg_wrapper",
+        program: "/usr/lib/postgresql/*/bin/initdb",
     },
 ];
 
+impl Package {
+    fn is_there(&self) -> bool {
+        match self.program.split_once('*') {
+            None => Path::new(self.program).exists(),
+            Some((folder, rest)) => std::fs::read_dir(folder).is_ok_and(|versions| {
+                let mut versions = versions.flatten();
+                versions.any(|it| it.path().join(rest.trim_start_matches('/')).exists())
+            }),
+        }
+    }
+}
+
 /// Installs what is missing, as root; otherwise says what is missing and fails.
 pub(crate) fn ensure() -> anyhow::Result<()> {
-    let missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|it| !Path::new(it.file).exists())
-        .map(|it| it.name)
-        .collect();
+    let missing = NEEDED.iter().filter(|it| !it.is_there());
+    let missing: Vec<&str> = missing.map(|it| it.name).collect();
     if missing.is_empty() {
         return Ok(());
     }
