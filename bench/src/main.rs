@@ -27,7 +27,7 @@ struct Args {
     #[arg(long, default_value_t = 20_000)]
     matches: u32,
     /// Pilots that ask for work at the same time
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 64)]
     pilots: u32,
     /// Tasks that do nothing
     #[arg(long, default_value_t = 5_000)]

@@ -219,9 +219,11 @@ impl Server {
         drop((self.tls_reload, self.reconcilers, self.engine));
         // The loop ends with the last handle to it; a request that hangs may still have one.
         let mut engine_loop = self.engine_loop;
-        if tokio::time::timeout(STOP_GRACE, &mut engine_loop)
-            .await
-            .is_err()
+        // One that has failed is over already, and was awaited where that was noticed.
+        if !engine_loop.is_finished()
+            && tokio::time::timeout(STOP_GRACE, &mut engine_loop)
+                .await
+                .is_err()
         {
             engine_loop.abort();
         }
