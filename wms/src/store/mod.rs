@@ -12,6 +12,7 @@
 //! - `query`: lists and views. Pages go by key, never by offset.
 //! - `token`: tokens, which do not pass through the engine.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fairway_api::public::{
@@ -197,6 +198,17 @@ impl Store {
     /// See [`StoreError`].
     pub async fn job(&self, job: JobId) -> Result<Option<Job>, StoreError> {
         query::jobs::row(&self.inner.readers, job).await
+    }
+
+    /// The owner of each of these jobs; those that are not there are left out.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn job_owners(
+        &self,
+        jobs: &BTreeSet<JobId>,
+    ) -> Result<BTreeMap<JobId, UserName>, StoreError> {
+        query::jobs::owners(&self.inner.readers, jobs).await
     }
 
     /// A job as shown.

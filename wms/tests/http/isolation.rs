@@ -69,6 +69,32 @@ async fn others_jobs_do_not_exist() {
     assert_eq!(job["states"], json!({"waiting": 1}));
 }
 
+/// A job that is over is no longer in the engine's memory, and its owner neither.
+#[tokio::test]
+async fn others_ended_jobs_do_not_exist() {
+    let bed = Bed::start().await;
+    let alice = bed.user("alice").await;
+    let bob = bed.user("bob").await;
+    bed.submit(&alice, HELLO).await.expect(201);
+    bed.submit(&bob, HELLO).await.expect(201);
+    bed.post(&alice, "/v1/jobs/1/cancel").await.expect(200);
+    bed.post(&bob, "/v1/jobs/2/cancel").await.expect(200);
+    for verb in ["cancel", "hold", "release", "retry"] {
+        let tasks = json!({"tasks": ["1.0", "2.0", "9.0"]});
+        let path = format!("/v1/tasks/{verb}");
+        let reply = bed.json("POST", &bob, &path, &tasks).await;
+        let reply = reply.expect(200).json();
+        let own = usize::from(verb == "retry");
+        assert_eq!(reply["changed"], own, "{verb}");
+        let left = reply["left"].as_array().unwrap();
+        for task in ["1.0", "9.0"] {
+            let told = json!({"task": task, "because": "there is no such task"});
+            assert!(left.contains(&told), "{verb}: {left:?}");
+        }
+        assert_eq!(left.len(), 3 - own, "{verb}: {left:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_for_operators_is_for_operators() {
     let bed = Bed::start().await;

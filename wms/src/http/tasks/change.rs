@@ -16,6 +16,8 @@ use crate::http::{App, Failure, Failures};
 
 /// Most tasks to change at a time.
 const TASKS_MAX: usize = 10_000;
+/// So many tasks at most that are not there are told.
+const LEFT_MAX: usize = 100;
 /// So often at most is the store read for one retry.
 const RETRY_READS_MAX: u32 = 3;
 
@@ -87,9 +89,31 @@ async fn change_many(
             tasks.len()
         )));
     }
-    Ok(Answer(
-        change_tasks(app, who, verb, Selection::Tasks(tasks)).await?,
-    ))
+    let (theirs, hidden) = split_visible(app, &who, tasks).await?;
+    let mut changed = change_tasks(app, who, verb, Selection::Tasks(theirs)).await?;
+    changed.left.extend(hidden);
+    Ok(Answer(changed))
+}
+
+/// The tasks whose jobs `who` may see, and an answer for each of the others, as if there were no
+/// such task. The engine could not tell for jobs that are over, since it forgets their owners.
+async fn split_visible(
+    app: &App,
+    who: &Principal,
+    tasks: Vec<TaskId>,
+) -> Result<(Vec<TaskId>, Vec<TaskLeft>), Failure> {
+    let jobs = tasks.iter().map(|task| task.job).collect();
+    let owners = app.store.job_owners(&jobs).await?;
+    let (theirs, hidden): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| {
+        owners
+            .get(&task.job)
+            .is_some_and(|owner| who.may_touch(owner))
+    });
+    let hidden = hidden.into_iter().take(LEFT_MAX).map(|task| TaskLeft {
+        task,
+        because: "there is no such task".to_owned(),
+    });
+    Ok((theirs, hidden.collect()))
 }
 
 /// Cancels, holds, releases or retries one task. That it is not in a state for it is a conflict.

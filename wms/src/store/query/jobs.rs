@@ -1,6 +1,6 @@
 //! Jobs, with how many of their tasks are in each state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_api::public::{JobView, JobsQuery, Page};
 use fairway_model::{Job, JobId, TaskState, Timestamp, UserName};
@@ -46,6 +46,28 @@ pub(crate) async fn counts(db: &DatabaseConnection, jobs: &[JobId]) -> Result<Co
 pub(crate) async fn row(db: &DatabaseConnection, job: JobId) -> Result<Option<Job>, StoreError> {
     let row = Entity::find_by_id(int(job.0)).one(db).await?;
     row.map(Job::try_from).transpose()
+}
+
+/// The owner of each of these jobs; those that are not there are left out.
+pub(crate) async fn owners(
+    db: &DatabaseConnection,
+    jobs: &BTreeSet<JobId>,
+) -> Result<BTreeMap<JobId, UserName>, StoreError> {
+    let jobs: Vec<i64> = jobs.iter().map(|job| int(job.0)).collect();
+    let mut owners = BTreeMap::new();
+    for jobs in jobs.chunks(1000) {
+        let rows: Vec<(i64, String)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::Owner])
+            .filter(Column::Id.is_in(jobs.iter().copied()))
+            .into_tuple()
+            .all(db)
+            .await?;
+        for (job, owner) in rows {
+            owners.insert(JobId(read(job, "job.id")?), parse(&owner, "job.owner")?);
+        }
+    }
+    Ok(owners)
 }
 
 pub(crate) async fn find_idempotent(
