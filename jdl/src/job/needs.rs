@@ -6,9 +6,9 @@ use fairway_model::Resources;
 
 use super::Needs;
 use super::task::Builder;
-use crate::Ad;
 use crate::eval::functions::Function;
 use crate::syntax::{BinaryOp, Expr, Name, Node, ScopeWord, Span, UnaryOp};
+use crate::{Ad, Value, eval};
 
 /// The attributes that needs are made from; those that Requirements and Rank
 /// refer to come on top.
@@ -41,6 +41,23 @@ pub(super) const SOURCES: &[&str] = &[
 
 impl Builder<'_> {
     pub(super) fn needs(&mut self) -> Needs {
+        self.check_kind(
+            "Requirements",
+            "true or false",
+            "compare what the site publishes: `other.GlueCEInfoTotalCPUs > 8`",
+            |value| matches!(value, Value::Boolean(_)),
+        );
+        self.check_kind(
+            "Rank",
+            "a number",
+            "give what is best the highest value: `other.GlueCEStateFreeCPUs`",
+            |value| {
+                matches!(
+                    value,
+                    Value::Integer(_) | Value::Real(_) | Value::Boolean(_)
+                )
+            },
+        );
         let given = self.ad.get("Requirements").cloned();
         let requirements = Expr::all(given.into_iter().chain(self.site_clauses()));
         let rank = self.ad.get("Rank").cloned();
@@ -57,6 +74,21 @@ impl Builder<'_> {
         };
         needs.key = key(&needs);
         needs
+    }
+
+    /// Refuses an expression that is of a wrong type whatever a site publishes.
+    fn check_kind(&mut self, name: &str, kind: &str, help: &str, fits: fn(&Value) -> bool) {
+        let Some(expr) = self.ad.get(name) else {
+            return;
+        };
+        let value = eval(expr, self.ad, None);
+        // What depends on the site is not known yet.
+        if matches!(value, Value::Undefined | Value::Error) || fits(&value) {
+            return;
+        }
+        let place = self.place(name);
+        let message = format!("`{name}` must be {kind}, not {value}");
+        self.report.error_with(place, message, help);
     }
 
     fn resources(&mut self) -> Resources {
