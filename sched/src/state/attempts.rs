@@ -71,10 +71,11 @@ fn outcome(task: &mut Task, end: &AttemptEnd, needs: &Needs, losses_max: u32) ->
         }
     };
     if count > allowed {
-        return done(
-            TaskState::Failed,
-            format!("{end}; {allowed} {what} are allowed and used up"),
-        );
+        let because = match allowed {
+            0 => format!("{end}; no {what} are allowed"),
+            _ => format!("{end}; all {allowed} {what} are used up"),
+        };
+        return done(TaskState::Failed, because);
     }
     let (state, place) = back(task);
     done(
