@@ -255,7 +255,7 @@ fn summary(state: &State, row: &Task, ces: &[CeVerdict], ahead: Option<u64>) -> 
     };
     match row.state {
         TaskState::Waiting => waiting_summary(state, ces, ahead.unwrap_or(0)),
-        TaskState::Held => "It is held: it waits in the queue again once it is released.".into(),
+        TaskState::Held => "It waits in the queue again once it is released.".into(),
         TaskState::Leased => format!("It was given to {} and starts there.", place()),
         TaskState::Running if row.hold_on_return => {
             format!("It runs with {} and is held if it comes back.", place())
@@ -278,9 +278,13 @@ fn waiting_summary(state: &State, ces: &[CeVerdict], ahead: u64) -> String {
     }
     if eligible.is_empty() {
         return match ces {
-            [only] => format!("No CE can run it: {} refuses it, {}.", only.ce, first(only)),
+            [only] => format!(
+                "No CE can run it: {} refuses it, since {}.",
+                only.ce,
+                first(only)
+            ),
             _ => format!(
-                "None of the {} CEs can run it; {} refuses it, {}.",
+                "None of the {} CEs can run it; {} refuses it, since {}.",
                 ces.len(),
                 ces[0].ce,
                 first(&ces[0])
@@ -326,7 +330,7 @@ fn are(n: u64, what: &str) -> String {
 }
 
 fn first(ce: &CeVerdict) -> String {
-    ce.refusals.first().map_or(String::new(), |refusal| {
-        format!("{} ({})", refusal.clause, refusal.because)
-    })
+    ce.refusals
+        .first()
+        .map_or(String::new(), |refusal| refusal.because.clone())
 }

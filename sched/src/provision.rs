@@ -95,7 +95,10 @@ pub(crate) fn misfits(
     let mut misfits = Vec::new();
     let (has, asked) = (element.expected(), needs.resources);
     if asked.cores > has.cores {
-        let because = format!("a pilot has {}, needed {}", has.cores, asked.cores);
+        let because = format!(
+            "a pilot has {} of the {} cores needed",
+            has.cores, asked.cores
+        );
         misfits.push(("cores", because));
     }
     if asked.memory_mib > has.memory_mib {
@@ -108,7 +111,7 @@ pub(crate) fn misfits(
     if asked.gpus > has.gpus {
         misfits.push((
             "gpus",
-            format!("a pilot has {}, needed {}", has.gpus, asked.gpus),
+            format!("a pilot has {} of the {} GPUs needed", has.gpus, asked.gpus),
         ));
     }
     let needed_s = walltime_needed_s(state, needs);

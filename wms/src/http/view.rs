@@ -170,7 +170,7 @@ pub(super) fn ended(task: &TaskView, needs: &Needs) -> Explanation {
     Explanation {
         task: task.id,
         state: task.state,
-        summary: format!("It is over, {}{why}.", task.state.name()),
+        summary: format!("It is over{why}."),
         ahead: None,
         share: None,
         resources: needs.resources,

@@ -31,7 +31,7 @@ pub(super) async fn output(
         FilesError::NotFound => Failure::new(
             ProblemCode::NotFound,
             format!(
-                "task {task}, which is {}, has brought no output sandbox back",
+                "task {task} has brought no output sandbox back; its state is {}",
                 view.state.name()
             ),
         ),
