@@ -5,7 +5,7 @@
 mod trees;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc as jobs};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::client::{Backoff, CallError, Client};
+use crate::folders::{Folder, Folders};
 use crate::logs::Logs;
 use crate::machine::{Key, Machine, Moment, Step, Terms};
 use crate::meter::{Account, Census};
@@ -53,7 +54,8 @@ enum News {
 
 /// What the driver keeps of one attempt.
 struct Work {
-    folder: PathBuf,
+    /// Not here before there is one, nor while the launcher has it.
+    folder: Option<Folder>,
     running: Option<Running>,
     /// Not here while they are being sent.
     logs: Option<Logs>,
@@ -145,7 +147,7 @@ pub(crate) async fn work(bootstrap: Bootstrap) -> Result<(), PilotError> {
         backoff: Backoff::default(),
         cache: Arc::new(Cache::new(folder.path().join("cache")).map_err(failed)?),
         folder: folder.path().to_owned(),
-        launcher: start_launcher(news.clone()).map_err(failed)?,
+        launcher: start_launcher(folder.path(), news.clone()).map_err(failed)?,
         news,
         session_over: None,
     };
@@ -195,13 +197,14 @@ async fn register(
     }
 }
 
-fn start_launcher(news: mpsc::Sender<News>) -> std::io::Result<jobs::Sender<Job>> {
+fn start_launcher(folder: &Path, news: mpsc::Sender<News>) -> std::io::Result<jobs::Sender<Job>> {
     let (sender, receiver) = jobs::channel();
     let base = BaseEnvironment::from_own();
+    let folders = Folders::new(folder.to_owned());
     std::thread::Builder::new()
         .name("launcher".to_owned())
         .spawn(move || {
-            payload::launcher(&base, &receiver, |key, outcome| {
+            payload::launcher(&base, folders, &receiver, |key, outcome| {
                 // If the driver is gone, so is the need to tell.
                 let _ = news.blocking_send(News::Launched(key, outcome));
             });
@@ -361,7 +364,12 @@ impl Driver {
                     if let Some(task) = work.task {
                         task.abort();
                     }
-                    self.remove_folder(work.folder);
+                    if let Some(mut folder) = work.folder {
+                        if work.running.is_some() {
+                            folder.forget();
+                        }
+                        self.give_back(folder);
+                    }
                 }
             }
         }
@@ -369,9 +377,8 @@ impl Driver {
 
     fn stage(&mut self, lease: Arc<Lease>) {
         let key = Key::from(&*lease);
-        let folder = self.folder.join(key.to_string());
         let mut work = Work {
-            folder: folder.clone(),
+            folder: None,
             running: None,
             logs: None,
             waiting: None,
@@ -380,6 +387,8 @@ impl Driver {
         };
         let fetches = !lease.payload.inputs.is_empty();
         if fetches {
+            let folder = self.folder.join(key.to_string());
+            work.folder = Some(Folder::once(folder.clone()));
             let (client, news) = (self.client.clone(), self.news.clone());
             let cache = Arc::clone(&self.cache);
             let task = tokio::spawn(async move {
@@ -394,16 +403,16 @@ impl Driver {
         }
         self.work.insert(key, work);
         if !fetches {
-            // The launcher makes the folder.
+            // The launcher finds a folder.
             self.machine.staged(self.now(), key, Ok(()));
         }
     }
 
     fn start(&mut self, key: Key) {
-        let (Some(work), Some(lease)) = (self.work.get(&key), self.machine.lease(key)) else {
+        let (Some(work), Some(lease)) = (self.work.get_mut(&key), self.machine.lease(key)) else {
             return;
         };
-        let job = Job::Launch(Arc::clone(lease), work.folder.clone());
+        let job = Job::Launch(Arc::clone(lease), work.folder.take());
         self.starting.insert(key);
         if self.launcher.send(job).is_err() {
             self.machine.started(
@@ -414,8 +423,8 @@ impl Driver {
         }
     }
 
-    fn remove_folder(&self, folder: PathBuf) {
-        if self.launcher.send(Job::Remove(folder)).is_err() {
+    fn give_back(&self, folder: Folder) {
+        if self.launcher.send(Job::GiveBack(folder)).is_err() {
             tracing::debug!("the launcher is gone; the folder goes with the work folder");
         }
     }
@@ -447,7 +456,7 @@ impl Driver {
     fn launched(&mut self, key: Key, outcome: Result<Launched, String>) {
         let now = self.now();
         self.starting.remove(&key);
-        let launched = match outcome {
+        let mut launched = match outcome {
             Ok(launched) => launched,
             Err(reason) => return self.machine.started(now, key, Err(reason)),
         };
@@ -455,8 +464,10 @@ impl Driver {
         let (Some(work), Some(lease)) = (self.work.get_mut(&key), lease) else {
             // Forgotten while it started: the server does not want it any more.
             payload::signal_group(launched.pid, Signal::KILL);
-            return;
+            launched.folder.forget();
+            return self.give_back(launched.folder);
         };
+        work.folder = Some(launched.folder);
         work.logs = Some(Logs::new(launched.stdout, launched.stderr));
         work.running = Some(Running {
             pid: launched.pid,
@@ -506,10 +517,13 @@ impl Driver {
             return;
         };
         let patterns = &lease.payload.outputs;
-        let outputs = (outputs && !patterns.is_empty()).then(|| Outputs {
-            folder: work.folder.clone(),
-            patterns: patterns.clone(),
-        });
+        let folder = work.folder.as_ref().map(|folder| folder.path().to_owned());
+        let outputs = folder
+            .filter(|_| outputs && !patterns.is_empty())
+            .map(|folder| Outputs {
+                folder,
+                patterns: patterns.clone(),
+            });
         if work.logs.is_some() {
             self.deliver_now(key, outputs);
         } else {

@@ -4,11 +4,12 @@
 //!
 //! The way through: [`run`] starts a `guard`, which starts the pilot proper; `probe`
 //! finds what it may use; `driver` connects the deciding [`machine`] with `client` (the
-//! server), `payload` (processes), `sandbox` (files), `logs` and `spool` (what goes
+//! server), `payload` (processes), `folders` and `sandbox` (files), `logs` and `spool` (what goes
 //! back), and `meter` (what payloads use).
 
 mod client;
 mod driver;
+mod folders;
 mod guard;
 mod logs;
 pub mod machine;

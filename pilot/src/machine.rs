@@ -127,6 +127,8 @@ enum Stage {
     Starting { since: Moment },
     /// Runs; to be killed at that moment if it is being stopped.
     Running {
+        /// When its start was ordered: since then it has its slot.
+        ordered: Moment,
         since: Moment,
         kill_at: Option<Moment>,
     },
@@ -355,13 +357,14 @@ impl Machine {
         let Some(held) = self.held.get_mut(&key) else {
             return;
         };
-        let Stage::Starting { since } = held.stage else {
+        let Stage::Starting { since: ordered } = held.stage else {
             return;
         };
         match outcome {
             Ok(()) => {
                 held.stage = Stage::Running {
-                    since,
+                    ordered,
+                    since: now,
                     kill_at: None,
                 };
                 if let Some(cause) = held.cause.take() {
@@ -388,10 +391,10 @@ impl Machine {
         let Some(held) = self.held.get(&key) else {
             return;
         };
-        let Stage::Running { since, .. } = held.stage else {
+        let Stage::Running { ordered, .. } = held.stage else {
             return;
         };
-        self.payload_time = Some(mean(self.payload_time, now.saturating_sub(since)));
+        self.payload_time = Some(mean(self.payload_time, now.saturating_sub(ordered)));
         self.give_back_resources(key);
         self.over(key, end, used);
         self.settle(now);
@@ -487,6 +490,7 @@ impl Machine {
             Stage::Running {
                 since,
                 kill_at: None,
+                ..
             } => {
                 if let Some(limit_s) = held.lease.payload.walltime_s
                     && now >= *since + Duration::from_secs(limit_s)

@@ -1,7 +1,7 @@
 //! Starting payloads, and ending them with all that they started.
 //!
-//! All payloads are children of one thread, the *launcher*, which also makes and
-//! removes their folders: an `exec` from a file system that hangs then stops the
+//! All payloads are children of one thread, the *launcher*, which also looks after
+//! their folders: an `exec` from a file system that hangs then stops the
 //! launcher but not the heartbeat. A payload leads a process group of its own. The
 //! pilot's session has no terminal, so a payload has none either.
 
@@ -12,20 +12,16 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{self, TrySendError};
+use std::sync::mpsc;
 use std::time::Instant;
 
 use fairway_api::pilot::Lease;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
+use crate::folders::{Folder, Folders, STDERR, STDOUT, TMP};
 use crate::machine::Key;
 use crate::sandbox;
 use crate::wait::{self, Ended};
-
-/// Folders waiting to be removed before removing holds up starting.
-const REMOVALS_MAX: usize = 512;
-/// Folder for temporary files within a payload's folder.
-const TMP: &str = ".tmp";
 
 /// A payload that was started.
 #[derive(Debug)]
@@ -34,6 +30,8 @@ pub(crate) struct Launched {
     pub(crate) pid: Pid,
     /// When it was started.
     pub(crate) at: Instant,
+    /// Where it runs; to be given back to the launcher when it is over.
+    pub(crate) folder: Folder,
     /// Its standard output, opened by the pilot itself: whatever the payload does to
     /// the name, this remains the file that it was given.
     pub(crate) stdout: File,
@@ -43,10 +41,10 @@ pub(crate) struct Launched {
 
 /// Work for the launcher.
 pub(crate) enum Job {
-    /// Start the payload of a lease in that folder.
-    Launch(Arc<Lease>, PathBuf),
-    /// Remove that folder.
-    Remove(PathBuf),
+    /// Start the payload of a lease in the folder that its inputs are in, if it has any.
+    Launch(Arc<Lease>, Option<Folder>),
+    /// Take back the folder of a payload that is over.
+    GiveBack(Folder),
 }
 
 /// Variables that every payload gets, taken from the pilot's own environment once.
@@ -130,48 +128,83 @@ static CHANGES_FOLDER_IN_SPAWN: unsafe extern "C" fn(
 /// outcome of each start; an error is a text for the user.
 pub(crate) fn launcher(
     base: &BaseEnvironment,
+    mut folders: Folders,
     jobs: &mpsc::Receiver<Job>,
     launched: impl Fn(Key, Result<Launched, String>),
 ) {
-    // Folders are removed beside the launcher, so that the next start does not wait for
-    // it; by the launcher itself if too many wait.
-    let (removals, to_remove) = mpsc::sync_channel::<PathBuf>(REMOVALS_MAX);
-    let tidier = std::thread::Builder::new().name("tidier".to_owned());
-    let tidier = tidier.spawn(move || to_remove.iter().for_each(|folder| sandbox::remove(&folder)));
-    if let Err(error) = tidier {
-        tracing::debug!(%error, "no thread to remove folders; the launcher does it");
-    }
     for job in jobs {
         match job {
-            Job::Launch(lease, folder) => {
-                launched(Key::from(&*lease), launch(base, &lease, &folder));
+            Job::Launch(lease, staged) => {
+                let outcome = launch(base, &mut folders, &lease, staged);
+                launched(Key::from(&*lease), outcome);
             }
-            Job::Remove(folder) => {
-                if let Err(TrySendError::Full(folder) | TrySendError::Disconnected(folder)) =
-                    removals.try_send(folder)
-                {
-                    sandbox::remove(&folder);
-                }
-            }
+            Job::GiveBack(folder) => folders.give_back(folder),
         }
     }
 }
 
-fn launch(base: &BaseEnvironment, lease: &Lease, folder: &Path) -> Result<Launched, String> {
+fn launch(
+    base: &BaseEnvironment,
+    folders: &mut Folders,
+    lease: &Lease,
+    staged: Option<Folder>,
+) -> Result<Launched, String> {
+    let usual = |name: &Option<String>, usual| name.as_deref().is_none_or(|name| name == usual);
+    let plain = staged.is_none()
+        && usual(&lease.payload.stdout, STDOUT)
+        && usual(&lease.payload.stderr, STDERR);
+    let cannot = |e: io::Error| format!("its folder cannot be made: {e}");
+    let mut folder = match staged {
+        Some(folder) => folder,
+        None => folders.take(plain).map_err(cannot)?,
+    };
+    let streams = Streams::open(lease, folder.path());
+    if plain {
+        folder.remember();
+    }
+    match streams.and_then(|streams| spawn(base, lease, folder.path(), streams)) {
+        Ok((pid, at, Streams { stdout, stderr })) => Ok(Launched {
+            pid,
+            at,
+            folder,
+            stdout,
+            stderr,
+        }),
+        Err(reason) => {
+            folders.give_back(folder);
+            Err(reason)
+        }
+    }
+}
+
+/// A payload's standard output, and its standard error if that is another file.
+struct Streams {
+    stdout: File,
+    stderr: Option<File>,
+}
+
+impl Streams {
+    fn open(lease: &Lease, folder: &Path) -> Result<Self, String> {
+        let stdout = lease.payload.stdout.as_deref().unwrap_or(STDOUT);
+        let stderr = lease.payload.stderr.as_deref().unwrap_or(STDERR);
+        let apart = stderr != stdout;
+        Ok(Self {
+            stdout: open_stream(folder, stdout)?,
+            stderr: apart.then(|| open_stream(folder, stderr)).transpose()?,
+        })
+    }
+}
+
+fn spawn(
+    base: &BaseEnvironment,
+    lease: &Lease,
+    folder: &Path,
+    streams: Streams,
+) -> Result<(Pid, Instant, Streams), String> {
     let payload = &lease.payload;
     let cannot = |what: &str| {
         let what = what.to_owned();
         move |e: io::Error| format!("{what}: {e}")
-    };
-    sandbox::make_folder(folder).map_err(cannot("its folder cannot be made"))?;
-    std::fs::create_dir(folder.join(TMP)).map_err(cannot("its folder cannot be made"))?;
-    let stdout_name = payload.stdout.as_deref().unwrap_or("stdout");
-    let stderr_name = payload.stderr.as_deref().unwrap_or("stderr");
-    let stdout = open_stream(folder, stdout_name)?;
-    let stderr = if stderr_name == stdout_name {
-        None
-    } else {
-        Some(open_stream(folder, stderr_name)?)
     };
     let program = find_program(&payload.executable, folder, base.path(lease))?;
     let mut command = Command::new(program);
@@ -181,28 +214,23 @@ fn launch(base: &BaseEnvironment, lease: &Lease, folder: &Path) -> Result<Launch
         .process_group(0);
     base.apply(&mut command, lease, folder);
     let copy = |file: &File| file.try_clone().map(Stdio::from);
+    let Streams { stdout, stderr } = &streams;
     command
         .stdin(match &payload.stdin {
             Some(name) => Stdio::from(open_stdin(folder, name)?),
             None => Stdio::null(),
         })
-        .stdout(copy(&stdout).map_err(cannot("its standard output cannot be opened"))?)
+        .stdout(copy(stdout).map_err(cannot("its standard output cannot be opened"))?)
         .stderr(
-            copy(stderr.as_ref().unwrap_or(&stdout))
+            copy(stderr.as_ref().unwrap_or(stdout))
                 .map_err(cannot("its standard error cannot be opened"))?,
         );
     let at = Instant::now();
-    // The child is collected by its pid, not through this handle: see `Payload::try_end`.
+    // The child is collected by its pid, not through this handle: see `try_end`.
     let child = command
         .spawn()
         .map_err(|e| format!("`{}` cannot be run: {e}", payload.executable))?;
-    let pid = Pid::from_child(&child);
-    Ok(Launched {
-        pid,
-        at,
-        stdout,
-        stderr,
-    })
+    Ok((Pid::from_child(&child), at, streams))
 }
 
 fn open_stream(folder: &Path, name: &str) -> Result<File, String> {

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
 use crate::client::{CallError, Client, persist};
+use crate::folders::TMP;
 use crate::machine::Key;
 
 /// Tries to fetch an input that arrives damaged.
@@ -38,7 +39,7 @@ pub(crate) fn inside(folder: &Path, name: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Makes a payload's folder unless it is there; only the pilot's user may enter it.
+/// Makes a folder unless it is there; only the pilot's user may enter it.
 pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -114,6 +115,7 @@ pub(crate) async fn stage(
 ) -> Result<(), StageError> {
     let local = |e: io::Error| StageError::Failed(format!("its folder cannot be filled: {e}"));
     make_folder(folder).map_err(local)?;
+    make_folder(&folder.join(TMP)).map_err(local)?;
     let key = Key::from(lease);
     for input in &lease.payload.inputs {
         let well_named = Path::new(&input.name).components().count() == 1;
@@ -268,7 +270,7 @@ fn find(
             None => true,
         };
         // The pilot's own folder for temporary files is not the payload's work.
-        if !wanted || (depth == 0 && name == ".tmp") {
+        if !wanted || (depth == 0 && name == TMP) {
             continue;
         }
         let rest = parts.get(1..).unwrap_or_default();

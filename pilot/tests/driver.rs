@@ -235,6 +235,30 @@ async fn nothing_that_a_task_leaves_behind_outlives_it() {
 }
 
 #[tokio::test]
+async fn only_a_clean_folder_is_used_again() {
+    let server = StandIn::start().await;
+    let outside = tempfile::tempdir().unwrap();
+    let list = outside.path().join("list");
+    let mut bootstrap = server.bootstrap();
+    bootstrap.resources.cores = 1;
+    let mut pilot = Pilot::start(&bootstrap).await;
+    let first = "true";
+    let dirty = "touch left";
+    let haunted = "setsid sleep 86381 > /dev/null 2>&1 &";
+    let scripts = [first, "true", dirty, "true", haunted, "true"];
+    for (index, script) in (0..).zip(scripts) {
+        let script = format!("pwd >> {}; {script}", list.display());
+        server.submit(shell(index, &script));
+        assert_eq!(server.end_of(index).await.0, OK);
+    }
+    let ran_in = std::fs::read_to_string(&list).unwrap();
+    let ran_in: Vec<&str> = ran_in.lines().collect();
+    let again: Vec<bool> = ran_in.windows(2).map(|two| two[0] == two[1]).collect();
+    assert_eq!(again, [true, true, false, true, false], "{ran_in:?}");
+    drain(&server, &mut pilot).await;
+}
+
+#[tokio::test]
 async fn walltime_and_memory_are_limited() {
     let server = StandIn::start().await;
     let mut long = shell(0, "sleep 86331");

@@ -9,6 +9,8 @@ use super::{LAST_WORDS, Machine, Moment, Outgoing, PATIENCE, Phase, Stage};
 
 /// Reports wait so long for others to travel with.
 const COALESCE: Duration = Duration::from_millis(5);
+/// The same while more tasks wait here for a slot: then no slot waits for the reply.
+const COALESCE_BUSY: Duration = Duration::from_millis(25);
 /// A pilot without an open wish is heard of at least this often, and so hears of orders.
 const BEAT: Duration = Duration::from_secs(2);
 /// While tasks wait here, a wish of its own is not sent sooner than this after the last sync:
@@ -101,6 +103,7 @@ impl Machine {
                 Stage::Running {
                     since,
                     kill_at: None,
+                    ..
                 } => {
                     if let Some(limit_s) = held.lease.payload.walltime_s {
                         sooner(since + Duration::from_secs(limit_s));
@@ -118,7 +121,12 @@ impl Machine {
     }
 
     fn reports_due(&self) -> Moment {
-        self.reports_since.saturating_add(COALESCE)
+        let pause = if self.queue.is_empty() {
+            COALESCE
+        } else {
+            COALESCE_BUSY
+        };
+        self.reports_since.saturating_add(pause)
     }
 
     /// When a wish without reports is due. While short tasks still wait here, the next
@@ -157,8 +165,8 @@ impl Machine {
         // A running payload that already took longer than usual tells more than the past.
         let (mut sum, mut count) = (usual, 1);
         for held in self.held.values() {
-            if let Stage::Running { since, .. } = held.stage {
-                sum += usual.max(now.saturating_sub(since));
+            if let Stage::Running { ordered, .. } = held.stage {
+                sum += usual.max(now.saturating_sub(ordered));
                 count += 1;
             }
         }

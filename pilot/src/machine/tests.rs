@@ -279,14 +279,42 @@ fn cancel_stops_softly_then_hard_and_is_reported() {
 #[test]
 fn cancel_of_a_waiting_task_is_reported_at_once() {
     let mut machine = working(0..3);
-    let sync = machine.next_sync(at(5)).unwrap();
-    machine.synced(at(10), sync.id, orders(&[(2, false)]));
+    let sync = machine.next_sync(at(25)).unwrap();
+    machine.synced(at(30), sync.id, orders(&[(2, false)]));
     assert_eq!(
-        ends(&machine.next_sync(at(15)).unwrap()),
+        ends(&machine.next_sync(at(35)).unwrap()),
         [(2, AttemptEnd::Cancelled)]
     );
-    machine.exited(at(20), key(0), OK, Used::default());
-    assert!(go_on(&mut machine, at(20)).is_empty());
+    machine.exited(at(40), key(0), OK, Used::default());
+    assert!(go_on(&mut machine, at(40)).is_empty());
+}
+
+#[test]
+fn walltime_counts_from_the_start_itself() {
+    let mut machine = machine();
+    let sync = machine.next_sync(at(0)).unwrap();
+    let mut reply = leases([0]);
+    reply.leases[0].payload.walltime_s = Some(1);
+    machine.synced(at(0), sync.id, reply);
+    machine.staged(at(0), key(0), Ok(()));
+    assert_eq!(machine.take_steps().last(), Some(&Step::Start(key(0))));
+    machine.started(at(300), key(0), Ok(()));
+    machine.tick(at(1299));
+    assert_eq!(machine.take_steps(), []);
+    machine.tick(at(1300));
+    assert_eq!(machine.take_steps(), [Step::Terminate(key(0))]);
+}
+
+#[test]
+fn reports_wait_longer_for_others_while_tasks_wait() {
+    let mut idle = working(0..2);
+    let wish = idle.next_sync(at(4)).unwrap();
+    assert!(wish.request.reports.is_empty());
+    assert_eq!(idle.next_sync(at(5)).unwrap().request.reports.len(), 2);
+    let mut busy = working(0..3);
+    assert!(busy.next_sync(at(24)).is_none());
+    assert_eq!(busy.next_moment(at(0)), at(25));
+    assert_eq!(busy.next_sync(at(25)).unwrap().request.reports.len(), 2);
 }
 
 #[test]
@@ -301,11 +329,11 @@ fn a_cancel_that_comes_too_late_does_not_hide_the_end() {
 #[test]
 fn what_the_server_wrote_off_is_stopped_without_a_word() {
     let mut machine = working(0..4);
-    let sync = machine.next_sync(at(5)).unwrap();
-    finish(&mut machine, at(6), 1, OK);
+    let sync = machine.next_sync(at(25)).unwrap();
+    finish(&mut machine, at(26), 1, OK);
     // 0 runs, 1 is over, 2 runs, 3 waits; 9 was never here.
     machine.synced(
-        at(10),
+        at(30),
         sync.id,
         orders(&[(0, true), (1, true), (3, true), (9, true)]),
     );
@@ -318,7 +346,7 @@ fn what_the_server_wrote_off_is_stopped_without_a_word() {
             Step::Drop(key(3))
         ]
     );
-    finish(&mut machine, at(20), 0, AttemptEnd::Signaled { signal: 15 });
+    finish(&mut machine, at(40), 0, AttemptEnd::Signaled { signal: 15 });
     assert_eq!(
         machine
             .held
@@ -327,7 +355,7 @@ fn what_the_server_wrote_off_is_stopped_without_a_word() {
             .collect::<Vec<_>>(),
         [2]
     );
-    let sync = machine.next_sync(at(30)).unwrap();
+    let sync = machine.next_sync(at(50)).unwrap();
     assert!(ends(&sync).is_empty());
 }
 
@@ -406,16 +434,16 @@ fn lost_outputs_spoil_only_a_success() {
 #[test]
 fn drain_finishes_what_is_there() {
     let mut machine = working(0..3);
-    let sync = machine.next_sync(at(5)).unwrap();
+    let sync = machine.next_sync(at(25)).unwrap();
     machine.synced(
-        at(6),
+        at(26),
         sync.id,
         SyncReply {
             drain: true,
             ..SyncReply::default()
         },
     );
-    let beat = machine.next_sync(machine.next_moment(at(6))).unwrap();
+    let beat = machine.next_sync(machine.next_moment(at(26))).unwrap();
     assert!(
         beat.request.want.is_none(),
         "it takes no more, but is heard of"
