@@ -59,6 +59,9 @@ impl Default for FairshareSettings {
     }
 }
 
+/// Most intervals that can be made to count.
+pub const MAX_DEPTH_MAX: u32 = 1000;
+
 impl FairshareSettings {
     /// Refuses settings that make no sense, saying which and why.
     ///
@@ -68,9 +71,9 @@ impl FairshareSettings {
         if self.duration_s == 0 {
             return Err("duration_s must be at least 1".into());
         }
-        if !(1..=1000).contains(&self.max_depth) {
+        if !(1..=MAX_DEPTH_MAX).contains(&self.max_depth) {
             return Err(format!(
-                "max_depth must be 1 to 1000, not {}",
+                "max_depth must be 1 to {MAX_DEPTH_MAX}, not {}",
                 self.max_depth
             ));
         }

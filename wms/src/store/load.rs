@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fairway_jdl::{JobSpec, Severity};
+use fairway_model::policy::MAX_DEPTH_MAX;
 use fairway_model::{Job, JobId, Pilot, PilotState, Task, TaskId, TaskState, Timestamp};
 use fairway_sched::command::{EndedTasks, Selection, Snapshot};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
@@ -200,6 +201,30 @@ async fn shares(
             ))
         })
         .collect()
+}
+
+/// Removes usage in intervals so old that no policy of the present interval's length can count
+/// them. Done once a start: until then it is a row more for each user and interval.
+pub(super) async fn forget_old_shares(db: &DatabaseConnection) -> Result<(), StoreError> {
+    use entity::share::{Column, Entity};
+    let newest: Option<Option<i64>> = Entity::find()
+        .select_only()
+        .column_as(Column::IntervalStart.max(), "newest")
+        .into_tuple()
+        .one(db)
+        .await?;
+    let Some(newest) = newest.flatten() else {
+        return Ok(());
+    };
+    let policy = policy(db).await?.unwrap_or_default();
+    let length_s = i64::try_from(policy.fairshare.duration_s).unwrap_or(i64::MAX);
+    let span_ms = length_s.saturating_mul(i64::from(MAX_DEPTH_MAX) * 1000);
+    let oldest = newest.saturating_sub(span_ms);
+    Entity::delete_many()
+        .filter(Column::IntervalStart.lt(oldest))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 /// One more than the largest number in use; 1 if there is none.

@@ -114,7 +114,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] if another server has the lock.
     pub async fn lead(&self) -> Result<(), StoreError> {
-        self.inner.leadership.take(&self.inner.writer).await
+        self.inner.leadership.take(&self.inner.writer).await?;
+        load::forget_old_shares(&self.inner.writer).await
     }
 
     /// Finishes what is under way, closes all connections and gives the lock back. What goes

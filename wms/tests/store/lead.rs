@@ -1,6 +1,7 @@
 //! One writer, whoever it is.
 
-use fairway_model::JobId;
+use fairway_model::{JobId, Timestamp};
+use fairway_sched::Change;
 use fairway_wms::store::{Store, StoreError};
 
 use crate::bed::{Bed, new_job};
@@ -10,6 +11,7 @@ crate::on_both!(
     who_does_not_lead_does_not_commit,
     the_superseded_writes_nothing,
     a_new_database_is_opened_by_many_at_once,
+    usage_too_old_to_count_is_forgotten_at_the_next_start,
 );
 
 async fn a_second_leader_is_refused(bed: &Bed) {
@@ -30,6 +32,33 @@ async fn a_second_leader_is_refused(bed: &Bed) {
     second.lead().await.unwrap();
     second.commit(&[new_job(2, "alice", 1)]).await.unwrap();
     second.close().await;
+}
+
+async fn usage_too_old_to_count_is_forgotten_at_the_next_start(bed: &Bed) {
+    const HOUR_MS: i64 = 3_600_000;
+    let share = |interval: i64| Change::Share {
+        user: "alice".parse().unwrap(),
+        interval: Timestamp(interval * HOUR_MS),
+        tasks_started: 1,
+        core_ms: 1,
+    };
+    let store = bed.leader().await;
+    store
+        .commit(&[share(1), share(2000), share(2001), share(3000)])
+        .await
+        .unwrap();
+    store.close().await;
+    let store = bed.leader().await;
+    let kept: Vec<i64> = store
+        .load()
+        .await
+        .unwrap()
+        .shares
+        .iter()
+        .map(|it| it.1.0)
+        .collect();
+    assert_eq!(kept, [2000, 2001, 3000].map(|interval| interval * HOUR_MS));
+    store.close().await;
 }
 
 async fn who_does_not_lead_does_not_commit(bed: &Bed) {
