@@ -165,11 +165,11 @@ pub struct TasksChange {
 pub struct TasksChanged {
     /// How many tasks were changed.
     pub changed: u32,
-    /// Those that were left as they are, with the reason; the first 100.
+    /// Those that stay as they are, at least for now, with the reason; the first 100.
     pub left: Vec<TaskLeft>,
 }
 
-/// A task that was left as it is.
+/// A task that stays as it is, at least for now.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TaskLeft {
     /// Which task.

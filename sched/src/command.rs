@@ -277,7 +277,7 @@ pub enum Reply {
     TasksChanged {
         /// How many.
         changed: u32,
-        /// Those that were left as they are, with the reason; the first 100.
+        /// Those that stay as they are, at least for now, with the reason; the first 100.
         left: Vec<(TaskId, String)>,
     },
     /// What a pilot is given and told.

@@ -85,11 +85,7 @@ pub(crate) fn changed(verb: TaskVerb, changed: &TasksChanged) -> String {
     };
     let mut text = format!("{} {done}\n", words::count(changed.changed, "task"));
     for left in &changed.left {
-        text.push_str(&format!(
-            "{} left as it is: {}\n",
-            left.task,
-            harmless(&left.because)
-        ));
+        text.push_str(&format!("{}: {}\n", left.task, harmless(&left.because)));
     }
     text
 }

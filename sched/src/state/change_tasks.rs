@@ -268,7 +268,8 @@ impl State {
                 if row.hold_on_return == hold {
                     return;
                 }
-                tally.changed += u32::from(!hold);
+                // The wish is on record, though the task runs on.
+                tally.changed += 1;
                 row.hold_on_return = hold;
                 before
             }

@@ -431,7 +431,7 @@ fn a_running_task_is_held_when_it_comes_back() {
     let attempt = world.pull_one(pilot);
     world.start(pilot, attempt);
     let (changed, left) = world.change(TaskVerb::Hold, Selection::Job(job), "alice");
-    assert_eq!(changed, 0);
+    assert_eq!(changed, 1);
     assert_eq!(
         left,
         ["1.0: it is with a pilot: it runs on, and is held only if it comes back"]

@@ -151,6 +151,23 @@ async fn a_followed_log_ends_with_the_task() {
     insta::assert_snapshot!("followed", events);
 }
 
+/// That a running task is to be held is noted, which is no conflict.
+#[tokio::test]
+async fn a_running_task_is_held_for_later() {
+    let bed = Bed::start().await;
+    bed.add_site().await;
+    let user = bed.user("alice").await;
+    submit(&bed, &user).await;
+    let mut pilot = bed.pilot().await;
+    pilot.want().await;
+    pilot.sync(&report(ReportKind::Started)).await.expect(200);
+    let reply = bed.post(&user, "/v1/tasks/1.0/hold").await.expect(200);
+    assert_eq!(reply.json()["changed"], 1);
+    assert_eq!(reply.json()["left"][0]["task"], "1.0");
+    bed.post(&user, "/v1/tasks/1.0/release").await.expect(200);
+    bed.post(&user, "/v1/tasks/1.0/release").await.expect(409);
+}
+
 #[tokio::test]
 async fn a_failed_task_is_queued_again_by_hand() {
     let bed = Bed::start().await;
