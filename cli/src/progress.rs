@@ -75,7 +75,8 @@ pub(crate) enum Progress {
     Lines {
         last: Counts,
         last_at: Option<Instant>,
-        began_at: Instant,
+        /// How many were over at the first look, and when that was.
+        first: Option<(u64, Instant)>,
     },
 }
 
@@ -86,7 +87,7 @@ impl Progress {
             return Self::Lines {
                 last: Counts::default(),
                 last_at: None,
-                began_at: Instant::now(),
+                first: None,
             };
         }
         let bar = ProgressBar::new(total);
@@ -111,14 +112,17 @@ impl Progress {
             Self::Lines {
                 last,
                 last_at,
-                began_at,
+                first,
             } => {
+                let (done_before, began_at) =
+                    *first.get_or_insert_with(|| (counts.done(), Instant::now()));
                 let due = last_at.is_none_or(|at| at.elapsed() >= LINE_EVERY);
                 let over = counts.done() == counts.total;
                 if *last != counts && (due || over) {
                     *last = counts;
                     *last_at = Some(Instant::now());
-                    screen::remark(&line(counts, began_at.elapsed()));
+                    let since = counts.done().saturating_sub(done_before);
+                    screen::remark(&line(counts, since, began_at.elapsed()));
                 }
             }
         }
@@ -140,18 +144,18 @@ impl Progress {
     }
 }
 
-fn line(counts: Counts, elapsed: Duration) -> String {
+/// The counts, and the rate at which `since` tasks ended in `elapsed`, if any did.
+fn line(counts: Counts, since: u64, elapsed: Duration) -> String {
+    let line = format!("{}/{}: {}", counts.done(), counts.total, counts.words());
+    if since == 0 {
+        return line;
+    }
     #[expect(
         clippy::cast_precision_loss,
         reason = "a rate for people does not need more than 52 bits"
     )]
-    let rate = counts.done() as f64 / elapsed.as_secs_f64().max(0.001);
-    format!(
-        "{}/{}: {}, {rate:.1} a second",
-        counts.done(),
-        counts.total,
-        counts.words()
-    )
+    let rate = since as f64 / elapsed.as_secs_f64().max(0.001);
+    format!("{line}, {rate:.1} a second")
 }
 
 #[cfg(test)]
@@ -171,8 +175,13 @@ mod tests {
         assert_eq!(counts.done(), 6);
         assert_eq!(counts.words(), "4 running, 4 done, 2 failed");
         assert_eq!(
-            line(counts, Duration::from_secs(4)),
+            line(counts, 6, Duration::from_secs(4)),
             "6/12: 4 running, 4 done, 2 failed, 1.5 a second"
+        );
+        // What was over before anybody looked is no rate.
+        assert_eq!(
+            line(counts, 0, Duration::ZERO),
+            "6/12: 4 running, 4 done, 2 failed"
         );
     }
 }

@@ -45,10 +45,14 @@ impl Watch {
             Ok(())
         } else {
             Err(Failure::Unsuccessful(format!(
-                "{} of {} tasks did not succeed; `fairway status JOB --state failed,cancelled` \
+                "{} of {} tasks did not succeed; `fairway status {} --state failed,cancelled` \
                  lists them",
                 counts.total - counts.succeeded,
-                counts.total
+                counts.total,
+                match self.jobs[..] {
+                    [job] => job.to_string(),
+                    _ => "JOB".to_owned(),
+                }
             )))
         }
     }
