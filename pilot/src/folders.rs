@@ -182,7 +182,8 @@ impl Folders {
 
     /// Whether no process of any payload that is over lives. The pilot is a subreaper: of
     /// whatever an ended payload left behind, the topmost became the pilot's child, before
-    /// the payload's end could be seen.
+    /// the payload's end could be seen. The one exception, a process that was started with
+    /// `CLONE_PARENT` by the payload's first, is left to the census.
     fn nobody_is_left(&self) -> bool {
         let first = |children: &File| children.read_at(&mut [0], 0);
         matches!(self.adopted.as_ref().map(first), Some(Ok(0)))

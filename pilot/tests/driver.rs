@@ -238,14 +238,25 @@ async fn nothing_that_a_task_leaves_behind_outlives_it() {
 async fn only_a_clean_folder_is_used_again() {
     let server = StandIn::start().await;
     let outside = tempfile::tempdir().unwrap();
-    let list = outside.path().join("list");
+    let (list, lock) = (outside.path().join("list"), outside.path().join("lock"));
+    let lock = lock.display();
     let mut bootstrap = server.bootstrap();
     bootstrap.resources.cores = 1;
     let mut pilot = Pilot::start(&bootstrap).await;
-    let first = "true";
-    let dirty = "touch left";
-    let haunted = "setsid sleep 86381 > /dev/null 2>&1 &";
-    let scripts = [first, "true", dirty, "true", haunted, "true"];
+    // The lock is held for as long as what is left behind lives.
+    let leave_behind = format!(
+        "exec 9> {lock}; flock 9; setsid sh -c 'echo >> {lock}.up; exec sleep 86381' & \
+         while [ ! -e {lock}.up ]; do sleep 0.01; done"
+    );
+    let is_left = format!("flock -n {lock} true || echo left >> {lock}.left");
+    let scripts = [
+        "true",
+        "true",
+        "touch left",
+        "true",
+        &leave_behind,
+        &is_left,
+    ];
     for (index, script) in (0..).zip(scripts) {
         let script = format!("pwd >> {}; {script}", list.display());
         server.submit(shell(index, &script));
@@ -254,7 +265,12 @@ async fn only_a_clean_folder_is_used_again() {
     let ran_in = std::fs::read_to_string(&list).unwrap();
     let ran_in: Vec<&str> = ran_in.lines().collect();
     let again: Vec<bool> = ran_in.windows(2).map(|two| two[0] == two[1]).collect();
-    assert_eq!(again, [true, true, false, true, false], "{ran_in:?}");
+    assert_eq!(again[..4], [true, true, false, true], "{ran_in:?}");
+    let is_left = outside.path().join("lock.left").exists();
+    assert!(
+        !(again[4] && is_left),
+        "a process is left in a folder that is used again"
+    );
     drain(&server, &mut pilot).await;
 }
 
