@@ -1,13 +1,20 @@
 //! `/v1/health`: whether the server lives, and whether it can work. Open to everybody.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use fairway_api::ProblemCode;
 use fairway_api::public::Health;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{App, Failure, Failures, view};
+
+/// Who asks whether the server is ready wants to know soon: the store itself would wait longer for
+/// a database that is away.
+const PING_MAX: Duration = Duration::from_secs(3);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -32,7 +39,13 @@ async fn live() -> StatusCode {
     responses((status = OK, body = Health), Failures),
 )]
 async fn ready(State(app): State<App>) -> Result<Json<Health>, Failure> {
-    app.store.ping().await?;
+    let ping = tokio::time::timeout(PING_MAX, app.store.ping());
+    ping.await.map_err(|_| {
+        Failure::new(
+            ProblemCode::StoreUnavailable,
+            "the server's database has not answered in time",
+        )
+    })??;
     let load = app.engine.look(|state, _| view::load(state)).await?;
     Ok(Json(Health {
         status: "ok".to_owned(),
