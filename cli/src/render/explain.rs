@@ -52,7 +52,7 @@ const fn predicate(state: TaskState) -> &'static str {
 fn place(explanation: &Explanation) -> Option<String> {
     let mut text = String::new();
     match explanation.ahead {
-        Some(0) => text.push_str("It is the next to be served.\n"),
+        Some(0) => text.push_str("No task would be served before it.\n"),
         Some(1) => text.push_str("1 task would be served before it.\n"),
         Some(ahead) => text.push_str(&format!("{ahead} tasks would be served before it.\n")),
         None => {}
