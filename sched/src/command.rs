@@ -5,9 +5,9 @@ use std::sync::Arc;
 use fairway_jdl::JobSpec;
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd,
-    PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState,
-    Timestamp, UsageRecord, UserName,
+    Attempt, AttemptEnd, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd, PilotId,
+    Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState, Timestamp,
+    UsageRecord, UserName,
 };
 
 use crate::provision::PilotOrder;
@@ -423,6 +423,3 @@ pub struct Snapshot {
     /// As `next_job`.
     pub next_event: u64,
 }
-
-/// Where a pilot is, for those who need only that.
-pub type PilotPlace = (PilotId, CeId);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairway_jdl::Ad;
 use fairway_model::{
     CeId, CeState, GroupName, Job, JobId, Pilot, PilotId, PilotState, Policy, Resources, Site,
-    SiteName, Task, TaskId, TaskState, Timestamp, UserName,
+    SiteName, Task, TaskId, Timestamp, UserName,
 };
 
 use super::State;
@@ -69,19 +69,6 @@ impl State {
     /// The owner of a job that is not over.
     pub fn job_owner(&self, id: JobId) -> Option<&UserName> {
         self.job(id).map(|job| &job.owner)
-    }
-
-    /// How many tasks of a job that is not over are in each state; states with none are left out.
-    pub fn job_counts(&self, id: JobId) -> Option<BTreeMap<TaskState, u32>> {
-        let live = self.jobs.get(&id)?;
-        let counts = TaskState::ALL.map(|state| (state, live.count(state)));
-        Some(counts.into_iter().filter(|(_, n)| *n > 0).collect())
-    }
-
-    /// The job that a live idempotency key belongs to. Keys of jobs that are over are in the
-    /// store only.
-    pub fn job_of_key(&self, owner: &UserName, key: &str) -> Option<JobId> {
-        self.keys.get(&(owner.clone(), key.to_owned())).copied()
     }
 
     /// A task that is not over.
