@@ -1,5 +1,7 @@
 //! Opening a database: the connections, their durability, and the schema.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,17 +56,23 @@ pub(super) async fn open(url: &str) -> Result<Connected, StoreError> {
 
 async fn sqlite(path: &Path) -> Result<Connected, StoreError> {
     let explain = |error: DbErr| StoreError::Database(format!("{}: {error}", path.display()));
-    let folder = path.parent().filter(|folder| folder.is_dir());
-    if path.file_name().is_none() || folder.is_none() {
-        return Err(StoreError::Database(format!(
-            "{}: the folder for the database does not exist",
-            path.display()
-        )));
-    }
+    let folder = match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) if folder.is_dir() => folder,
+        _ => {
+            return Err(StoreError::Database(format!(
+                "{}: the folder for the database does not exist",
+                path.display()
+            )));
+        }
+    };
     // The writer comes first: it makes the file and sets its journal mode.
-    let writer = Database::connect(sqlite_options(path, false))
-        .await
-        .map_err(explain)?;
+    let writer = {
+        let _one_at_a_time = turn_to_open(folder).await?;
+        Database::connect(sqlite_options(path, false))
+            .await
+            .map_err(explain)?
+    };
     let readers = Database::connect(sqlite_options(path, true))
         .await
         .map_err(explain)?;
@@ -77,6 +85,22 @@ async fn sqlite(path: &Path) -> Result<Connected, StoreError> {
     })
 }
 
+/// Waits until no other process makes a database in the folder, and keeps others out until the
+/// file is closed: a change of the journal mode beside another is refused, whatever time it is
+/// given to wait.
+async fn turn_to_open(folder: &Path) -> Result<File, StoreError> {
+    let opened = folder.to_owned();
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = File::open(opened)?;
+        file.lock()?;
+        Ok::<_, io::Error>(file)
+    });
+    locked
+        .await
+        .unwrap_or_else(|failed| Err(failed.into()))
+        .map_err(|error| StoreError::Database(format!("{}: {error}", folder.display())))
+}
+
 fn sqlite_options(path: &Path, reads_only: bool) -> ConnectOptions {
     // The path is handed over as a path, because within a URL it would have to be escaped.
     let mut options = options("sqlite://", if reads_only { READERS_MAX } else { 1 });
@@ -86,7 +110,6 @@ fn sqlite_options(path: &Path, reads_only: bool) -> ConnectOptions {
         let sqlite = sqlite
             .filename(&path)
             .create_if_missing(!reads_only)
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(false)
             .busy_timeout(WAIT_MAX)
@@ -95,7 +118,7 @@ fn sqlite_options(path: &Path, reads_only: bool) -> ConnectOptions {
         if reads_only {
             sqlite.pragma("query_only", "ON")
         } else {
-            sqlite
+            sqlite.journal_mode(SqliteJournalMode::Wal)
         }
     });
     options
