@@ -10,6 +10,7 @@
 //! it is asked for.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use fairway_model::{Resources, TaskId};
@@ -55,6 +56,21 @@ pub struct InputName {
     pub path: String,
     /// Its name in the task's folder: one path component.
     pub name: String,
+}
+
+/// One job of a compound job: a stretch of its tasks, with its place in the order of
+/// execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobNode {
+    /// Its name, unique in the job.
+    pub name: Arc<str>,
+    /// Its tasks: one, or several if it is parametric; never none.
+    pub tasks: Range<u32>,
+    /// The nodes, by place in [`JobSpec::nodes`], all of whose tasks must succeed before any
+    /// of its own starts; sorted, each once.
+    pub parents: Box<[u32]>,
+    /// The nodes that have this one among their parents; sorted, each once.
+    pub children: Box<[u32]>,
 }
 
 /// A checked job description, ready to be expanded into tasks.
@@ -118,6 +134,25 @@ impl JobSpec {
     /// How many tasks the job expands to; at least 1.
     pub fn task_count(&self) -> u32 {
         self.parameters.as_ref().map_or(1, Parameters::count)
+    }
+
+    /// The nodes of a collection or DAG, in the order of their tasks; empty for a job that is
+    /// not compound.
+    pub fn nodes(&self) -> &[JobNode] {
+        &[]
+    }
+
+    /// The node, by place in [`nodes`](Self::nodes), that a task belongs to.
+    pub fn node_of(&self, index: u32) -> Option<u32> {
+        let after = self
+            .nodes()
+            .partition_point(|node| node.tasks.start <= index);
+        u32::try_from(after.checked_sub(1)?).ok()
+    }
+
+    /// Whether some task must wait for others of the job.
+    pub fn has_dependencies(&self) -> bool {
+        self.nodes().iter().any(|node| !node.parents.is_empty())
     }
 
     /// Every file that some task's InputSandbox names and that must come with the
