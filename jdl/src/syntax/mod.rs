@@ -359,6 +359,19 @@ impl Ad {
         Ok(ad)
     }
 
+    /// Reads all ads of a text: one behind the other, with or without `;` between them.
+    ///
+    /// # Errors
+    /// Every diagnostic, at least one of them an error.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, Vec<Diagnostic>> {
+        let mut report = Report::default();
+        let ads = parser::documents(text, parser::Manners::Strict, &mut report);
+        if report.has_errors() {
+            return Err(report.into_diagnostics(text));
+        }
+        Ok(ads)
+    }
+
     /// Sets an attribute, replacing one of the same name.
     pub fn insert(&mut self, name: &str, expr: impl Into<Expr>) {
         self.put(Name::new(name), Span::default(), expr.into());

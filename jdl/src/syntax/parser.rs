@@ -18,6 +18,9 @@ pub(crate) enum Manners {
     Jdl,
 }
 
+/// Most ads that one text holds.
+const ADS_MAX: usize = 10_000;
+
 /// What was said already; the text is left as it is.
 struct Told;
 type Parsed<T> = Result<T, Told>;
@@ -42,34 +45,35 @@ pub(crate) fn expression(text: &str, report: &mut Report) -> Option<Expr> {
 
 /// Reads one ad; what cannot be read is missing in it, and reported.
 pub(crate) fn document(text: &str, manners: Manners, report: &mut Report) -> Ad {
+    let mut ads = read_ads(text, manners, 1, report);
+    ads.pop().unwrap_or_default()
+}
+
+/// Reads all ads of a text. Several stand in brackets one after the other, with or
+/// without `;` between them; without brackets, the text is one ad. At least one ad
+/// comes back; what cannot be read is missing, and reported.
+pub(crate) fn documents(text: &str, manners: Manners, report: &mut Report) -> Vec<Ad> {
+    read_ads(text, manners, ADS_MAX, report)
+}
+
+fn read_ads(text: &str, manners: Manners, ads_max: usize, report: &mut Report) -> Vec<Ad> {
     if !check_size(text, report) {
-        return Ad::new();
+        return vec![Ad::new()];
     }
     let mut parser = Parser::new(text, manners, report);
-    let bracket = parser.span;
-    let bracketed = parser.take("[");
-    if !bracketed && manners == Manners::Strict {
-        parser.expected("`[`", "an ad is written `[ name = expression; … ]`");
-        return Ad::new();
-    }
-    let ad = parser.attributes(bracketed);
-    if bracketed && parser.token == Token::End {
-        parser
-            .report
-            .error_with(bracket, "this `[` is never closed", "end the text with `]`");
-    } else if bracketed {
-        parser.take("]");
-        while parser.take(";") {}
-        if parser.token != Token::End {
-            let span = parser.span;
-            parser.report.error_with(
-                span,
-                "there is more text after the closing `]`",
-                "one file describes one job; remove what follows",
-            );
+    if !parser.at("[") {
+        if manners == Manners::Strict {
+            parser.expected("`[`", "an ad is written `[ name = expression; … ]`");
+            return vec![Ad::new()];
         }
+        return vec![parser.attributes(false)];
     }
-    ad
+    let mut ads = Vec::new();
+    while parser.at("[") && ads.len() < ads_max {
+        ads.push(parser.bracketed());
+    }
+    parser.check_end(ads_max);
+    ads
 }
 
 fn check_size(text: &str, report: &mut Report) -> bool {
@@ -200,6 +204,33 @@ impl<'a, 'r> Parser<'a, 'r> {
     }
 
     // Ads.
+
+    /// An ad in brackets, and the `;` behind it.
+    fn bracketed(&mut self) -> Ad {
+        let bracket = self.span;
+        self.take("[");
+        let ad = self.attributes(true);
+        if self.take("]") {
+            while self.take(";") {}
+        } else {
+            self.report
+                .error_with(bracket, "this `[` is never closed", "end the text with `]`");
+        }
+        ad
+    }
+
+    fn check_end(&mut self, ads_max: usize) {
+        if self.token == Token::End {
+            return;
+        }
+        let help = match (self.at("["), ads_max) {
+            (true, 1) => "one file describes one job; remove what follows".to_owned(),
+            (true, _) => format!("a text may hold {ads_max} ads; split it"),
+            (false, _) => "remove what follows, or give it brackets of its own".to_owned(),
+        };
+        self.report
+            .error_with(self.span, "there is more text after the closing `]`", help);
+    }
 
     fn attributes(&mut self, bracketed: bool) -> Ad {
         let mut ad = Ad::new();
@@ -653,4 +684,41 @@ fn bare_word(text: &str) -> Option<&str> {
         .chars()
         .all(|c| c.is_alphanumeric() || "_./:%()@+-*~|$".contains(c));
     (ended && simple && !word.is_empty()).then_some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Vec<String>, usize) {
+        let mut report = Report::default();
+        let ads = documents(text, Manners::Jdl, &mut report);
+        let ads = ads.iter().map(ToString::to_string).collect();
+        (ads, report.into_diagnostics(text).len())
+    }
+
+    #[test]
+    fn a_text_holds_one_ad_or_several() {
+        let table: [(&str, &[&str], usize); 7] = [
+            ("", &["[ ]"], 0),
+            ("a = 1", &["[ a = 1 ]"], 0),
+            ("[a = 1];\n", &["[ a = 1 ]"], 0),
+            (
+                "[a = 1]; # next\n[b = 2]\n[];",
+                &["[ a = 1 ]", "[ b = 2 ]", "[ ]"],
+                0,
+            ),
+            ("[a = 1] b = 2", &["[ a = 1 ]"], 1),
+            ("[a = 1] [b = 2", &["[ a = 1 ]", "[ b = 2 ]"], 1),
+            ("[a = ; b = 1] [c = 2]", &["[ b = 1 ]", "[ c = 2 ]"], 1),
+        ];
+        for (text, ads, remarks) in table {
+            let (read, told) = read(text);
+            assert_eq!(
+                (read, told),
+                (ads.iter().map(ToString::to_string).collect(), remarks),
+                "{text}"
+            );
+        }
+    }
 }
