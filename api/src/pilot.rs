@@ -224,8 +224,10 @@ pub struct Payload {
 /// A file of an input sandbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InputFile {
-    /// Its name in the sandbox: one path component.
+    /// Its name in the task's folder: one path component.
     pub name: String,
+    /// What the server calls it: it is fetched by this.
+    pub stored_as: String,
     /// Its size.
     pub bytes: u64,
     /// Its SHA-256, in hex.

@@ -1,5 +1,6 @@
 //! From a JDL file to what is sent: the text, and the files that it names.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fairway_api::client::{InputFile, Submission};
@@ -26,12 +27,13 @@ pub(crate) fn load(path: &Path, group: Option<GroupName>) -> Result<Loaded, Fail
         Some(parent) if path != Path::new("-") => parent,
         _ => Path::new(""),
     };
-    let files: Vec<_> = spec
-        .inputs()
+    // Tasks may give one file different names.
+    let paths: BTreeSet<_> = spec.inputs().into_iter().map(|input| input.path).collect();
+    let files: Vec<_> = paths
         .into_iter()
-        .map(|input| InputFile {
-            path: folder.join(&input.path),
-            name: input.path,
+        .map(|path| InputFile {
+            path: folder.join(&path),
+            name: path,
         })
         .collect();
     refuse_missing(path, &text, &files)?;

@@ -162,7 +162,7 @@ async fn fetch(
             let mut file = tokio::fs::File::create(target).await.map_err(local)?;
             let mut hash = Sha256::new();
             let bytes = client
-                .input(key, &input.name, input.bytes, &mut file, |piece| {
+                .input(key, &input.stored_as, input.bytes, &mut file, |piece| {
                     hash.update(piece)
                 })
                 .await?;

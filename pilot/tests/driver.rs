@@ -49,6 +49,7 @@ fn input(name: &str, content: &[u8]) -> InputFile {
     let digest = Sha256::digest(content);
     InputFile {
         name: name.to_owned(),
+        stored_as: name.to_owned(),
         bytes: content.len() as u64,
         sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         executable: false,

@@ -106,6 +106,32 @@ async fn the_example_with_requirements_finds_this_machine() {
 }
 
 #[tokio::test]
+async fn files_of_equal_base_names_reach_their_own_tasks() {
+    let folder = folder();
+    for (node, content) in [("node0", "zero"), ("node1", "one")] {
+        std::fs::create_dir(folder.path().join(node)).unwrap();
+        write(folder.path(), &format!("{node}/in.txt"), content);
+    }
+    let jdl = write(
+        folder.path(),
+        "each.jdl",
+        r#"[ JobType = "Parametric"; Executable = "/bin/cat"; Arguments = "in.txt";
+             InputSandbox = {"node_PARAM_/in.txt"}; StdOutput = "out.txt";
+             OutputSandbox = {"out.txt"};
+             Parameters = 2; ParameterStart = 0; ParameterStep = 1; ]"#,
+    );
+    let results = folder.path().join("results");
+    let args = [&jdl, "--output-dir", results.to_str().unwrap()];
+    fairway_run(folder.path(), &args).await.ok();
+    for (path, content) in [("0/out.txt", "zero"), ("1/out.txt", "one")] {
+        assert_eq!(
+            std::fs::read_to_string(results.join(path)).unwrap(),
+            content
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_failing_payload_fails_the_run() {
     let folder = folder();
     let jdl = write(

@@ -20,7 +20,6 @@ use std::path::{Path as DiskPath, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use fairway_api::pilot::InputFile;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::buffered::BufWriter;
@@ -29,7 +28,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 pub use log::{LogId, LogKind, LogPart};
-pub use sandbox::{FileName, NewSandbox, SandboxLimits};
+pub use sandbox::{FileName, NewSandbox, SandboxLimits, StoredFile};
 
 /// Bytes held in memory of a file that is being written.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
@@ -101,7 +100,7 @@ struct Inner {
     objects: Arc<dyn ObjectStore>,
     logs: log::LogBook,
     /// Manifests read lately: every lease of a job's tasks asks for the same one.
-    manifests: Mutex<HashMap<String, Arc<[InputFile]>>>,
+    manifests: Mutex<HashMap<String, Arc<[StoredFile]>>>,
 }
 
 /// An object to be sent to someone.

@@ -1,6 +1,6 @@
 //! Input sandboxes: the files that came with a submission.
 //!
-//! `sandboxes/<key>/files/<name>` beside `sandboxes/<key>/manifest.json`, which
+//! `sandboxes/<key>/files/<name>` (see [`FileName::of_path`]) beside `sandboxes/<key>/manifest.json`, which
 //! is written last: a folder without a manifest is an unfinished submission.
 //! A sandbox that no job came to own is removed by the submission that made it,
 //! or, should the server have died in between, by [`Files::collect_garbage`].
@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fairway_api::pilot::InputFile;
 use fairway_model::Timestamp;
 use futures::{Stream, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Files, FilesError, Object, lock};
@@ -39,6 +39,21 @@ const NAME_BYTES_MAX: usize = 255;
 pub struct FileName(String);
 
 impl FileName {
+    /// The name that a sandbox keeps the file under which a JDL names by this path: the path
+    /// itself if it is one component, else its SHA-256 (hex), so that files of equal base names
+    /// in different folders stay different files.
+    ///
+    /// # Errors
+    /// [`FilesError::BadName`] if the last component is not a file's name.
+    pub fn of_path(path: &str) -> Result<Self, FilesError> {
+        let base = path.rsplit('/').next().unwrap_or(path);
+        let base: Self = base.parse()?;
+        if base.0 == path {
+            return Ok(base);
+        }
+        Ok(Self(hex(&Sha256::digest(path))))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -63,15 +78,30 @@ impl std::str::FromStr for FileName {
             return Ok(Self(text.to_owned()));
         };
         Err(FilesError::BadName {
-            name: text
-                .chars()
-                .take(80)
-                .collect::<String>()
-                .escape_debug()
-                .to_string(),
+            name: shown(text),
             because,
         })
     }
+}
+
+/// The beginning of a name, for a message.
+fn shown(name: &str) -> String {
+    let short: String = name.chars().take(80).collect();
+    short.escape_debug().to_string()
+}
+
+/// A file of a sandbox, as its manifest describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// The [`FileName`] that it is kept under.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256, in hex.
+    pub sha256: String,
+    /// Whether it may be executed.
+    #[serde(default)]
+    pub executable: bool,
 }
 
 /// How large an input sandbox may be.
@@ -89,18 +119,18 @@ pub struct NewSandbox {
     key: String,
     limits: SandboxLimits,
     bytes: u64,
-    manifest: Vec<InputFile>,
+    manifest: Vec<StoredFile>,
     sealed: bool,
 }
 
 impl NewSandbox {
-    /// Adds a file from what arrives of it.
+    /// Adds the file that the JDL names by `path`, from what arrives of it.
     ///
     /// # Errors
     /// See [`FilesError`]; the sandbox is of no use after one.
     pub async fn add(
         &mut self,
-        name: &FileName,
+        path: &str,
         executable: bool,
         content: impl Stream<Item = Result<Bytes, FilesError>>,
     ) -> Result<(), FilesError> {
@@ -109,9 +139,10 @@ impl NewSandbox {
                 limit: self.limits.files_max,
             });
         }
+        let name = FileName::of_path(path)?;
         if self.manifest.iter().any(|file| file.name == name.as_str()) {
             return Err(FilesError::BadName {
-                name: name.as_str().to_owned(),
+                name: shown(path),
                 because: "there is another file of that name",
             });
         }
@@ -132,7 +163,7 @@ impl NewSandbox {
                 other => other,
             })?;
         self.bytes += bytes;
-        self.manifest.push(InputFile {
+        self.manifest.push(StoredFile {
             name: name.as_str().to_owned(),
             bytes,
             sha256: hex(&checksum.finalize()),
@@ -142,7 +173,7 @@ impl NewSandbox {
     }
 
     /// What has been added.
-    pub fn manifest(&self) -> &[InputFile] {
+    pub fn manifest(&self) -> &[StoredFile] {
         &self.manifest
     }
 
@@ -190,7 +221,7 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError::NotFound`], [`FilesError::Storage`]
-    pub async fn sandbox_manifest(&self, key: &str) -> Result<Arc<[InputFile]>, FilesError> {
+    pub async fn sandbox_manifest(&self, key: &str) -> Result<Arc<[StoredFile]>, FilesError> {
         if let Some(manifest) = lock(&self.0.manifests).get(key) {
             return Ok(manifest.clone());
         }
@@ -201,7 +232,7 @@ impl Files {
             .await?
             .bytes()
             .await?;
-        let manifest: Arc<[InputFile]> = serde_json::from_slice(&bytes)
+        let manifest: Arc<[StoredFile]> = serde_json::from_slice(&bytes)
             .map_err(|error| FilesError::Storage(format!("manifest of sandbox {key}: {error}")))?;
         let mut manifests = lock(&self.0.manifests);
         if manifests.len() >= MANIFESTS_MAX {
@@ -329,17 +360,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn equal_base_names_in_two_folders_are_two_names() {
+        let of = |path: &str| FileName::of_path(path).unwrap();
+        assert_eq!(of("in.txt").as_str(), "in.txt");
+        assert_ne!(of("a/in.txt"), of("b/in.txt"));
+        assert_eq!(of("a/in.txt"), of("a/in.txt"));
+        assert!(FileName::of_path("a/..").is_err());
+        assert!(FileName::of_path("a/").is_err());
+    }
+
     #[tokio::test]
     async fn what_goes_in_comes_out() {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::open(dir.path()).unwrap();
         let mut sandbox = files.new_sandbox(LIMITS);
+        sandbox.add("é#%~.txt", true, content("abc")).await.unwrap();
         sandbox
-            .add(&name("é#%~.txt"), true, content("abc"))
-            .await
-            .unwrap();
-        sandbox
-            .add(&name("manifest.json"), false, content(""))
+            .add("manifest.json", false, content(""))
             .await
             .unwrap();
         let key = sandbox.seal().await.unwrap();
@@ -361,28 +399,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::open(dir.path()).unwrap();
         let mut sandbox = files.new_sandbox(LIMITS);
-        sandbox
-            .add(&name("a"), false, content("12345678"))
-            .await
-            .unwrap();
-        let error = sandbox
-            .add(&name("b"), false, content("123"))
-            .await
-            .unwrap_err();
+        sandbox.add("a", false, content("12345678")).await.unwrap();
+        let error = sandbox.add("b", false, content("123")).await.unwrap_err();
         assert!(
             matches!(error, FilesError::TooLarge { limit: 10 }),
             "{error}"
         );
-        let error = sandbox
-            .add(&name("a"), false, content(""))
-            .await
-            .unwrap_err();
+        let error = sandbox.add("a", false, content("")).await.unwrap_err();
         assert!(matches!(error, FilesError::BadName { .. }), "{error}");
-        sandbox.add(&name("b"), false, content("12")).await.unwrap();
-        let error = sandbox
-            .add(&name("c"), false, content(""))
-            .await
-            .unwrap_err();
+        sandbox.add("b", false, content("12")).await.unwrap();
+        let error = sandbox.add("c", false, content("")).await.unwrap_err();
         assert!(matches!(error, FilesError::TooMany { limit: 2 }), "{error}");
     }
 
@@ -393,7 +419,7 @@ mod tests {
         let mut keys = Vec::new();
         for _ in 0..2 {
             let mut sandbox = files.new_sandbox(LIMITS);
-            sandbox.add(&name("a"), false, content("x")).await.unwrap();
+            sandbox.add("a", false, content("x")).await.unwrap();
             keys.push(sandbox.seal().await.unwrap());
         }
         let known = [keys[0].clone()];

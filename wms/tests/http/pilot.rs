@@ -1,11 +1,11 @@
 //! The pilots' protocol: a task's whole way over HTTP.
 
-use fairway_api::pilot::{Report, ReportKind, SyncRequest, Used};
+use fairway_api::pilot::{Lease, Report, ReportKind, SyncRequest, Used};
 use fairway_api::public::{TaskView, UsageView};
 use fairway_model::{Attempt, AttemptEnd, TaskId, TaskState};
 use serde_json::json;
 
-use crate::bed::{Bed, call, request, steady};
+use crate::bed::{Bed, TestPilot, call, request, steady};
 
 const WITH_INPUT: &str = r#"
     Executable = "run.sh"; Arguments = "a 'b c'"; InputSandbox = {"../bin/run.sh"};
@@ -59,11 +59,7 @@ async fn a_task_s_whole_way() {
 
     let got = pilot.want().await;
     insta::assert_json_snapshot!("lease", got);
-    let input = bed
-        .get(&pilot.token, "/v1/pilot/tasks/1.0/1/input/run.sh")
-        .await
-        .expect(200);
-    assert_eq!(input.text(), "#!/bin/sh\n");
+    assert_eq!(fetch(&pilot, &got.leases[0], 0).await, "#!/bin/sh\n");
     pilot.sync(&report(ReportKind::Started)).await.expect(200);
 
     // The first chunk, again because the answer was lost, and one from too far ahead.
@@ -119,6 +115,43 @@ async fn a_task_s_whole_way() {
         .expect(204);
     let late = pilot.sync(&SyncRequest::default()).await.expect(410);
     insta::assert_json_snapshot!("after_goodbye", late.seen());
+}
+
+/// Fetches an input as the pilot does.
+async fn fetch(pilot: &TestPilot<'_>, lease: &Lease, input: usize) -> String {
+    let (task, attempt) = (lease.task, lease.attempt);
+    let stored_as = &lease.payload.inputs[input].stored_as;
+    let path = format!("/v1/pilot/tasks/{task}/{attempt}/input/{stored_as}");
+    let reply = pilot.bed.get(&pilot.token, &path).await.expect(200);
+    reply.text().to_owned()
+}
+
+#[tokio::test]
+async fn files_of_equal_base_names_are_different_files() {
+    const EACH_ITS_OWN: &str = r#"
+        Executable = "/bin/cat"; Arguments = "in.txt"; InputSandbox = {"node_PARAM_/in.txt"};
+        JobType = "Parametric"; Parameters = 2; ParameterStart = 0; ParameterStep = 1;
+    "#;
+    let bed = Bed::start().await;
+    bed.add_site().await;
+    let user = bed.user("alice").await;
+    let parts = [
+        ("jdl", None, EACH_ITS_OWN),
+        ("input", Some("node1/in.txt"), "one"),
+        ("input", Some("node0/in.txt"), "zero"),
+    ];
+    bed.form(&user, &parts).await.expect(201);
+    let mut pilot = bed.pilot().await;
+    let got = pilot.want().await;
+    for (lease, content) in got.leases.iter().zip(["zero", "one"]) {
+        assert_eq!(lease.payload.inputs[0].name, "in.txt");
+        assert_eq!(fetch(&pilot, lease, 0).await, content);
+    }
+    assert_eq!(got.leases.len(), 2);
+
+    let ambiguous = [parts[0], ("input", Some("in.txt"), "which?")];
+    let reply = bed.form(&user, &ambiguous).await;
+    insta::assert_json_snapshot!("input_ambiguous", reply.seen());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,15 +235,15 @@ async fn a_pilot_touches_only_its_own_attempts() {
     let user = bed.user("alice").await;
     submit(&bed, &user).await;
     let mut holder = bed.pilot().await;
-    holder.want().await;
+    let got = holder.want().await;
     let other = bed.pilot().await;
     assert_ne!(holder.id, other.id);
     let reply = other.put("1.0/1/stdout?offset=0", "forged").await;
     insta::assert_json_snapshot!("not_its_attempt", reply.seen());
     other.put("1.0/1/output", "forged").await.expect(409);
-    bed.get(&other.token, "/v1/pilot/tasks/1.0/1/input/run.sh")
-        .await
-        .expect(409);
+    let stored_as = &got.leases[0].payload.inputs[0].stored_as;
+    let path = format!("/v1/pilot/tasks/1.0/1/input/{stored_as}");
+    bed.get(&other.token, &path).await.expect(409);
     holder
         .put("1.0/2/stdout?offset=0", "ahead of its time")
         .await

@@ -4,7 +4,7 @@
 //! sandbox files are received and made durable; then the engine is asked. A
 //! sandbox is removed again as soon as it is certain that no job owns it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
@@ -40,7 +40,7 @@ const EXECUTABLE_TYPE: &str = "application/x-executable";
 /// The body is a JDL text (`application/jdl` or `text/plain`), a JSON document with the text, or
 /// a form (`multipart/form-data`) whose first part `jdl` is the text, perhaps followed by a part
 /// `group`, and then one part `input` for each file of the input sandbox. The part's file name is
-/// the file's name as written in the JDL; its type `application/x-executable` makes it executable.
+/// the file's path as written in the JDL; its type `application/x-executable` makes it executable.
 ///
 /// A repeated request with the same `Idempotency-Key` is answered with the job of the first one.
 #[utoipa::path(
@@ -247,12 +247,16 @@ impl Content {
 
     /// Refuses a submission whose JDL names files that did not come with it.
     fn complete(self) -> Result<Self, Failure> {
-        let came = self.sandbox.as_ref().map_or(&[][..], NewSandbox::manifest);
+        let files = self.sandbox.iter().flat_map(NewSandbox::manifest);
+        let came: BTreeSet<&str> = files.map(|file| file.name.as_str()).collect();
+        let has_come = |input: &InputName| {
+            FileName::of_path(&input.path).is_ok_and(|name| came.contains(name.as_str()))
+        };
         let missing: Vec<String> = self
             .spec
             .inputs()
             .into_iter()
-            .filter(|input| !came.iter().any(|file| file.name == input.name))
+            .filter(|input| !has_come(input))
             .map(|input| format!("`{}`", input.path))
             .collect();
         if missing.is_empty() {
@@ -358,21 +362,41 @@ async fn receive_file(
         .file_name()
         .ok_or_else(|| invalid("a part `input` has no file name".into()))?
         .to_owned();
-    let named = inputs
-        .iter()
-        .find(|input| input.path == sent)
-        .or_else(|| inputs.iter().find(|input| input.name == sent));
-    let Some(named) = named else {
+    let Some(path) = path_of(&sent, inputs)? else {
         // A name that is no file's name at all deserves to be told so.
         sent.parse::<FileName>()?;
         return Err(invalid(format!(
             "a file `{sent}` came that the JDL's InputSandbox does not name"
         )));
     };
-    let name: FileName = named.name.parse()?;
     let executable = field.content_type() == Some(EXECUTABLE_TYPE);
     let content = field.map(|chunk| chunk.map_err(|error| broken_form(&error, bytes_max)));
-    Ok(sandbox.add(&name, executable, content).await?)
+    Ok(sandbox.add(path, executable, content).await?)
+}
+
+/// The path by which the JDL names a file that was sent under this name: the name itself, or the
+/// only one whose file is called so in the task's folder.
+fn path_of<'inputs>(
+    sent: &str,
+    inputs: &'inputs [InputName],
+) -> Result<Option<&'inputs str>, Failure> {
+    if let Some(input) = inputs.iter().find(|input| input.path == sent) {
+        return Ok(Some(&input.path));
+    }
+    let called = inputs.iter().filter(|input| input.name == sent);
+    let paths: BTreeSet<&str> = called.map(|input| input.path.as_str()).collect();
+    if paths.len() > 1 {
+        let paths: Vec<_> = paths.iter().take(10).map(|it| format!("`{it}`")).collect();
+        return Err(Failure::new(
+            ProblemCode::InvalidSandbox,
+            format!(
+                "a file `{sent}` came, which could be any of {}: send each under its path as \
+                 the JDL writes it",
+                paths.join(", ")
+            ),
+        ));
+    }
+    Ok(paths.first().copied())
 }
 
 async fn next<'form>(

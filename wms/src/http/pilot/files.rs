@@ -24,7 +24,7 @@ use crate::http::{App, Failure, Failures};
     params(
         ("task" = TaskId, Path, description = "Which task"),
         ("attempt" = Attempt, Path, description = "Which try"),
-        ("name" = String, Path, description = "The file's name"),
+        ("name" = String, Path, description = "What the server calls the file: `stored_as`"),
     ),
     responses((status = OK, body = Vec<u8>, content_type = "application/octet-stream"), Failures),
 )]

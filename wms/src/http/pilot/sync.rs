@@ -14,6 +14,7 @@ use fairway_sched::{Command, Grant, Reply};
 
 use crate::auth::PilotSession;
 use crate::engine::EngineError;
+use crate::files::FileName;
 use crate::http::extract::Json;
 use crate::http::{App, Failure, Failures};
 
@@ -175,11 +176,16 @@ async fn payload(app: &App, grant: &Grant) -> Result<Payload, String> {
             .await
             .map_err(|error| error.to_string())?;
         for input in &task.inputs {
-            let file = manifest.iter().find(|file| file.name == input.name);
-            inputs.push(
-                file.ok_or_else(|| format!("no file {} in {key}", input.name))?
-                    .clone(),
-            );
+            let stored_as = FileName::of_path(&input.path).map_err(|error| error.to_string())?;
+            let file = manifest.iter().find(|it| it.name == stored_as.as_str());
+            let file = file.ok_or_else(|| format!("no file {} in {key}", input.path))?;
+            inputs.push(InputFile {
+                name: input.name.clone(),
+                stored_as: file.name.clone(),
+                bytes: file.bytes,
+                sha256: file.sha256.clone(),
+                executable: file.executable,
+            });
         }
     } else if let Some(input) = task.inputs.first() {
         return Err(format!("no sandbox for {}", input.name));
