@@ -82,7 +82,8 @@ impl Report {
         self.push(Severity::Warning, span, message.into(), help);
     }
 
-    /// Errors go before warnings when there is no room for all.
+    /// Errors go before warnings when there is no room for all. What several jobs of one text
+    /// have in common is told once.
     fn push(
         &mut self,
         severity: Severity,
@@ -90,6 +91,10 @@ impl Report {
         message: String,
         help: Option<String>,
     ) {
+        let is_told = |remark: &Remark| remark.span == span && remark.message == message;
+        if self.remarks.iter().any(is_told) {
+            return;
+        }
         if self.remarks.len() >= DIAGNOSTICS_MAX {
             let warning = self
                 .remarks

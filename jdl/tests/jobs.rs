@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use fairway_jdl::job::{TASKS_MAX, schema};
 use fairway_jdl::syntax::TEXT_BYTES_MAX;
-use fairway_jdl::{Diagnostic, Dialect, JobSpec, Severity};
+use fairway_jdl::{Diagnostic, Dialect, JobNode, JobSpec, Severity};
 use fairway_model::{JobId, TaskId};
 use proptest::prelude::*;
 
@@ -34,7 +35,23 @@ fn told(spec: &JobSpec, warnings: &[Diagnostic]) -> String {
     let inputs = spec.inputs();
     let inputs: Vec<&str> = inputs.iter().map(|input| &*input.path).collect();
     writeln!(told, "to send: {inputs:?}").unwrap();
-    let shown = (0..count.min(3)).chain((count > 3).then_some(count - 1));
+    for node in spec.nodes() {
+        let JobNode { name, tasks, .. } = node;
+        let names = |nodes: &[u32]| -> Vec<String> {
+            let names = nodes
+                .iter()
+                .map(|node| spec.nodes()[*node as usize].name.to_string());
+            names.collect()
+        };
+        let (parents, children) = (names(&node.parents), names(&node.children));
+        writeln!(
+            told,
+            "node {name} {tasks:?}: after {parents:?}, before {children:?}"
+        )
+        .unwrap();
+    }
+    let firsts = spec.nodes().iter().map(|node| node.tasks.start);
+    let shown: BTreeSet<u32> = (0..count.min(3)).chain(firsts).chain([count - 1]).collect();
     for index in shown {
         let task = spec.task(task_id(index));
         writeln!(

@@ -604,16 +604,25 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
         "there is no interactive session",
         "For interactive jobs.",
     ),
+    // Jobs of several nodes.
     known(
         "Nodes",
         Ads,
         Glite,
-        "The jobs of a collection or DAG; not possible yet.",
+        "The jobs of a collection or DAG: a list of ads, or an ad of named ones.",
     ),
     known(
         "Dependencies",
         Ads,
         Glite,
-        "The order of the jobs of a DAG; not possible yet.",
+        "The order of the nodes of a DAG: pairs of a node, or group of nodes, and what waits for it.",
     ),
+    later(
+        "Max_nodes_running",
+        integer(0, i64::MAX),
+        Glite,
+        "every node runs that may",
+        "Most nodes of a DAG that run at the same time.",
+    ),
+    known("NodeType", Text, Glite, "Noted."),
 ];

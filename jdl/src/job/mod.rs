@@ -1,36 +1,43 @@
 //! An ad as a job description: reading it with the leniency of the old systems,
 //! checking it, and making its tasks.
 //!
-//! - [`attributes`]: every known attribute, in one table;
+//! - [`read`]: the steps from a text to a job; [`dialect`]: whose manners it follows;
+//! - [`attributes`]: every known attribute, in one table; [`remarks`]: on names that are not;
 //! - [`schema`]: the JSON Schema made from it, and the check against it;
+//! - [`compound`]: nodes, what they share and who waits for whom;
+//! - [`description`]: one ad that makes tasks, checked;
 //! - [`lower`]: an ad as JSON; [`parameters`]: what the tasks differ in;
 //! - [`task`] and [`needs`]: what a pilot and what a site must know.
 //!
 //! A description stays one value however many tasks it has: a task is made when
 //! it is asked for.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use fairway_model::{Resources, TaskId};
 use indexmap::IndexSet;
-use serde_json::{Map, Value as Json};
 
 use crate::diagnostic::Report;
 use crate::{Ad, Diagnostic, Expr};
-use attributes::Attribute;
-use parameters::{Bindings, Parameters};
+use description::Description;
 
 mod attributes;
+mod compound;
+mod decode;
+mod description;
+mod dialect;
 mod lower;
 mod needs;
 mod parameters;
 mod read;
+mod remarks;
 mod schema;
 mod task;
 mod words;
 
+pub use compound::{EDGES_MAX, NODES_MAX};
+pub use dialect::Dialect;
 pub use parameters::TASKS_MAX;
 pub use schema::schema;
 
@@ -40,13 +47,21 @@ pub const ATTRIBUTES_MAX: usize = 10_000;
 /// Most different input files of one job.
 pub const INPUTS_MAX: usize = 100_000;
 
-/// Whose manners a text follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// gLite WMS.
-    Glite,
-    /// DIRAC.
-    Dirac,
+/// How a text is read.
+#[derive(Clone, Debug, Default)]
+pub struct ReadOptions {
+    /// What is done with a node whose description is in a file.
+    pub missing_files: MissingFiles,
+}
+
+/// What is done with a node whose description is in a file, and was not put in for its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissingFiles {
+    /// It is an error: what the node runs is not known.
+    #[default]
+    Refuse,
+    /// It counts as one job, with a warning; its task is a stand-in that cannot be run.
+    Count,
 }
 
 /// A name in an InputSandbox, as the author wrote it.
@@ -79,15 +94,11 @@ pub struct JobSpec {
     dialect: Dialect,
     name: String,
     ad: Ad,
-    /// The known attributes of the first task, without the parameters' values.
-    lowered: Map<String, Json>,
-    parameters: Option<Parameters>,
-    /// Names (in lower case) of the attributes that hold placeholders.
-    marked: BTreeSet<String>,
-    /// Known attributes that differ from task to task.
-    varying: Vec<&'static Attribute>,
-    /// The needs, if they are those of all tasks.
-    needs: Option<Arc<Needs>>,
+    /// One, or one for each node.
+    descriptions: Vec<Description>,
+    nodes: Vec<JobNode>,
+    task_count: u32,
+    uniform: bool,
 }
 
 impl JobSpec {
@@ -96,9 +107,20 @@ impl JobSpec {
     /// # Errors
     /// Every diagnostic, at least one of them an error.
     pub fn read(text: &str) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        Self::read_with(text, &ReadOptions::default())
+    }
+
+    /// As [`read`](Self::read), in the way that the options say.
+    ///
+    /// # Errors
+    /// Every diagnostic, at least one of them an error.
+    pub fn read_with(
+        text: &str,
+        options: &ReadOptions,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut report = Report::default();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        match read::read(text, &mut report) {
+        match read::read(text, options, &mut report) {
             Some(spec) if !report.has_errors() => Ok((spec, report.into_diagnostics(text))),
             _ => Err(report.into_diagnostics(text)),
         }
@@ -110,14 +132,48 @@ impl JobSpec {
     /// # Errors
     /// Every diagnostic, at least one of them an error.
     pub fn read_bytes(bytes: &[u8]) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        Self::read_bytes_with(bytes, &ReadOptions::default())
+    }
+
+    /// As [`read_bytes`](Self::read_bytes), in the way that the options say.
+    ///
+    /// # Errors
+    /// Every diagnostic, at least one of them an error.
+    pub fn read_bytes_with(
+        bytes: &[u8],
+        options: &ReadOptions,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut report = Report::default();
-        let Some(text) = read::decode(bytes, &mut report) else {
+        let Some(text) = decode::decode(bytes, &mut report) else {
             return Err(report.into_diagnostics(""));
         };
         let notices = report.into_diagnostics(&text);
-        match Self::read(&text) {
+        match Self::read_with(&text, options) {
             Ok((spec, warnings)) => Ok((spec, [notices, warnings].concat())),
             Err(diagnostics) => Err([notices, diagnostics].concat()),
+        }
+    }
+
+    fn new(
+        dialect: Dialect,
+        name: String,
+        ad: Ad,
+        descriptions: Vec<Description>,
+        nodes: Vec<JobNode>,
+    ) -> Self {
+        let mut needs = descriptions.iter().map(Description::uniform_needs);
+        let first = needs.next().flatten();
+        let uniform = first.is_some_and(|first| {
+            needs.all(|needs| needs.is_some_and(|needs| Arc::ptr_eq(first, needs)))
+        });
+        Self {
+            dialect,
+            name,
+            ad,
+            task_count: descriptions.iter().map(Description::task_count).sum(),
+            uniform,
+            descriptions,
+            nodes,
         }
     }
 
@@ -131,115 +187,72 @@ impl JobSpec {
         &self.name
     }
 
+    /// The ad as it was written.
+    pub fn ad(&self) -> &Ad {
+        &self.ad
+    }
+
     /// How many tasks the job expands to; at least 1.
     pub fn task_count(&self) -> u32 {
-        self.parameters.as_ref().map_or(1, Parameters::count)
+        self.task_count
     }
 
     /// The nodes of a collection or DAG, in the order of their tasks; empty for a job that is
     /// not compound.
     pub fn nodes(&self) -> &[JobNode] {
-        &[]
+        &self.nodes
     }
 
     /// The node, by place in [`nodes`](Self::nodes), that a task belongs to.
     pub fn node_of(&self, index: u32) -> Option<u32> {
-        let after = self
-            .nodes()
-            .partition_point(|node| node.tasks.start <= index);
+        let after = self.nodes.partition_point(|node| node.tasks.start <= index);
         u32::try_from(after.checked_sub(1)?).ok()
+    }
+
+    /// The ad of a node, by place in [`nodes`](Self::nodes), with what it takes over from the
+    /// ad around it. `None` if there is no such node.
+    pub fn node_ad(&self, node: u32) -> Option<&Ad> {
+        self.nodes.get(node as usize)?;
+        self.descriptions.get(node as usize).map(Description::ad)
     }
 
     /// Whether some task must wait for others of the job.
     pub fn has_dependencies(&self) -> bool {
-        self.nodes().iter().any(|node| !node.parents.is_empty())
+        self.nodes.iter().any(|node| !node.parents.is_empty())
     }
 
     /// Every file that some task's InputSandbox names and that must come with the
     /// submission, each once.
     pub fn inputs(&self) -> Vec<InputName> {
         let mut inputs = IndexSet::new();
-        let varies = self
-            .varying
-            .iter()
-            .any(|attribute| attribute.name.starts_with("InputSandbox"));
-        let tasks = if varies { self.task_count() } else { 1 };
-        for index in 0..tasks {
-            let mut report = Report::default();
-            inputs.extend(self.with_task(index, None, &mut report, |builder, _| builder.inputs()));
-            if inputs.len() > INPUTS_MAX {
-                break;
-            }
+        for description in &self.descriptions {
+            description.inputs(&mut inputs);
         }
         inputs.into_iter().collect()
     }
 
     /// The task `id.index` with all parameters filled in.
     pub fn task(&self, id: TaskId) -> TaskSpec {
-        let needs = self.needs(id.index);
-        // What could be wrong with it was told when the text was read.
-        let mut report = Report::default();
-        self.with_task(id.index, Some(id), &mut report, |builder, bindings| {
-            builder.task(needs, bindings.parameter_value())
-        })
+        let (description, index) = self.described(id.index);
+        description.task(index, id)
     }
 
     /// What the task `index` needs of a site. Equal for all tasks if [`uniform`](Self::uniform).
     pub fn needs(&self, index: u32) -> Arc<Needs> {
-        if let Some(needs) = &self.needs {
-            return Arc::clone(needs);
-        }
-        let mut report = Report::default();
-        Arc::new(self.with_task(index, None, &mut report, |builder, _| builder.needs()))
+        let (description, index) = self.described(index);
+        description.needs(index)
     }
 
-    /// Whether all tasks have the same needs: no parameter occurs in what they are made from.
+    /// Whether all tasks have the same needs.
     pub fn uniform(&self) -> bool {
-        self.needs.is_some()
+        self.uniform
     }
 
-    /// Does something with the attributes of one task.
-    fn with_task<T>(
-        &self,
-        index: u32,
-        id: Option<TaskId>,
-        report: &mut Report,
-        f: impl FnOnce(&mut task::Builder<'_>, &Bindings) -> T,
-    ) -> T {
-        let id = id.map(|id| id.to_string());
-        let bindings = match &self.parameters {
-            Some(parameters) => parameters.bindings(index, id),
-            None => Bindings::plain(self.dialect, id),
-        };
-        if self.varying.is_empty() {
-            let mut builder = task::Builder {
-                lowered: &self.lowered,
-                varied: Map::new(),
-                ad: &self.ad,
-                report,
-            };
-            return f(&mut builder, &bindings);
-        }
-        let mut ad = self.ad.clone();
-        for name in &self.marked {
-            if let Some(expr) = self.ad.get(name) {
-                ad.replace(name, bindings.fill(expr));
-            }
-        }
-        let mut varied = Map::new();
-        for attribute in &self.varying {
-            if let Some(expr) = ad.get(attribute.name) {
-                let json = lower::attribute_value(attribute, expr, &ad, report);
-                varied.insert(attribute.name.to_owned(), json);
-            }
-        }
-        let mut builder = task::Builder {
-            lowered: &self.lowered,
-            varied,
-            ad: &ad,
-            report,
-        };
-        f(&mut builder, &bindings)
+    /// The description that makes a task, and the task's number among those it makes.
+    fn described(&self, index: u32) -> (&Description, u32) {
+        let node = self.node_of(index).unwrap_or(0) as usize;
+        let start = self.nodes.get(node).map_or(0, |node| node.tasks.start);
+        (&self.descriptions[node], index - start)
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use super::attributes::{ATTRIBUTES, Attribute, Kind, Origin};
 use crate::Ad;
 use crate::diagnostic::Report;
-use crate::syntax::Node;
+use crate::syntax::{Node, Span};
 
 /// The JSON Schema (draft 2020-12) of a job description in JSON form: an object
 /// with the attributes under their usual names. Expressions are texts in the
@@ -73,8 +73,9 @@ fn shape(kind: Kind) -> Json {
 static VALIDATOR: LazyLock<Option<jsonschema::Validator>> =
     LazyLock::new(|| jsonschema::validator_for(&schema()).ok());
 
-/// Checks `lowered`, which was made from `ad`, and reports what is wrong where it stands.
-pub(super) fn check(lowered: &Json, ad: &Ad, report: &mut Report) {
+/// Checks `lowered`, which was made from `ad`, and reports what is wrong where it stands;
+/// what is missing, at `place`.
+pub(super) fn check(lowered: &Json, ad: &Ad, place: Option<Span>, report: &mut Report) {
     let Some(validator) = &*VALIDATOR else {
         report.error(None, "the schema of job descriptions is broken");
         return;
@@ -87,7 +88,7 @@ pub(super) fn check(lowered: &Json, ad: &Ad, report: &mut Report) {
         match Attribute::named(name) {
             Some(attribute) => tell(attribute, item, &error, ad, report),
             None => report.error_with(
-                None,
+                place,
                 "`Executable` is missing",
                 "say what to run: `Executable = \"program\";`",
             ),

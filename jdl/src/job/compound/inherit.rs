@@ -1,0 +1,203 @@
+//! What a node takes over from the compound ad: what it does not say itself, and what
+//! it names with `root.`.
+
+use super::Member;
+use crate::diagnostic::Report;
+use crate::syntax::{Name, Node, Span};
+use crate::{Ad, Expr, Value, eval};
+
+/// What belongs to the compound job as a whole, or is a name of it.
+const NOT_SHARED: [&str; 14] = [
+    "Type",
+    "Nodes",
+    "Dependencies",
+    "NodeName",
+    "NodeType",
+    "Name",
+    "JobName",
+    "UserTags",
+    "NodesCollocation",
+    "Max_nodes_running",
+    "DefaultNodeRetryCount",
+    "DefaultNodeShallowRetryCount",
+    "HLRLocation",
+    "LBAddress",
+];
+
+/// What goes with another attribute: taken over only if the node lacks that one too.
+const PAIRS: [(&str, &str); 5] = [
+    ("InputSandboxDestFileName", "InputSandbox"),
+    ("OutputSandboxDestURI", "OutputSandbox"),
+    ("OutputSandboxDestURI", "OutputSandboxBaseDestURI"),
+    ("OutputSandboxBaseDestURI", "OutputSandboxDestURI"),
+    ("PrologueArguments", "Prologue"),
+];
+
+/// What is taken over as something else, and goes before what has that name itself.
+const DEFAULTS: [(&str, &str); 2] = [
+    ("DefaultNodeRetryCount", "RetryCount"),
+    ("DefaultNodeShallowRetryCount", "ShallowRetryCount"),
+];
+
+/// The compound ad as its nodes see it.
+pub(in crate::job) struct Shared<'a> {
+    root: &'a Ad,
+    attributes: Vec<(Name, Span, Expr)>,
+}
+
+impl<'a> Shared<'a> {
+    pub(in crate::job) fn of(root: &'a Ad, report: &mut Report) -> Self {
+        let mut shared = Self {
+            root,
+            attributes: Vec::new(),
+        };
+        let is_shared = |name: &str| {
+            !NOT_SHARED
+                .iter()
+                .any(|other| other.eq_ignore_ascii_case(name))
+        };
+        let mut attributes = Vec::new();
+        for (name, expr) in root.iter().filter(|(name, _)| is_shared(name)) {
+            let default = DEFAULTS
+                .iter()
+                .find(|(_, own)| own.eq_ignore_ascii_case(name));
+            if default.is_some_and(|(default, _)| root.get(default).is_some()) {
+                continue;
+            }
+            let span = root.name_span(name).unwrap_or_default();
+            attributes.push((Name::new(name), span, shared.resolved(expr, report)));
+        }
+        for (default, own) in DEFAULTS {
+            if let Some(expr) = root.get(default) {
+                let span = root.name_span(default).unwrap_or_default();
+                attributes.push((Name::new(own), span, expr.clone()));
+            }
+        }
+        shared.attributes = attributes;
+        shared
+    }
+
+    /// Completes a node.
+    pub(in crate::job) fn complete(&self, member: &mut Member, report: &mut Report) {
+        let own = &mut member.own;
+        let names: Vec<String> = own.iter().map(|(name, _)| name.to_owned()).collect();
+        for name in names {
+            let resolved = own.get(&name).map(|expr| self.resolved(expr, report));
+            if let Some(resolved) = resolved {
+                own.replace(&name, resolved);
+            }
+        }
+        let mut ad = own.clone();
+        for (name, span, expr) in &self.attributes {
+            let goes_with = |(with, lead): &(&str, &str)| {
+                with.eq_ignore_ascii_case(&name.text) && own.get(lead).is_some()
+            };
+            if own.find(&name.key).is_none() && !PAIRS.iter().any(goes_with) {
+                ad.put(name.clone(), *span, expr.clone());
+            }
+        }
+        member.ad = ad;
+    }
+
+    /// The expression with what it names of the compound ad put in.
+    fn resolved(&self, expr: &Expr, report: &mut Report) -> Expr {
+        if !refers(expr) {
+            return expr.clone();
+        }
+        let missing = std::cell::RefCell::new(Vec::new());
+        let resolved = expr.rewrite(&|expr| match expr.node() {
+            Node::Select(_, name) if is_reference(expr) => {
+                let found = self.value(name);
+                if found.is_none() {
+                    missing.borrow_mut().push((expr.span(), name.text.clone()));
+                }
+                Some(found.unwrap_or_else(|| Expr::at(Node::List([].into()), expr.span())))
+            }
+            Node::List(items) if items.iter().any(is_reference) => {
+                let items = items.iter().flat_map(|item| self.spliced(item, &missing));
+                Some(Expr::at(Node::List(items.collect()), expr.span()))
+            }
+            _ => None,
+        });
+        for (span, name) in missing.into_inner() {
+            report.error_with(
+                span,
+                format!("`{name}` is not an attribute of the compound job"),
+                "set it beside `Nodes`, or write what is meant here",
+            );
+        }
+        resolved
+    }
+
+    /// The items that stand in a list for one of its items: several, if that is a
+    /// list of the compound ad.
+    fn spliced(
+        &self,
+        item: &Expr,
+        missing: &std::cell::RefCell<Vec<(Span, std::sync::Arc<str>)>>,
+    ) -> Vec<Expr> {
+        let Node::Select(_, name) = item.node() else {
+            return vec![item.clone()];
+        };
+        if !is_reference(item) {
+            return vec![item.clone()];
+        }
+        match self.value(name) {
+            Some(found) => match found.node() {
+                Node::List(items) => items.to_vec(),
+                _ => vec![found],
+            },
+            None => {
+                missing.borrow_mut().push((item.span(), name.text.clone()));
+                Vec::new()
+            }
+        }
+    }
+
+    /// An attribute of the compound ad: its value, if it has one without a site.
+    fn value(&self, name: &Name) -> Option<Expr> {
+        let expr = self.root.find(&name.key)?;
+        let is_plain = |expr: &Expr| expr.literal().is_some();
+        let stands = match expr.node() {
+            Node::List(items) => items.iter().all(is_plain),
+            _ => is_plain(expr),
+        };
+        if stands {
+            return Some(expr.clone());
+        }
+        Some(match eval(expr, self.root, None) {
+            Value::Undefined | Value::Error => expr.clone(),
+            value => placed(value, expr.span()),
+        })
+    }
+}
+
+/// `root.name`; in a node's ad the ad around it is the compound job's.
+fn is_reference(expr: &Expr) -> bool {
+    match expr.node() {
+        Node::Select(base, _) => match base.node() {
+            Node::Name(name) => ["root", "toplevel", "parent"].contains(&&*name.key),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn refers(expr: &Expr) -> bool {
+    is_reference(expr) || expr.children().into_iter().any(refers)
+}
+
+/// A value as an expression that stands at a place.
+fn placed(value: Value, span: Span) -> Expr {
+    let node = match value {
+        Value::List(items) => Node::List(
+            items
+                .iter()
+                .map(|item| placed(item.clone(), span))
+                .collect(),
+        ),
+        Value::Ad(ad) => Node::Record(ad),
+        value => Node::Literal(value),
+    };
+    Expr::at(node, span)
+}
