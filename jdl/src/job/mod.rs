@@ -36,7 +36,7 @@ mod schema;
 mod task;
 mod words;
 
-pub use compound::{EDGES_MAX, NODES_MAX};
+pub use compound::{EDGES_MAX, NODES_MAX, inline_files, node_files};
 pub use dialect::Dialect;
 pub use parameters::TASKS_MAX;
 pub use schema::schema;

@@ -1,6 +1,7 @@
 //! Compound jobs: collections, and DAGs whose nodes wait for each other.
 //!
 //! - [`members`]: the nodes as they are written;
+//! - [`files`]: nodes that are in files of their own;
 //! - [`inherit`]: what they take over from the ad around them;
 //! - [`dependencies`]: who waits for whom.
 
@@ -12,10 +13,12 @@ use crate::syntax::Span;
 use crate::{Ad, Expr};
 
 pub(super) mod dependencies;
+mod files;
 pub(super) mod inherit;
 pub(super) mod members;
 
 pub use dependencies::EDGES_MAX;
+pub use files::{inline_files, node_files};
 pub use members::NODES_MAX;
 
 /// A node as it is written, with what it took over.
