@@ -1,10 +1,26 @@
 //! From bytes to a text.
 
+use crate::Diagnostic;
 use crate::diagnostic::Report;
 use crate::syntax::TEXT_BYTES_MAX;
 
-/// The text that bytes stand for; `None` if they are none.
-pub(super) fn decode(bytes: &[u8], report: &mut Report) -> Option<String> {
+/// The text that bytes stand for of which nothing is known: UTF-8, or Latin-1 (with a warning,
+/// the second value). A byte-order mark stays.
+///
+/// # Errors
+/// Why the bytes are no text: they are binary data, UTF-16, or too many.
+pub fn decode(bytes: &[u8]) -> Result<(String, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut report = Report::default();
+    match decoded(bytes, &mut report) {
+        Some(text) => {
+            let warnings = report.into_diagnostics(&text);
+            Ok((text, warnings))
+        }
+        None => Err(report.into_diagnostics("")),
+    }
+}
+
+fn decoded(bytes: &[u8], report: &mut Report) -> Option<String> {
     if bytes.len() > TEXT_BYTES_MAX {
         let message = format!("the text has {} bytes, too many to be read", bytes.len());
         let help = format!("a description may have {TEXT_BYTES_MAX} bytes");

@@ -37,6 +37,7 @@ mod task;
 mod words;
 
 pub use compound::{EDGES_MAX, NODES_MAX, inline_files, node_files};
+pub use decode::decode;
 pub use dialect::Dialect;
 pub use parameters::TASKS_MAX;
 pub use schema::schema;
@@ -143,11 +144,7 @@ impl JobSpec {
         bytes: &[u8],
         options: &ReadOptions,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let mut report = Report::default();
-        let Some(text) = decode::decode(bytes, &mut report) else {
-            return Err(report.into_diagnostics(""));
-        };
-        let notices = report.into_diagnostics(&text);
+        let (text, notices) = decode(bytes)?;
         match Self::read_with(&text, options) {
             Ok((spec, warnings)) => Ok((spec, [notices, warnings].concat())),
             Err(diagnostics) => Err([notices, diagnostics].concat()),
