@@ -125,7 +125,7 @@ impl std::error::Error for Problem {}
 /// A remark on a JDL text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Diagnostic {
-    /// `error` or `warning`.
+    /// `error`, `warning`, or `notice` (what is asked for and not done).
     pub severity: String,
     /// What is wrong.
     pub message: String,

@@ -14,7 +14,9 @@ const SHOWN_COLUMNS_MAX: usize = 100;
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Noticed; the text is accepted.
+    /// The text is as it should be; something that it asks for is not done.
+    Notice,
+    /// Forgiven; the text is accepted.
     Warning,
     /// The text is refused.
     Error,
@@ -47,6 +49,8 @@ impl fmt::Display for Diagnostic {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     remarks: Vec<Remark>,
+    /// Whether nothing is forgiven: what would be a warning is an error.
+    strict: bool,
 }
 
 #[derive(Debug)]
@@ -58,6 +62,14 @@ struct Remark {
 }
 
 impl Report {
+    /// A report that forgives nothing, or one that does.
+    pub(crate) fn new(strict: bool) -> Self {
+        Self {
+            remarks: Vec::new(),
+            strict,
+        }
+    }
+
     pub(crate) fn error(&mut self, span: impl Into<Option<Span>>, message: impl Into<String>) {
         self.push(Severity::Error, span.into(), message.into(), None);
     }
@@ -79,10 +91,26 @@ impl Report {
         help: impl Into<String>,
     ) {
         let (span, help) = (span.into(), Some(help.into()));
-        self.push(Severity::Warning, span, message.into(), help);
+        let severity = if self.strict {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
+        self.push(severity, span, message.into(), help);
     }
 
-    /// Errors go before warnings when there is no room for all. What several jobs of one text
+    /// What is asked for and not done.
+    pub(crate) fn notice(
+        &mut self,
+        span: impl Into<Option<Span>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let (span, help) = (span.into(), Some(help.into()));
+        self.push(Severity::Notice, span, message.into(), help);
+    }
+
+    /// The worst go first when there is no room for all. What several jobs of one text
     /// have in common is told once.
     fn push(
         &mut self,
@@ -96,12 +124,14 @@ impl Report {
             return;
         }
         if self.remarks.len() >= DIAGNOSTICS_MAX {
-            let warning = self
+            let mildest = self
                 .remarks
                 .iter()
-                .rposition(|remark| remark.severity == Severity::Warning);
-            match (severity, warning) {
-                (Severity::Error, Some(place)) => {
+                .enumerate()
+                .rev()
+                .min_by_key(|(_, remark)| remark.severity);
+            match mildest {
+                Some((place, remark)) if remark.severity < severity => {
                     self.remarks.remove(place);
                 }
                 _ => return,
@@ -159,6 +189,7 @@ fn render(source: &str, remark: Remark) -> Diagnostic {
         help,
     } = remark;
     let label = match severity {
+        Severity::Notice => "notice",
         Severity::Warning => "warning",
         Severity::Error => "error",
     };

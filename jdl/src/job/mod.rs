@@ -51,6 +51,10 @@ pub const INPUTS_MAX: usize = 100_000;
 /// How a text is read.
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
+    /// Whose manners the text follows; `None`: as its attributes and placeholders tell.
+    pub dialect: Option<Dialect>,
+    /// Whether nothing is forgiven: what would be a warning is an error.
+    pub strict: bool,
     /// What is done with a node whose description is in a file.
     pub missing_files: MissingFiles,
 }
@@ -119,7 +123,7 @@ impl JobSpec {
         text: &str,
         options: &ReadOptions,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let mut report = Report::default();
+        let mut report = Report::new(options.strict);
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match read::read(text, options, &mut report) {
             Some(spec) if !report.has_errors() => Ok((spec, report.into_diagnostics(text))),
@@ -145,6 +149,9 @@ impl JobSpec {
         options: &ReadOptions,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let (text, notices) = decode(bytes)?;
+        if options.strict && !notices.is_empty() {
+            return Err(notices);
+        }
         match Self::read_with(&text, options) {
             Ok((spec, warnings)) => Ok((spec, [notices, warnings].concat())),
             Err(diagnostics) => Err([notices, diagnostics].concat()),

@@ -131,7 +131,7 @@ impl Builder<'_> {
         }
         let cpu = self.integer("CPUTime")?;
         let place = self.place("CPUTime");
-        self.report.warn(
+        self.report.notice(
             place,
             "`CPUTime` is taken as walltime: the task is stopped after so many seconds",
             format!("say it with `WallTime = {cpu};`"),

@@ -64,7 +64,7 @@ fn together(mut ads: Vec<Ad>, report: &mut Report) -> Ad {
         return ads.pop().unwrap_or_default();
     }
     let place = |ad: &Ad| ad.iter().find_map(|(name, _)| ad.name_span(name));
-    report.warn(
+    report.notice(
         ads.get(1).and_then(place),
         format!(
             "the text holds {} descriptions: they become one collection",
@@ -93,9 +93,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn dialect<'a>(&self, ads: impl IntoIterator<Item = &'a Ad>) -> Dialect {
+        let forced = self.options.dialect;
+        forced.unwrap_or_else(|| Dialect::of(ads))
+    }
+
     fn job(&self, mut ad: Ad, report: &mut Report) -> Option<JobSpec> {
         lower::quote_bare_texts(&mut ad, self.text, report);
-        let dialect = Dialect::of([&ad]);
+        let dialect = self.dialect([&ad]);
         remark_on_names(&ad, &ad, report);
         let name = job_name(&ad);
         let root = ad.clone();
@@ -121,7 +126,7 @@ impl Reader<'_> {
             shared.complete(member, report);
         }
         let owns = members.iter().map(|member| &member.own);
-        let dialect = Dialect::of(std::iter::once(&root).chain(owns));
+        let dialect = self.dialect(std::iter::once(&root).chain(owns));
         remark_on_names(&root, &root, report);
         let edges = dependencies::read(&root, &members, report);
         let (names, descriptions) = self.describe_all(members, dialect, &root, report)?;

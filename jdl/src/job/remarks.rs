@@ -44,11 +44,11 @@ fn remark_on_known(attribute: &Attribute, expr: &Expr, ad: &Ad, report: &mut Rep
     let name = attribute.name;
     if let Some(not_yet) = attribute.not_yet {
         let message = format!("`{name}` is read but not acted upon");
-        report.warn(place, message, format!("for now, {not_yet}"));
+        report.notice(place, message, format!("for now, {not_yet}"));
     }
     if name == "OutputData" {
         let help = "name the files in `OutputSandbox` too; the server keeps them";
-        report.warn(place, "`OutputData` is not stored as data yet", help);
+        report.notice(place, "`OutputData` is not stored as data yet", help);
     }
 }
 

@@ -464,6 +464,7 @@ fn invalid_jdl(diagnostics: &[Diagnostic]) -> Failure {
 fn wire(diagnostic: &Diagnostic) -> problem::Diagnostic {
     problem::Diagnostic {
         severity: match diagnostic.severity {
+            Severity::Notice => "notice",
             Severity::Warning => "warning",
             Severity::Error => "error",
         }
