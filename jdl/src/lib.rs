@@ -16,6 +16,7 @@ pub mod value;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use eval::eval;
+pub use job::json;
 pub use job::{Dialect, InputName, JobNode, JobSpec, MissingFiles, Needs, ReadOptions, TaskSpec};
 pub use syntax::{Ad, Expr};
 pub use value::Value;

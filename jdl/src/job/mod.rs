@@ -6,7 +6,8 @@
 //! - [`schema`]: the JSON Schema made from it, and the check against it;
 //! - [`compound`]: nodes, what they share and who waits for whom;
 //! - [`description`]: one ad that makes tasks, checked;
-//! - [`lower`]: an ad as JSON; [`parameters`]: what the tasks differ in;
+//! - [`json`]: an ad as JSON and back;
+//! - [`lower`]: what each attribute is worth; [`parameters`]: what the tasks differ in;
 //! - [`task`] and [`needs`]: what a pilot and what a site must know.
 //!
 //! A description stays one value however many tasks it has: a task is made when
@@ -27,6 +28,7 @@ mod compound;
 mod decode;
 mod description;
 mod dialect;
+pub mod json;
 mod lower;
 mod needs;
 mod parameters;
