@@ -30,11 +30,15 @@ fn rendered(diagnostics: &[Diagnostic]) -> String {
 /// Everything that is made of a description, with its first and last tasks.
 fn told(spec: &JobSpec, warnings: &[Diagnostic]) -> String {
     let mut told = String::new();
-    let (dialect, count) = (spec.dialect(), spec.task_count());
-    writeln!(told, "{} ({dialect:?}): {count} tasks", spec.name()).unwrap();
+    let (dialect, why, count) = (spec.dialect(), spec.dialect_evidence(), spec.task_count());
+    writeln!(told, "{}: {count} tasks", spec.name()).unwrap();
+    writeln!(told, "{dialect}: {why}").unwrap();
     let inputs = spec.inputs();
     let inputs: Vec<&str> = inputs.iter().map(|input| &*input.path).collect();
     writeln!(told, "to send: {inputs:?}").unwrap();
+    if !spec.remote_inputs().is_empty() {
+        writeln!(told, "not to send: {:?}", spec.remote_inputs()).unwrap();
+    }
     for node in spec.nodes() {
         let JobNode { name, tasks, .. } = node;
         let names = |nodes: &[u32]| -> Vec<String> {

@@ -7,9 +7,11 @@ use fairway_model::TaskId;
 use indexmap::IndexSet;
 use serde_json::{Map, Value as Json};
 
-use super::attributes::{ATTRIBUTES, Attribute};
+use super::attributes::{self, Attribute};
 use super::dialect::{has_percent_mark, holds_text};
-use super::parameters::{Bindings, GLITE_MARK, Parameters};
+use super::parameters::{ALIEN_MARK, Bindings, GLITE_MARK, Parameters};
+use super::sandbox::Inputs;
+use super::values::Values;
 use super::{Dialect, INPUTS_MAX, InputName, Needs, TaskSpec, lower, needs, schema, task};
 use crate::Ad;
 use crate::diagnostic::Report;
@@ -75,8 +77,7 @@ impl Draft {
         };
         lowered.remove("Parameters"); // may be as long as the text, and is in `parameters`
         let marked = marked(&self.ad, self.dialect, self.parameters.is_some());
-        let varying = ATTRIBUTES
-            .iter()
+        let varying = attributes::all()
             .filter(|attribute| depends_on(&self.ad, attribute.name, &marked))
             .collect();
         let mut checked = Description {
@@ -90,11 +91,15 @@ impl Draft {
         };
         let needs = {
             let mut builder = task::Builder {
-                lowered: &checked.lowered,
-                varied: Map::new(),
-                ad: &first,
+                dialect: checked.dialect,
+                values: Values {
+                    lowered: &checked.lowered,
+                    varied: Vec::new(),
+                    ad: &first,
+                },
                 report,
             };
+            builder.check_together();
             let needs = Arc::new(builder.needs());
             builder.task(Arc::clone(&needs), None);
             needs
@@ -153,17 +158,33 @@ impl Description {
         })
     }
 
-    /// Adds every file that some task's InputSandbox names.
+    /// Adds every file that some task's InputSandbox names and its submitter has.
     pub(super) fn inputs(&self, inputs: &mut IndexSet<InputName>) {
+        self.each_sandbox(|sandbox| {
+            inputs.extend(sandbox.local);
+            inputs.len() <= INPUTS_MAX
+        });
+    }
+
+    /// Adds every file that some task's InputSandbox names and that is elsewhere.
+    pub(super) fn remote_inputs(&self, inputs: &mut IndexSet<String>) {
+        self.each_sandbox(|sandbox| {
+            inputs.extend(sandbox.remote);
+            inputs.len() <= INPUTS_MAX
+        });
+    }
+
+    /// Looks at the inputs of each task, as long as there is more to see.
+    fn each_sandbox(&self, mut look: impl FnMut(Inputs) -> bool) {
         let varies = self
             .varying
             .iter()
-            .any(|attribute| attribute.name.starts_with("InputSandbox"));
+            .any(|attribute| attribute.name.starts_with("Input"));
         let tasks = if varies { self.task_count() } else { 1 };
         for index in 0..tasks {
             let mut report = Report::default();
-            inputs.extend(self.with_task(index, None, &mut report, |builder, _| builder.inputs()));
-            if inputs.len() > INPUTS_MAX {
+            let inputs = self.with_task(index, None, &mut report, |builder, _| builder.inputs());
+            if !look(inputs) {
                 break;
             }
         }
@@ -188,11 +209,19 @@ impl Description {
             let mut found = Report::default();
             let needs = self.needs.clone();
             self.with_task(index, None, &mut found, |builder, _| {
-                let mut varied = builder.varied.clone();
+                let varied = builder.values.varied.iter();
+                let mut varied: Map<_, _> = varied
+                    .map(|(name, json)| ((*name).to_owned(), json.clone()))
+                    .collect();
                 varied
                     .entry("Executable") // the schema asks for it
                     .or_insert_with(lower::unread);
-                schema::check(&Json::Object(varied), builder.ad, place, builder.report);
+                schema::check(
+                    &Json::Object(varied),
+                    builder.values.ad,
+                    place,
+                    builder.report,
+                );
                 let needs = needs.unwrap_or_else(|| Arc::new(builder.needs()));
                 builder.task(needs, None)
             });
@@ -226,9 +255,12 @@ impl Description {
         };
         if self.varying.is_empty() {
             let mut builder = task::Builder {
-                lowered: &self.lowered,
-                varied: Map::new(),
-                ad: &self.ad,
+                dialect: self.dialect,
+                values: Values {
+                    lowered: &self.lowered,
+                    varied: Vec::new(),
+                    ad: &self.ad,
+                },
                 report,
             };
             return f(&mut builder, &bindings);
@@ -239,17 +271,20 @@ impl Description {
                 ad.replace(name, bindings.fill(expr));
             }
         }
-        let mut varied = Map::new();
+        let mut varied = Vec::new();
         for attribute in &self.varying {
             if let Some(expr) = ad.get(attribute.name) {
                 let json = lower::attribute_value(attribute, expr, &ad, report);
-                varied.insert(attribute.name.to_owned(), json);
+                varied.push((attribute.name, json));
             }
         }
         let mut builder = task::Builder {
-            lowered: &self.lowered,
-            varied,
-            ad: &ad,
+            dialect: self.dialect,
+            values: Values {
+                lowered: &self.lowered,
+                varied,
+                ad: &ad,
+            },
             report,
         };
         f(&mut builder, &bindings)
@@ -260,6 +295,7 @@ impl Description {
 fn marked(ad: &Ad, dialect: Dialect, parametric: bool) -> BTreeSet<String> {
     let test = |text: &str| match dialect {
         Dialect::Glite => parametric && text.contains(GLITE_MARK),
+        Dialect::Alien => parametric && text.contains(ALIEN_MARK),
         Dialect::Dirac if parametric => has_percent_mark(text),
         Dialect::Dirac => text.contains("%j"),
     };

@@ -1,9 +1,14 @@
 //! Whose manners a text follows, and how that is seen.
 
-use super::attributes::{Attribute, Origin};
-use super::parameters::{self, GLITE_MARK};
+use std::fmt;
+
+use super::attributes::attribute;
+use super::parameters::{self, ALIEN_MARK, GLITE_MARK};
 use crate::syntax::Node;
 use crate::{Ad, Expr, Value};
+
+/// Most reasons that are told.
+const REASONS_TOLD_MAX: usize = 4;
 
 /// Whose manners a text follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,40 +17,107 @@ pub enum Dialect {
     Glite,
     /// DIRAC.
     Dirac,
+    /// AliEn.
+    Alien,
 }
 
-impl Dialect {
-    /// Whose attributes and placeholders prevail in the ads of a text. Without any
-    /// evidence: gLite.
-    pub(super) fn of<'a>(ads: impl IntoIterator<Item = &'a Ad>) -> Self {
-        let score: i32 = ads.into_iter().map(score).sum();
-        if score > 0 { Self::Dirac } else { Self::Glite }
+/// All, the likeliest first where nothing tells.
+const DIALECTS: [Dialect; 3] = [Dialect::Glite, Dialect::Dirac, Dialect::Alien];
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Glite => "gLite",
+            Self::Dirac => "DIRAC",
+            Self::Alien => "AliEn",
+        })
     }
 }
 
-/// Above zero: DIRAC; below: gLite.
-fn score(ad: &Ad) -> i32 {
-    let mut score = 0;
-    for (name, expr) in ad.iter() {
-        score += match Attribute::named(name).map(|attribute| attribute.origin) {
-            Some(Origin::Glite) if !["Type", "Name"].contains(&name) => -1,
-            Some(Origin::Dirac) => 1,
-            _ if parameters::sequence_name(name).is_some() => 3,
-            _ => 0,
-        };
-        if holds_text(expr, &|text| text.contains(GLITE_MARK)) {
-            score -= 3;
-        } else if holds_text(expr, &|text| has_percent_mark(text)) {
-            score += 1;
+/// What speaks for each dialect.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    /// In the order of [`DIALECTS`].
+    scores: [u32; 3],
+    reasons: Vec<(Dialect, String)>,
+}
+
+impl Evidence {
+    /// From the attributes and placeholders of the ads of a text.
+    pub(super) fn of<'a>(ads: impl IntoIterator<Item = &'a Ad>) -> Self {
+        let mut evidence = Self::default();
+        for ad in ads {
+            evidence.look_at(ad);
+        }
+        evidence
+    }
+
+    /// The dialect that most speaks for, and why it is that one.
+    pub(super) fn verdict(self) -> (Dialect, String) {
+        let mut best = (Dialect::Glite, 0);
+        for (dialect, score) in DIALECTS.into_iter().zip(self.scores) {
+            if score > best.1 {
+                best = (dialect, score);
+            }
+        }
+        let (dialect, score) = best;
+        if score == 0 {
+            return (dialect, "nothing tells whose manners it follows".into());
+        }
+        let mut reasons: Vec<String> = Vec::new();
+        for (of, reason) in self.reasons {
+            if of == dialect && !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        let more = reasons.len().saturating_sub(REASONS_TOLD_MAX);
+        reasons.truncate(REASONS_TOLD_MAX);
+        if more > 0 {
+            reasons.push(format!("{more} more"));
+        }
+        (dialect, format!("it has {}", reasons.join(", ")))
+    }
+
+    fn count(&mut self, dialect: Dialect, weight: u32, reason: impl FnOnce() -> String) {
+        let place = DIALECTS.iter().position(|known| *known == dialect);
+        if let Some(score) = place.and_then(|place| self.scores.get_mut(place)) {
+            *score += weight;
+        }
+        if self.reasons.len() < 100 {
+            self.reasons.push((dialect, reason()));
         }
     }
-    let says_parametric = job_types(ad).iter().any(|word| word == "parametric");
-    if says_parametric {
-        score -= 3;
-    } else if ad.get("Parameters").is_some() {
-        score += 2; // gLite asks for the job type
+
+    fn look_at(&mut self, ad: &Ad) {
+        for (name, expr) in ad.iter() {
+            if parameters::sequence_name(name).is_some() {
+                self.count(Dialect::Dirac, 3, || format!("`{name}`"));
+            }
+            if let Some([dialect]) = attribute(name).map(|attribute| attribute.origins)
+                && !["Type", "Name"].contains(&name)
+            {
+                self.count(*dialect, 1, || format!("`{name}`"));
+            }
+            if name.eq_ignore_ascii_case("Nodes") {
+                continue; // its jobs are looked at by themselves
+            }
+            if holds_text(expr, &|text| text.contains(GLITE_MARK)) {
+                self.count(Dialect::Glite, 3, || format!("`{GLITE_MARK}`"));
+            } else if holds_text(expr, &|text| text.contains(ALIEN_MARK)) {
+                self.count(Dialect::Alien, 3, || format!("`{ALIEN_MARK}…#`"));
+            } else if holds_text(expr, &has_percent_mark) {
+                self.count(Dialect::Dirac, 1, || "`%` placeholders".into());
+            }
+        }
+        if job_types(ad).iter().any(|word| word == "parametric") {
+            self.count(Dialect::Glite, 3, || "`JobType = \"Parametric\"`".into());
+        } else if ad.get("Parameters").is_some() {
+            // gLite asks for the job type.
+            self.count(Dialect::Dirac, 2, || {
+                "`Parameters` without `JobType = \"Parametric\"`".into()
+            });
+        }
     }
-    score
 }
 
 /// The words of `JobType`, in lower case.
@@ -61,8 +133,9 @@ pub(super) fn job_types(ad: &Ad) -> Vec<String> {
 }
 
 pub(super) fn has_percent_mark(text: &str) -> bool {
-    ["%s", "%n", "%j"].iter().any(|mark| text.contains(mark))
-        || text.contains("%(") && text.contains(")s")
+    text.contains('%')
+        && (["%s", "%n", "%j"].iter().any(|mark| text.contains(mark))
+            || text.contains("%(") && text.contains(")s"))
 }
 
 /// Whether a text or name in the expression passes the test.

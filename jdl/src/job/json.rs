@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Number, Value as Json, json};
 
-use super::attributes::{Attribute, Kind};
+use super::attributes::{Kind, attribute};
 use super::decode;
 use crate::diagnostic::Report;
 use crate::syntax::{DEPTH_MAX, Node, Span};
@@ -58,7 +58,7 @@ fn is_ambiguous(ad: &Ad) -> bool {
 }
 
 fn is_expression(name: &str) -> bool {
-    Attribute::named(name).is_some_and(|attribute| attribute.kind == Kind::Expression)
+    attribute(name).is_some_and(|attribute| attribute.kind == Kind::Expression)
 }
 
 /// The ad that JSON stands for; the inverse of [`to_json`]. `null` is UNDEFINED.

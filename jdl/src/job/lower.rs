@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::attributes::{ATTRIBUTES, Attribute, Kind};
+use super::attributes::{self, Attribute, Kind, MEBIBYTES_MAX, attribute};
 use super::parameters::{GLITE_MARK, sequence_name};
 use crate::diagnostic::Report;
 use crate::syntax::Node;
@@ -15,8 +15,8 @@ use crate::{Ad, Expr, Value, eval};
 /// Turns texts that lack their quotes (`std.out`, `jobName`) into texts. They were
 /// read as names, but of nothing that is there.
 pub(super) fn quote_bare_texts(ad: &mut Ad, source: &str, report: &mut Report) {
-    let is_text = |name: &str| match Attribute::named(name) {
-        Some(attribute) => !matches!(attribute.kind, Kind::Expression | Kind::Ads),
+    let is_text = |name: &str| match attribute(name) {
+        Some(attribute) => !attribute.kind.is_kept(),
         None => sequence_name(name).is_some(),
     };
     let names = ad.iter().map(|(name, _)| name.to_owned());
@@ -79,7 +79,7 @@ fn quoted(expr: &Expr, ad: &Ad, source: &str, report: &mut Report) -> Option<Exp
 /// All known attributes of the ad, under their usual names.
 pub(super) fn lower(ad: &Ad, report: &mut Report) -> Map<String, Json> {
     let mut lowered = Map::new();
-    for attribute in ATTRIBUTES {
+    for attribute in attributes::all() {
         if let Some(expr) = ad.get(attribute.name) {
             let json = attribute_value(attribute, expr, ad, report);
             lowered.insert(attribute.name.to_owned(), json);
@@ -96,11 +96,15 @@ pub(super) fn attribute_value(
     report: &mut Report,
 ) -> Json {
     match (attribute.kind, expr.node()) {
-        (Kind::Expression | Kind::Ads, _) => Json::String(expr.to_string()),
+        (kind, _) if kind.is_kept() => Json::String(expr.to_string()),
         (Kind::Texts | Kind::Parameters, Node::List(items)) => items
             .iter()
             .map(|item| value(attribute, item, ad, report))
             .collect(),
+        // AliEn lists where one value is meant.
+        (_, Node::List(items)) if items.len() == 1 => {
+            value(attribute, items.first().unwrap_or(expr), ad, report)
+        }
         _ => value(attribute, expr, ad, report),
     }
 }
@@ -112,6 +116,11 @@ fn value(attribute: &Attribute, expr: &Expr, ad: &Ad, report: &mut Report) -> Js
         let help = "a text needs quotes; a name must be that of another attribute";
         report.error_with(expr.span(), format!("`{name}` has no value: {expr}"), help);
         return placeholder(attribute.kind);
+    }
+    if attribute.kind == Kind::Size
+        && let Some(mebibytes) = mebibytes(&value)
+    {
+        return json!(mebibytes);
     }
     let coerced = match attribute.kind {
         Kind::Integer { .. } => as_integer(&value),
@@ -138,7 +147,7 @@ fn placeholder(kind: Kind) -> Json {
     match kind {
         Kind::Integer { min, .. } => json!(min.max(1)),
         Kind::Boolean => json!(false),
-        Kind::Number | Kind::Parameters => json!(1),
+        Kind::Number | Kind::Parameters | Kind::Size => json!(1),
         _ => unread(),
     }
 }
@@ -146,6 +155,27 @@ fn placeholder(kind: Kind) -> Json {
 /// Stands for a text that could not be read, which has been told.
 pub(super) fn unread() -> Json {
     json!("?")
+}
+
+/// MiB, rounded up: a number of them, or a text such as `8GB`.
+fn mebibytes(value: &Value) -> Option<i64> {
+    let text = value.as_str()?.trim().to_ascii_uppercase();
+    let unit_at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: f64 = number.trim().parse().ok()?;
+    let unit = unit.strip_suffix('B').unwrap_or(unit);
+    let mebibytes = number
+        * match unit.strip_suffix('I').unwrap_or(unit) {
+            "K" => 1.0 / 1024.0,
+            "" | "M" => 1.0,
+            "G" => 1024.0,
+            "T" => 1024.0 * 1024.0,
+            _ => return None,
+        };
+    let fits = (0.0..=MEBIBYTES_MAX as f64).contains(&mebibytes);
+    fits.then(|| mebibytes.ceil() as i64)
 }
 
 fn as_integer(value: &Value) -> Option<(Json, &'static str)> {

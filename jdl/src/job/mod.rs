@@ -6,9 +6,10 @@
 //! - [`schema`]: the JSON Schema made from it, and the check against it;
 //! - [`compound`]: nodes, what they share and who waits for whom;
 //! - [`description`]: one ad that makes tasks, checked;
+//! - [`checks`]: what attributes have to do with each other;
 //! - [`json`]: an ad as JSON and back;
 //! - [`lower`]: what each attribute is worth; [`parameters`]: what the tasks differ in;
-//! - [`task`] and [`needs`]: what a pilot and what a site must know.
+//! - [`values`], [`task`], [`sandbox`] and [`needs`]: what a pilot and what a site must know.
 //!
 //! A description stays one value however many tasks it has: a task is made when
 //! it is asked for.
@@ -24,6 +25,7 @@ use crate::{Ad, Diagnostic, Expr};
 use description::Description;
 
 mod attributes;
+mod checks;
 mod compound;
 mod decode;
 mod description;
@@ -34,10 +36,13 @@ mod needs;
 mod parameters;
 mod read;
 mod remarks;
+mod sandbox;
 mod schema;
 mod task;
+mod values;
 mod words;
 
+pub use attributes::{Attribute, Kind, Status, attribute, attributes_reference};
 pub use compound::{EDGES_MAX, NODES_MAX, inline_files, node_files};
 pub use decode::decode;
 pub use dialect::Dialect;
@@ -99,6 +104,8 @@ pub struct JobNode {
 #[derive(Clone, Debug)]
 pub struct JobSpec {
     dialect: Dialect,
+    /// How the dialect was seen.
+    evidence: String,
     name: String,
     ad: Ad,
     /// One, or one for each node.
@@ -161,7 +168,7 @@ impl JobSpec {
     }
 
     fn new(
-        dialect: Dialect,
+        (dialect, evidence): (Dialect, String),
         name: String,
         ad: Ad,
         descriptions: Vec<Description>,
@@ -174,6 +181,7 @@ impl JobSpec {
         });
         Self {
             dialect,
+            evidence,
             name,
             ad,
             task_count: descriptions.iter().map(Description::task_count).sum(),
@@ -186,6 +194,11 @@ impl JobSpec {
     /// Whose manners the text follows.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// How the dialect was seen, as a clause: ``it has `RetryCount` ``.
+    pub fn dialect_evidence(&self) -> &str {
+        &self.evidence
     }
 
     /// The job's name: `JobName`, or the executable's base name.
@@ -233,6 +246,16 @@ impl JobSpec {
         let mut inputs = IndexSet::new();
         for description in &self.descriptions {
             description.inputs(&mut inputs);
+        }
+        inputs.into_iter().collect()
+    }
+
+    /// Every input of some task that is elsewhere, as a URI or a name of a catalogue, each
+    /// once. Nobody fetches them: a job that names any cannot do what it should.
+    pub fn remote_inputs(&self) -> Vec<String> {
+        let mut inputs = IndexSet::new();
+        for description in &self.descriptions {
+            description.remote_inputs(&mut inputs);
         }
         inputs.into_iter().collect()
     }

@@ -22,17 +22,26 @@ pub(super) const SOURCES: &[&str] = &[
     "GPUNumber",
     "NumberOfProcessors",
     "MinNumberOfProcessors",
+    "CPUCores",
     "Memory",
     "MaxRAM",
+    "MinRAM",
+    "MemorySize",
     "WallTime",
     "MaxWallTime",
+    "TTL",
     "CPUTime",
     "Site",
+    "Sites",
     "BannedSites",
+    "BannedSite",
     "GridCE",
     "Platform",
     "Tags",
+    "Tag",
+    "Packages",
     "SubmitTo",
+    "SignificantAttributes",
     "RetryCount",
     "ShallowRetryCount",
     "DefaultNodeRetryCount",
@@ -45,7 +54,12 @@ impl Builder<'_> {
             "Requirements",
             "true or false",
             "compare what the site publishes: `other.GlueCEInfoTotalCPUs > 8`",
-            |value| matches!(value, Value::Boolean(_)),
+            |value| {
+                matches!(
+                    value,
+                    Value::Boolean(_) | Value::Integer(_) | Value::Real(_)
+                )
+            },
         );
         self.check_kind(
             "Rank",
@@ -58,10 +72,10 @@ impl Builder<'_> {
                 )
             },
         );
-        let given = self.ad.get("Requirements").cloned();
+        let given = self.values.ad.get("Requirements").cloned();
         let requirements = Expr::all(given.into_iter().chain(self.site_clauses()));
-        let rank = self.ad.get("Rank").cloned();
-        let ad = referenced(self.ad, requirements.iter().chain(&rank));
+        let rank = self.values.ad.get("Rank").cloned();
+        let ad = self.referenced(requirements.iter().chain(&rank));
         let mut needs = Needs {
             key: String::new(),
             resources: self.resources(),
@@ -78,61 +92,53 @@ impl Builder<'_> {
 
     /// Refuses an expression that is of a wrong type whatever a site publishes.
     fn check_kind(&mut self, name: &str, kind: &str, help: &str, fits: fn(&Value) -> bool) {
-        let Some(expr) = self.ad.get(name) else {
+        let Some(expr) = self.values.ad.get(name) else {
             return;
         };
-        let value = eval(expr, self.ad, None);
+        let value = eval(expr, self.values.ad, None);
         // What depends on the site is not known yet.
         if matches!(value, Value::Undefined | Value::Error) || fits(&value) {
             return;
         }
-        let place = self.place(name);
         let message = format!("`{name}` must be {kind}, not {value}");
-        self.report.error_with(place, message, help);
+        self.report.error_with(expr.span(), message, help);
     }
 
-    fn resources(&mut self) -> Resources {
-        let cores = [
+    fn resources(&self) -> Resources {
+        let most = |names: &[&str]| {
+            names
+                .iter()
+                .filter_map(|name| self.values.integer(name))
+                .max()
+        };
+        let cores = most(&[
             "CpuNumber",
             "SMPGranularity",
             "NodeNumber",
             "NumberOfProcessors",
             "MinNumberOfProcessors",
-        ]
-        .into_iter()
-        .filter_map(|name| self.integer(name))
-        .max()
-        .unwrap_or(1);
-        if self.integer("HostNumber").is_some_and(|hosts| hosts > 1) {
-            let place = self.place("HostNumber");
-            let help = "remove it, or write `HostNumber = 1;`";
-            self.report
-                .error_with(place, "a task on several hosts is not possible yet", help);
-        }
-        let memory = ["Memory", "MaxRAM"]
-            .into_iter()
-            .filter_map(|name| self.integer(name))
-            .max();
-        let gpus = self.integer("GPUNumber").unwrap_or(0);
+            "CPUCores",
+        ]);
+        let memory = most(&["Memory", "MaxRAM", "MinRAM", "MemorySize"]);
+        let gpus = self.values.integer("GPUNumber").unwrap_or(0);
         Resources {
-            cores: u32::try_from(cores).unwrap_or(u32::MAX),
+            cores: u32::try_from(cores.unwrap_or(1)).unwrap_or(u32::MAX),
             memory_mib: memory.unwrap_or(0),
             gpus: u32::try_from(gpus).unwrap_or(u32::MAX),
         }
     }
 
     fn walltime(&mut self) -> Option<u64> {
-        let asked = ["WallTime", "MaxWallTime"]
+        let asked = ["WallTime", "MaxWallTime", "TTL"]
             .into_iter()
-            .filter_map(|name| self.integer(name))
+            .filter_map(|name| self.values.integer(name))
             .min();
         if asked.is_some() {
             return asked;
         }
-        let cpu = self.integer("CPUTime")?;
-        let place = self.place("CPUTime");
+        let cpu = self.values.integer("CPUTime")?;
         self.report.notice(
-            place,
+            self.values.place("CPUTime"),
             "`CPUTime` is taken as walltime: the task is stopped after so many seconds",
             format!("say it with `WallTime = {cpu};`"),
         );
@@ -140,37 +146,63 @@ impl Builder<'_> {
     }
 
     fn retries(&self, name: &str, default: &str) -> u32 {
-        let retries = self.integer(name).or_else(|| self.integer(default));
+        let retries = self.values.integer(name);
+        let retries = retries.or_else(|| self.values.integer(default));
         u32::try_from(retries.unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
+    /// The attributes that the expressions refer to, directly or by way of others, and those
+    /// that the job calls significant.
+    fn referenced<'e>(&self, roots: impl Iterator<Item = &'e Expr>) -> Ad {
+        let ad = self.values.ad;
+        let mut found = BTreeMap::new();
+        for root in roots {
+            follow(ad, root, &mut found);
+        }
+        for (name, _) in self.values.texts("SignificantAttributes") {
+            let name = name.trim().to_ascii_lowercase();
+            // These two are there already, in a form of their own.
+            if !["requirements", "rank"].contains(&&*name)
+                && let Some(expr) = ad.find(&name)
+            {
+                follow(ad, expr, &mut found);
+                found.insert(name, expr.clone());
+            }
+        }
+        let mut result = Ad::new();
+        for (name, expr) in found {
+            result.insert(&name, expr);
+        }
+        result
     }
 
     /// What DIRAC says by attributes (and gLite by SubmitTo), as Requirements.
     fn site_clauses(&self) -> Vec<Expr> {
         let mut clauses = Vec::new();
-        clauses.extend(one_of("GlueSiteUniqueID", self.choices("Site")));
-        let banned = self.choices("BannedSites");
+        clauses.extend(one_of("GlueSiteUniqueID", self.choices(&["Site", "Sites"])));
+        let banned = self.choices(&["BannedSites", "BannedSite"]);
         if !banned.is_empty() {
             clauses.push(not(member_of(other("GlueSiteUniqueID"), banned)));
         }
-        clauses.extend(one_of("GlueCEUniqueID", self.choices("GridCE")));
-        clauses.extend(one_of("GlueCEUniqueID", self.choices("SubmitTo")));
+        clauses.extend(one_of("GlueCEUniqueID", self.choices(&["GridCE"])));
+        clauses.extend(one_of("GlueCEUniqueID", self.choices(&["SubmitTo"])));
         clauses.extend(one_of(
             "GlueHostArchitecturePlatformType",
-            self.choices("Platform"),
+            self.choices(&["Platform"]),
         ));
-        for tag in self.choices("Tags") {
+        for tag in self.choices(&["Tags", "Tag", "Packages"]) {
             let tags = other("GlueHostApplicationSoftwareRunTimeEnvironment");
             clauses.push(member(tag.as_str().into(), tags));
         }
         clauses
     }
 
-    /// The texts of an attribute, none if `ANY` is among them. DIRAC also takes
+    /// The texts of the attributes, none if `ANY` is among them. DIRAC also takes
     /// several in one text, with commas.
-    fn choices(&self, name: &str) -> Vec<String> {
-        let choices: Vec<String> = self
-            .texts(name)
+    fn choices(&self, names: &[&str]) -> Vec<String> {
+        let choices: Vec<String> = names
             .iter()
+            .flat_map(|name| self.values.texts(name))
             .flat_map(|(text, _)| text.split(','))
             .map(|text| text.trim().to_owned())
             .filter(|text| !text.is_empty())
@@ -217,19 +249,6 @@ fn member_of(item: Expr, choices: Vec<String>) -> Expr {
 
 fn not(operand: Expr) -> Expr {
     made(Node::Unary(UnaryOp::Not, operand))
-}
-
-/// The attributes of `ad` that the expressions refer to, directly or by way of others.
-fn referenced<'e>(ad: &Ad, roots: impl Iterator<Item = &'e Expr>) -> Ad {
-    let mut found = BTreeMap::new();
-    for root in roots {
-        follow(ad, root, &mut found);
-    }
-    let mut result = Ad::new();
-    for (name, expr) in found {
-        result.insert(&name, expr);
-    }
-    result
 }
 
 fn follow(ad: &Ad, root: &Expr, found: &mut BTreeMap<String, Expr>) {

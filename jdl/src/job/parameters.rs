@@ -17,6 +17,10 @@ pub const TASKS_MAX: u32 = 10_000_000;
 /// gLite's placeholder.
 pub(super) const GLITE_MARK: &str = "_PARAM_";
 
+/// The beginning of AliEn's placeholder: `#alien_counter#`, or `#alien_counter_03i#` with
+/// the number of digits.
+pub(super) const ALIEN_MARK: &str = "#alien_counter";
+
 /// What the tasks of a parametric job differ in.
 #[derive(Clone, Debug)]
 pub(super) struct Parameters {
@@ -157,7 +161,35 @@ impl Bindings {
                 _ => Cow::Borrowed(text),
             },
             Dialect::Dirac => self.fill_percent(text),
+            Dialect::Alien => self.fill_counter(text),
         }
+    }
+
+    /// `#alien_counter#`, and `#alien_counter_03i#` with at least so many digits.
+    fn fill_counter<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let (Some(value), true) = (self.main(), text.contains(ALIEN_MARK)) else {
+            return Cow::Borrowed(text);
+        };
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(ALIEN_MARK) {
+            let (before, after) = (&rest[..at], &rest[at + ALIEN_MARK.len()..]);
+            let form = after.find('#').map(|end| &after[..end]);
+            match form.and_then(|form| Some((form, counter_width(form)?))) {
+                Some((form, width)) => {
+                    filled.push_str(before);
+                    filled.extend(std::iter::repeat_n('0', width.saturating_sub(value.len())));
+                    filled.push_str(value);
+                    rest = &after[form.len() + 1..];
+                }
+                None => {
+                    filled.push_str(&rest[..at + ALIEN_MARK.len()]);
+                    rest = after;
+                }
+            }
+        }
+        filled.push_str(rest);
+        Cow::Owned(filled)
     }
 
     /// One pass from the left: what was filled in is not looked at again.
@@ -205,12 +237,27 @@ impl Bindings {
     }
 }
 
+/// The digits that are asked for between `#alien_counter` and `#`: `_03i` is 3.
+fn counter_width(form: &str) -> Option<usize> {
+    if form.is_empty() {
+        return Some(0);
+    }
+    let digits = form.strip_prefix('_')?.trim_end_matches(['i', 'd']);
+    let width = if digits.is_empty() {
+        0
+    } else {
+        digits.parse().ok()?
+    };
+    (width <= 20).then_some(width)
+}
+
 impl Parameters {
     /// What the ad says about parameters; `None` for a job of one task.
     pub(super) fn read(ad: &Ad, dialect: Dialect, report: &mut Report) -> Option<Self> {
         match dialect {
             Dialect::Glite => Self::read_glite(ad, report),
             Dialect::Dirac => Self::read_dirac(ad, report),
+            Dialect::Alien => Self::read_alien(ad, report),
         }
     }
 
@@ -291,6 +338,48 @@ impl Parameters {
             factor: 1,
         };
         Some(Self::main_only(Dialect::Glite, count, sequence))
+    }
+
+    /// AliEn: `production:first-last`. What depends on the files of a catalogue is one task.
+    fn read_alien(ad: &Ad, report: &mut Report) -> Option<Self> {
+        let split = ad.get("Split")?;
+        let value = eval(split, ad, None);
+        let text = value.as_str().unwrap_or_default().trim();
+        if let Some(arguments) = ad.get("SplitArguments")
+            && listed(arguments, ad).is_some_and(|listed| listed.is_ok_and(|all| all.len() > 1))
+        {
+            report.error_with(
+                arguments.span(),
+                "several `SplitArguments` are not possible",
+                "make a job of each, or a collection",
+            );
+            return None;
+        }
+        let Some((kind, range)) = text.split_once(':') else {
+            report.notice(
+                split.span(),
+                format!("a job that is split by `{text:.40}` is one task"),
+                "there is no catalogue that says which files there are; split it by `production:1-10`",
+            );
+            return None;
+        };
+        let (first, last) = range.split_once('-').unwrap_or(("1", range));
+        let bounds = (first.trim().parse::<i64>(), last.trim().parse::<i64>());
+        let (true, (Ok(first), Ok(last))) =
+            (kind.trim().eq_ignore_ascii_case("production"), bounds)
+        else {
+            let help = "write `Split = \"production:1-10\";`";
+            report.error_with(split.span(), "this is not a way to split a job", help);
+            return None;
+        };
+        let count = (i128::from(last) - i128::from(first) + 1).max(0);
+        let count = counted(u64::try_from(count).unwrap_or(u64::MAX), split, report)?;
+        let sequence = Sequence::Integers {
+            start: first,
+            step: 1,
+            factor: 1,
+        };
+        Some(Self::main_only(Dialect::Alien, count, sequence))
     }
 
     fn main_only(dialect: Dialect, count: u32, main: Sequence) -> Self {
@@ -443,7 +532,7 @@ fn counted(count: u64, expr: &Expr, report: &mut Report) -> Option<u32> {
             let help = "give at least one value";
             report.error_with(
                 expr.span(),
-                "`Parameters` gives no value: the job has no task",
+                "there is no value here: the job has no task",
                 help,
             );
             None

@@ -7,7 +7,7 @@ use indexmap::IndexSet;
 
 use super::compound::{self, Member, dependencies, inherit::Shared, members};
 use super::description::{Description, Draft};
-use super::dialect::job_types;
+use super::dialect::{Evidence, job_types};
 use super::parameters::{self, Parameters, TASKS_MAX};
 use super::remarks::remark_on_names;
 use super::{
@@ -93,9 +93,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn dialect<'a>(&self, ads: impl IntoIterator<Item = &'a Ad>) -> Dialect {
-        let forced = self.options.dialect;
-        forced.unwrap_or_else(|| Dialect::of(ads))
+    /// The dialect, and how it was seen.
+    fn dialect<'a>(&self, ads: impl IntoIterator<Item = &'a Ad>) -> (Dialect, String) {
+        match self.options.dialect {
+            Some(forced) => (forced, "it is read so on request".into()),
+            None => Evidence::of(ads).verdict(),
+        }
     }
 
     fn job(&self, mut ad: Ad, report: &mut Report) -> Option<JobSpec> {
@@ -104,7 +107,7 @@ impl Reader<'_> {
         remark_on_names(&ad, &ad, report);
         let name = job_name(&ad);
         let root = ad.clone();
-        let description = self.describe(ad, dialect, None, report)?;
+        let description = self.describe(ad, dialect.0, None, report)?;
         check_inputs([&description], root.get("InputSandbox"), report);
         Some(JobSpec::new(
             dialect,
@@ -129,7 +132,7 @@ impl Reader<'_> {
         let dialect = self.dialect(std::iter::once(&root).chain(owns));
         remark_on_names(&root, &root, report);
         let edges = dependencies::read(&root, &members, report);
-        let (names, descriptions) = self.describe_all(members, dialect, &root, report)?;
+        let (names, descriptions) = self.describe_all(members, dialect.0, &root, report)?;
         let nodes = compound::nodes(names, &descriptions, &edges?);
         let name = text_of(&root, "JobName").or_else(|| text_of(&root, "Name"));
         let name = name.unwrap_or_else(|| kind.word().to_owned());
@@ -261,6 +264,7 @@ fn text_of(ad: &Ad, name: &str) -> Option<String> {
 
 // What kind of job it is.
 
+/// `None` for a job with nodes.
 fn kind(ad: &Ad, report: &mut Report) -> Option<Kind> {
     let text = ad
         .get("Type")
@@ -287,7 +291,7 @@ fn kind(ad: &Ad, report: &mut Report) -> Option<Kind> {
                 format!("`Type` must be \"Job\", \"Collection\" or \"DAG\", not \"{text:.40}\""),
                 "remove it, or write `Type = \"Job\";`",
             );
-            None
+            Some(Kind::Job)
         }
     }
 }
@@ -351,28 +355,34 @@ fn check_node_type(member: &Member, report: &mut Report) {
 }
 
 fn check_job_type(ad: &Ad, dialect: Dialect, report: &mut Report) {
-    if dialect == Dialect::Dirac {
+    if dialect != Dialect::Glite {
         return; // any word, for the submitter's own use
     }
     let place = ad.get("JobType").map(Expr::span);
     for word in job_types(ad) {
-        match &*word {
-            "normal" | "parametric" | "" => {}
-            "mpich" | "interactive" | "checkpointable" | "partitionable" => {
-                let help = "`Normal` and `Parametric` jobs can run";
-                report.error_with(place, format!("`{word}` jobs are not supported"), help);
-            }
+        let not_done = match &*word {
+            "normal" | "parametric" | "" => continue,
+            "interactive" => "there is no session: its output can be read while it runs",
+            "checkpointable" => "no checkpoints are taken: it runs from its beginning",
+            "partitionable" => "it is not partitioned; a parametric job runs in parts",
+            "mpich" => "the program is started once, with `CpuNumber` cores: let it call `mpirun`",
             _ => {
                 let help = "write `Normal` or `Parametric`, or leave it out";
-                report.error_with(place, format!("`{word}` is not a type of jobs"), help);
+                report.error_with(place, format!("`{word:.40}` is not a type of jobs"), help);
+                continue;
             }
-        }
+        };
+        let message = format!("a job of type `{word}` runs as a normal one");
+        report.notice(place, message, not_done);
     }
 }
 
 fn is_parametric(ad: &Ad, dialect: Dialect, report: &mut Report) -> bool {
     let says_so = job_types(ad).iter().any(|word| word == "parametric");
     let has_parameters = ad.get("Parameters").is_some();
+    if dialect == Dialect::Alien {
+        return ad.get("Split").is_some();
+    }
     if dialect == Dialect::Dirac {
         let named = |(name, _): (&str, &Expr)| parameters::sequence_name(name).is_some();
         return has_parameters || ad.iter().any(named);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::attributes::{ATTRIBUTES, Attribute};
+use super::attributes::{self, Attribute, Status, attribute};
 use super::{needs, parameters};
 use crate::diagnostic::Report;
 use crate::syntax::Node;
@@ -16,7 +16,7 @@ pub(super) fn remark_on_names(own: &Ad, ad: &Ad, report: &mut Report) {
             continue;
         }
         let place = ad.name_span(name);
-        match Attribute::named(name) {
+        match attribute(name) {
             Some(attribute) => remark_on_known(attribute, expr, ad, report),
             None if used.contains(&name.to_ascii_lowercase()) => {}
             None => {
@@ -42,21 +42,29 @@ fn remark_on_known(attribute: &Attribute, expr: &Expr, ad: &Ad, report: &mut Rep
         return;
     }
     let name = attribute.name;
-    if let Some(not_yet) = attribute.not_yet {
+    if let Status::NotDone(what) = attribute.status {
         let message = format!("`{name}` is read but not acted upon");
-        report.notice(place, message, format!("for now, {not_yet}"));
-    }
-    if name == "OutputData" {
-        let help = "name the files in `OutputSandbox` too; the server keeps them";
-        report.notice(place, "`OutputData` is not stored as data yet", help);
+        report.notice(place, message, what);
     }
 }
 
+/// Attributes whose texts are names of others.
+const LISTS_OF_NAMES: [&str; 2] = ["SignificantAttributes", "JDLVariables"];
+
 /// The names (in lower case) that known attributes refer to, directly or by way of others.
 fn used_names(ad: &Ad) -> HashSet<String> {
-    let known = |name: &&str| Attribute::named(name).is_some();
+    let known = |name: &&str| attribute(name).is_some();
     let names = ad.iter().map(|(name, _)| name).filter(known);
-    let mut open: Vec<String> = names.map(str::to_ascii_lowercase).collect();
+    let listed = LISTS_OF_NAMES.iter().filter_map(|name| ad.get(name));
+    let listed = listed.flat_map(|expr| match expr.node() {
+        Node::List(items) => items.iter().collect(),
+        _ => vec![expr],
+    });
+    let listed = listed.filter_map(|expr| expr.literal()?.as_str());
+    let mut open: Vec<String> = names
+        .chain(listed)
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
     let mut used = HashSet::new();
     while let Some(name) = open.pop() {
         if let Some(expr) = ad.find(&name)
@@ -70,7 +78,7 @@ fn used_names(ad: &Ad) -> HashSet<String> {
 
 /// The known attribute that a name is probably meant to be.
 fn suggestion(name: &str) -> Option<&'static str> {
-    nearest(name, ATTRIBUTES.iter().map(|attribute| attribute.name))
+    nearest(name, attributes::all().map(|attribute| attribute.name))
 }
 
 /// The one of `known` that a name is probably meant to be; names do not distinguish case.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::attributes::{ATTRIBUTES, Attribute, Kind, Origin};
+use super::attributes::{self, Attribute, Kind, Status, attribute};
 use crate::Ad;
 use crate::diagnostic::Report;
 use crate::syntax::{Node, Span};
@@ -17,8 +17,7 @@ use crate::syntax::{Node, Span};
 /// with the attributes under their usual names. Expressions are texts in the
 /// ClassAd language. Attributes that it does not name are allowed.
 pub fn schema() -> Json {
-    let properties: Map<String, Json> = ATTRIBUTES
-        .iter()
+    let properties: Map<String, Json> = attributes::all()
         .map(|attribute| (attribute.name.to_owned(), property(attribute)))
         .collect();
     json!({
@@ -34,15 +33,9 @@ pub fn schema() -> Json {
 
 fn property(attribute: &Attribute) -> Json {
     let mut property = shape(attribute.kind);
-    let origin = match attribute.origin {
-        Origin::Glite => "gLite",
-        Origin::Dirac => "DIRAC",
-        Origin::Both => "gLite and DIRAC",
-        Origin::Fairway => "Fairway",
-    };
-    let mut description = format!("{} ({origin})", attribute.doc);
-    if let Some(not_yet) = attribute.not_yet {
-        description.push_str(&format!(" For now, {not_yet}."));
+    let mut description = format!("{} ({})", attribute.doc, attribute.origin());
+    if let Status::NotDone(what) = attribute.status {
+        description.push_str(&format!(" For now, {what}."));
     }
     if attribute.name == "Executable" {
         property["minLength"] = json!(1);
@@ -66,7 +59,11 @@ fn shape(kind: Kind) -> Json {
             "items": { "type": ["string", "number", "boolean"] },
         }),
         Kind::Number => json!({ "type": "number" }),
-        Kind::Ads => json!({ "type": ["string", "array", "object"] }),
+        Kind::Size => json!({ "type": "integer", "minimum": 0 }),
+        Kind::Ads | Kind::Nodes | Kind::Dependencies => {
+            json!({ "type": ["string", "array", "object"] })
+        }
+        Kind::Any => json!({}),
     }
 }
 
@@ -85,7 +82,7 @@ pub(super) fn check(lowered: &Json, ad: &Ad, place: Option<Span>, report: &mut R
         let mut parts = path.trim_start_matches('/').split('/');
         let name = parts.next().unwrap_or_default();
         let item = parts.next().and_then(|item| item.parse::<usize>().ok());
-        match Attribute::named(name) {
+        match attribute(name) {
             Some(attribute) => tell(attribute, item, &error, ad, report),
             None => report.error_with(
                 place,
@@ -112,7 +109,10 @@ fn tell(
     let message = match error.instance().as_str() {
         Some("") => format!("`{name}` is empty"),
         _ => {
-            let found: String = error.instance().to_string().chars().take(60).collect();
+            let found = match place {
+                Some(expr) => format!("{expr:.60}"),
+                None => format!("{:.60}", error.instance().to_string()),
+            };
             let what = if item.is_some() {
                 format!("an item of `{name}`")
             } else {
@@ -134,7 +134,10 @@ fn expected(kind: Kind) -> String {
         Kind::Expression => "an expression".into(),
         Kind::Parameters => "an integer or a list of values".into(),
         Kind::Number => "a number".into(),
-        Kind::Ads => "an ad or a list".into(),
+        Kind::Size => "a number of MiB, or a text such as \"8GB\"".into(),
+        Kind::Ads | Kind::Nodes => "an ad or a list".into(),
+        Kind::Dependencies => "a list of pairs".into(),
+        Kind::Any => "a value".into(),
     }
 }
 
@@ -146,15 +149,5 @@ mod tests {
     fn the_schema_is_a_valid_schema() {
         assert!(jsonschema::meta::is_valid(&schema()));
         assert!(VALIDATOR.is_some());
-    }
-
-    #[test]
-    fn names_are_unique() {
-        for (i, attribute) in ATTRIBUTES.iter().enumerate() {
-            let first = ATTRIBUTES
-                .iter()
-                .position(|other| other.name.eq_ignore_ascii_case(attribute.name));
-            assert_eq!(first, Some(i), "{}", attribute.name);
-        }
     }
 }

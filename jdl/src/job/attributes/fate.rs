@@ -1,0 +1,90 @@
+//! What becomes of a job: retries, order, credentials, how it is watched.
+
+use super::Kind::{Boolean, Integer, Text, Texts};
+use super::{Attribute, COUNT, DIRAC, GLITE, RETRIES, SECONDS_MAX};
+
+const OUTPUTS_READ: &str =
+    "standard output and error can be read while the task runs, other files cannot";
+
+pub(super) static ATTRIBUTES: &[Attribute] = &[
+    Attribute::new(
+        "RetryCount",
+        RETRIES,
+        GLITE,
+        "Retries after a failure of the program; -1 is none.",
+    )
+    .default("0"),
+    Attribute::new(
+        "ShallowRetryCount",
+        RETRIES,
+        GLITE,
+        "Retries after a failure before the program started; -1 is none.",
+    )
+    .default("0"),
+    Attribute::new(
+        "ExpiryTime",
+        COUNT,
+        GLITE,
+        "When the job is given up, in seconds since the epoch.",
+    )
+    .not_done("the job does not expire; cancel it"),
+    Attribute::new(
+        "ShortDeadlineJob",
+        Boolean,
+        GLITE,
+        "Whether the job is short and urgent.",
+    )
+    .not_done("the job is treated like the others"),
+    Attribute::new(
+        "Priority",
+        Integer { min: 0, max: 10 },
+        DIRAC,
+        "Priority among the user's own jobs.",
+    )
+    .not_done("the server's policy sets the order")
+    .default("1"),
+    Attribute::new("MyProxyServer", Text, GLITE, "Where the proxy is renewed.")
+        .not_done("no proxy is renewed: tasks get no credential of their user"),
+    Attribute::new("LBAddress", Text, GLITE, "Logging and bookkeeping server.")
+        .not_done("events are kept by the server; `fairway` tells them"),
+    Attribute::new("HLRLocation", Text, GLITE, "Accounting server.")
+        .not_done("usage is accounted by the server"),
+    Attribute::new(
+        "PerusalFileEnable",
+        Boolean,
+        GLITE,
+        "Whether growing outputs are copied back.",
+    )
+    .not_done(OUTPUTS_READ),
+    Attribute::new(
+        "PerusalTimeInterval",
+        Integer {
+            min: 0,
+            max: SECONDS_MAX,
+        },
+        GLITE,
+        "How often growing outputs are copied back, in seconds.",
+    )
+    .not_done(OUTPUTS_READ),
+    Attribute::new(
+        "PerusalFilesDestURI",
+        Text,
+        GLITE,
+        "Where growing outputs are copied to.",
+    )
+    .not_done(OUTPUTS_READ),
+    Attribute::new(
+        "PerusalListFileURI",
+        Texts,
+        GLITE,
+        "Which growing outputs are copied.",
+    )
+    .not_done(OUTPUTS_READ),
+    Attribute::new(
+        "AllowZippedISB",
+        Boolean,
+        GLITE,
+        "Whether sandboxes travel compressed.",
+    )
+    .not_done("sandboxes travel as they are"),
+];

@@ -1,0 +1,172 @@
+//! What a task needs of a site.
+
+use super::Kind::{Boolean, Expression, Integer, Text, Texts};
+use super::{Attribute, CORES, DIRAC, FAIRWAY, GLITE, GLITE_ALIEN, MEBIBYTES, SECONDS, UNITS_MAX};
+
+const CORES_ASKED: &str = "a task gets the cores it asks for";
+
+pub(super) static ATTRIBUTES: &[Attribute] = &[
+    Attribute::new(
+        "Requirements",
+        Expression,
+        GLITE_ALIEN,
+        "Must be true of a site, whose state is `other`.",
+    )
+    .example("other.GlueCEPolicyMaxWallClockTime >= 720 && other.GlueCEInfoTotalCPUs > 8"),
+    Attribute::new(
+        "Rank",
+        Expression,
+        GLITE,
+        "Which of the fitting sites is best: the one with the highest value.",
+    )
+    .example("-other.GlueCEStateEstimatedResponseTime"),
+    Attribute::new(
+        "FuzzyRank",
+        Boolean,
+        GLITE,
+        "Whether a site is drawn with a probability by rank.",
+    )
+    .not_done("the best site is taken")
+    .default("false"),
+    Attribute::new(
+        "SignificantAttributes",
+        Texts,
+        GLITE,
+        "Attributes that are needs too: only tasks in which they are equal are of one class.",
+    )
+    .example("{ \"Requirements\", \"Rank\" }"),
+    Attribute::new("CpuNumber", CORES, GLITE, "Cores of one task.").default("1"),
+    Attribute::new(
+        "SMPGranularity",
+        CORES,
+        GLITE,
+        "Cores on one host; as tasks run on one host, the same as `CpuNumber`.",
+    ),
+    Attribute::new(
+        "HostNumber",
+        CORES,
+        GLITE,
+        "Hosts of one task, not more than `CpuNumber`; only 1 is possible.",
+    )
+    .default("1"),
+    Attribute::new("NodeNumber", CORES, GLITE, "Old name of `CpuNumber`."),
+    Attribute::new(
+        "WholeNodes",
+        Boolean,
+        GLITE,
+        "Whether a task gets all cores of its host.",
+    )
+    .not_done(CORES_ASKED)
+    .default("false"),
+    Attribute::new(
+        "WholeNode",
+        Boolean,
+        DIRAC,
+        "Whether a task gets all cores of its host.",
+    )
+    .not_done(CORES_ASKED)
+    .default("false"),
+    Attribute::new(
+        "GPUNumber",
+        Integer {
+            min: 0,
+            max: UNITS_MAX,
+        },
+        GLITE,
+        "GPUs of one task.",
+    )
+    .default("0"),
+    Attribute::new("NumberOfProcessors", CORES, DIRAC, "Cores of one task."),
+    Attribute::new(
+        "MinNumberOfProcessors",
+        CORES,
+        DIRAC,
+        "Fewest cores of one task; that many it gets.",
+    ),
+    Attribute::new(
+        "MaxNumberOfProcessors",
+        CORES,
+        DIRAC,
+        "Most cores of one task.",
+    )
+    .not_done("a task gets `MinNumberOfProcessors` cores, not more"),
+    Attribute::new(
+        "Memory",
+        MEBIBYTES,
+        FAIRWAY,
+        "Memory of one task, in MiB.",
+    )
+    .example("2048"),
+    Attribute::new("MaxRAM", MEBIBYTES, DIRAC, "Memory of one task, in MiB."),
+    Attribute::new(
+        "MinRAM",
+        MEBIBYTES,
+        DIRAC,
+        "Least memory of one task, in MiB; that much it gets.",
+    ),
+    Attribute::new(
+        "WallTime",
+        SECONDS,
+        FAIRWAY,
+        "Longest time that one task may run, in seconds.",
+    )
+    .example("3600"),
+    Attribute::new(
+        "MaxWallTime",
+        SECONDS,
+        FAIRWAY,
+        "Other name of `WallTime`; the smaller of both counts.",
+    ),
+    Attribute::new(
+        "CPUTime",
+        SECONDS,
+        DIRAC,
+        "Processor time in HS06 seconds; taken as `WallTime` in seconds.",
+    ),
+    Attribute::new(
+        "Site",
+        Texts,
+        DIRAC,
+        "Sites that the job may go to; `ANY` is no restriction.",
+    ),
+    Attribute::new("Sites", Texts, DIRAC, "Other name of `Site`."),
+    Attribute::new(
+        "BannedSites",
+        Texts,
+        DIRAC,
+        "Sites that the job must not go to.",
+    ),
+    Attribute::new("BannedSite", Texts, DIRAC, "Other name of `BannedSites`."),
+    Attribute::new("GridCE", Texts, DIRAC, "CEs that the job may go to."),
+    Attribute::new(
+        "Platform",
+        Texts,
+        DIRAC,
+        "Processor architectures that the job runs on; `ANY` is no restriction.",
+    ),
+    Attribute::new(
+        "Tags",
+        Texts,
+        DIRAC,
+        "Software tags that the site must have, all of them.",
+    ),
+    Attribute::new("Tag", Texts, DIRAC, "Other name of `Tags`."),
+    Attribute::new(
+        "SubmitTo",
+        Text,
+        GLITE,
+        "The one CE that the job may go to.",
+    ),
+    Attribute::new("QueueName", Text, GLITE, "Queue of the batch system.")
+        .not_done("it does not choose the queue; say it in `Requirements` with `other.GlueCEName`"),
+    Attribute::new("BatchSystem", Text, GLITE, "Kind of batch system.").not_done(
+        "it does not choose the batch system; say it in `Requirements` with `other.GlueCEInfoLRMSType`",
+    ),
+    Attribute::new(
+        "CERequirements",
+        Expression,
+        GLITE,
+        "Passed to the batch system by a CE.",
+    )
+    .not_done("nothing is passed to the batch system; say it in `Requirements`"),
+];

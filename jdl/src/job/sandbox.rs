@@ -1,0 +1,287 @@
+//! The files of a task: what goes with it, what is brought back.
+
+use std::collections::HashMap;
+
+use indexmap::IndexSet;
+
+use super::task::Builder;
+use super::{Dialect, InputName};
+use crate::diagnostic::Report;
+use crate::syntax::Span;
+
+/// The files that go with a task.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    /// Those that the submitter has.
+    pub(super) local: Vec<InputName>,
+    /// Those that are elsewhere, as URIs or names of a catalogue.
+    pub(super) remote: Vec<String>,
+}
+
+enum Input<'t> {
+    Local(&'t str),
+    Remote(String),
+}
+
+impl Builder<'_> {
+    pub(super) fn stdin(&mut self) -> Option<String> {
+        let name = self.values.text("StdInput")?;
+        if name.starts_with('/') {
+            return Some(name.to_owned());
+        }
+        inside("StdInput", name, self.values.place("StdInput"), self.report)
+    }
+
+    /// Where standard output or error goes.
+    pub(super) fn output_name(&mut self, attribute: &str) -> Option<String> {
+        let name = self.values.text(attribute)?;
+        let place = self.values.place(attribute);
+        if !name.starts_with('/') {
+            return inside(attribute, name, place, self.report);
+        }
+        let base = name.rsplit('/').next().unwrap_or_default();
+        self.report.notice(
+            place,
+            format!("`{}` is not in the task's folder", shown(name)),
+            format!("`{base}` in the task's folder is written instead"),
+        );
+        inside(attribute, base, place, self.report)
+    }
+
+    pub(super) fn outputs(&mut self) -> Vec<String> {
+        let mut outputs = IndexSet::new();
+        for (name, place) in self.values.texts("OutputSandbox") {
+            let name = name.trim();
+            if name.is_empty() {
+                let message = "an empty name in `OutputSandbox` means nothing";
+                self.report.warn(place, message, "remove it");
+            } else if is_elsewhere(name) {
+                self.report.notice(
+                    place,
+                    format!("`{}` is not brought back", shown(name)),
+                    "only what is in the task's folder is: have the program write or copy it there",
+                );
+            } else {
+                outputs.extend(inside("OutputSandbox", name, place, self.report));
+            }
+        }
+        self.archives(&mut outputs);
+        outputs.into_iter().collect()
+    }
+
+    /// AliEn's outputs: `name@options`, or `archive:name,name@options`.
+    fn archives(&mut self, outputs: &mut IndexSet<String>) {
+        for attribute in ["Output", "OutputFile", "OutputArchive"] {
+            for (entry, place) in self.values.texts(attribute) {
+                let entry = entry.split('@').next().unwrap_or(entry);
+                let names = match entry.split_once(':') {
+                    Some((archive, names)) => {
+                        self.report.notice(
+                            place,
+                            format!("the archive `{}` is not made", shown(archive)),
+                            "the files that it would hold are brought back one by one",
+                        );
+                        names
+                    }
+                    None => entry,
+                };
+                for name in names
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|name| !name.is_empty())
+                {
+                    outputs.extend(inside(attribute, name, place, self.report));
+                }
+            }
+        }
+    }
+
+    pub(super) fn inputs(&mut self) -> Inputs {
+        let mut written = self.values.texts("InputSandbox");
+        let names = self.values.texts("InputSandboxDestFileName");
+        if !names.is_empty() && names.len() != written.len() {
+            self.report.error_with(
+                self.values.place("InputSandboxDestFileName"),
+                format!(
+                    "`InputSandboxDestFileName` has {} names for the {} files of `InputSandbox`",
+                    names.len(),
+                    written.len()
+                ),
+                "give one name for each file, in the same order",
+            );
+            return Inputs::default();
+        }
+        written.extend(self.values.texts("InputFile"));
+        let mut inputs = Inputs::default();
+        let mut taken: HashMap<String, usize> = HashMap::new();
+        for (i, (path, place)) in written.into_iter().enumerate() {
+            if path.trim().is_empty() {
+                let message = "an empty name in `InputSandbox` means nothing";
+                self.report.warn(place, message, "remove it");
+                continue;
+            }
+            let path = match self.input(path.trim()) {
+                Input::Local(path) => path,
+                Input::Remote(uri) => {
+                    self.report.notice(
+                        place,
+                        format!("`{}` is elsewhere and is not fetched", shown(&uri)),
+                        "to submit this job, copy the file to your machine and name it by its path",
+                    );
+                    inputs.remote.push(uri);
+                    continue;
+                }
+            };
+            let renamed = names.get(i).map(|(name, _)| *name);
+            let Some(input) = input_name(path, renamed, place, self.report) else {
+                continue;
+            };
+            match taken.get(&input.name) {
+                None => {
+                    taken.insert(input.name.clone(), inputs.local.len());
+                    inputs.local.push(input);
+                }
+                Some(&before) => {
+                    let before = &mut inputs.local[before];
+                    doubled(before, input, self.dialect, place, self.report);
+                }
+            }
+        }
+        inputs
+    }
+
+    /// Where an input is. With a base URI, what is not a URI itself is there.
+    fn input<'t>(&self, path: &'t str) -> Input<'t> {
+        if let Some(rest) = path.strip_prefix("file://") {
+            return Input::Local(rest.strip_prefix("localhost").unwrap_or(rest));
+        }
+        if url_scheme(path).is_some() {
+            return Input::Remote(path.to_owned());
+        }
+        let base = self.values.text("InputSandboxBaseURI");
+        match base.map(|base| base.trim_end_matches('/')) {
+            Some(base) => match base.strip_prefix("file://") {
+                Some(_) if path.starts_with('/') => Input::Local(path),
+                _ => Input::Remote(format!("{base}/{}", path.trim_start_matches('/'))),
+            },
+            None => Input::Local(path),
+        }
+    }
+}
+
+/// Two files cannot have one name. DIRAC takes the last; naming one twice does no harm.
+fn doubled(
+    before: &mut InputName,
+    input: InputName,
+    dialect: Dialect,
+    place: Option<Span>,
+    report: &mut Report,
+) {
+    let name = shown(&input.name);
+    if *before == input {
+        let message = format!("`{name}` is named twice in `InputSandbox`");
+        report.warn(place, message, "remove one of them");
+    } else if dialect == Dialect::Dirac {
+        report.warn(
+            place,
+            format!("two files of `InputSandbox` have the name `{name}`: the last is taken"),
+            "all files go into one folder: rename one",
+        );
+        *before = input;
+    } else {
+        report.error_with(
+            place,
+            format!("two files of `InputSandbox` have the name `{name}`"),
+            "all files go into one folder: rename one, or use `InputSandboxDestFileName`",
+        );
+    }
+}
+
+/// A name in the task's folder: relative, and not leading out of it.
+fn inside(attribute: &str, name: &str, place: Option<Span>, report: &mut Report) -> Option<String> {
+    let (message, help) = if let Some(scheme) = url_scheme(name) {
+        (
+            format!("`{attribute}` cannot be at a URL: {scheme}"),
+            "name a file in the task's folder; it is kept by the server",
+        )
+    } else if name.starts_with('/') {
+        (
+            format!(
+                "`{attribute}` must be in the task's folder: `{}`",
+                shown(name)
+            ),
+            "write a relative name, such as \"result.txt\"",
+        )
+    } else if name.split('/').any(|part| part == "..") {
+        (
+            format!("`{}` leads out of the task's folder", shown(name)),
+            "remove the `..`: only files in the task's folder can be named",
+        )
+    } else if name.contains('\0') || name.ends_with('/') || name.is_empty() {
+        (
+            format!("`{}` is not the name of a file", shown(name)),
+            "name a file in the task's folder",
+        )
+    } else {
+        return Some(name.strip_prefix("./").unwrap_or(name).to_owned());
+    };
+    report.error_with(place, message, help);
+    None
+}
+
+fn input_name(
+    path: &str,
+    renamed: Option<&str>,
+    place: Option<Span>,
+    report: &mut Report,
+) -> Option<InputName> {
+    let name = renamed.unwrap_or_else(|| path.rsplit('/').next().unwrap_or(path));
+    let (message, help) = if path.contains(['*', '?', '[']) {
+        (
+            "patterns are not expanded in `InputSandbox`",
+            "name each file",
+        )
+    } else if name.is_empty() || name == "." || name == ".." {
+        (
+            "`InputSandbox` must name a file",
+            "a folder must be packed first, e.g. with tar",
+        )
+    } else if name.contains(['/', '\0']) || path.contains('\0') {
+        (
+            "a file's name in the task's folder has no `/`",
+            "write the name alone",
+        )
+    } else {
+        return Some(InputName {
+            path: path.to_owned(),
+            name: name.to_owned(),
+        });
+    };
+    let message = format!("{message}: `{}`", shown(path));
+    report.error_with(place, message, help);
+    None
+}
+
+/// Whether an output is named that is not in the task's folder.
+fn is_elsewhere(name: &str) -> bool {
+    name.starts_with('/') || url_scheme(name).is_some()
+}
+
+/// What stands before the first `:` if the name is a URL or a name of a catalogue or of a
+/// store of sandboxes.
+fn url_scheme(name: &str) -> Option<&str> {
+    let (scheme, rest) = name.split_once(':')?;
+    let known = ["lfn", "sb", "pfn", "guid", "lf", "pf"];
+    let is_scheme = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
+    (is_scheme && (rest.starts_with("//") || known.contains(&&*scheme.to_ascii_lowercase())))
+        .then_some(scheme)
+}
+
+/// The beginning of a text, for a message.
+pub(super) fn shown(text: &str) -> String {
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
