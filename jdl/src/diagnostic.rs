@@ -99,6 +99,19 @@ impl Report {
         self.push(severity, span, message.into(), help);
     }
 
+    /// What everybody writes though it is not in the language: told only if nothing
+    /// is forgiven.
+    pub(crate) fn forgive(
+        &mut self,
+        span: impl Into<Option<Span>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        if self.strict {
+            self.error_with(span, message, help);
+        }
+    }
+
     /// What is asked for and not done.
     pub(crate) fn notice(
         &mut self,
@@ -287,4 +300,35 @@ fn floor_boundary(source: &str, at: usize) -> usize {
         at -= 1;
     }
     at
+}
+
+/// The one of `known` that a name is probably meant to be; names do not distinguish case.
+pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let name = name.to_ascii_lowercase();
+    let distance_max = match name.len() {
+        0..=3 => return None,
+        4..=7 => 1,
+        8..=64 => 2,
+        _ => return None,
+    };
+    known
+        .map(|known| (edit_distance(&name, &known.to_ascii_lowercase()), known))
+        .filter(|(distance, _)| *distance <= distance_max)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Levenshtein's distance of two short texts, by bytes.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let cost = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
 }

@@ -58,6 +58,13 @@ impl Value {
         }
     }
 
+    /// The value as HTCondor's library prints it, in one line: reals with sixteen digits
+    /// and an exponent, spans as `relTime("1+02:03:04")`, attributes of an ad ordered by
+    /// the length of their names. For comparing with the library; `Display` loses less.
+    pub fn unparse(&self) -> String {
+        print::Printed(self, print::Style::Library).to_string()
+    }
+
     /// The value's text, if it is a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -95,7 +102,7 @@ impl PartialEq for Value {
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        print::value(f, self)
+        print::value(f, print::Style::of(f), self)
     }
 }
 

@@ -6,22 +6,24 @@
 //! is copied while an expression is walked: lists and ads stay where they are
 //! until somebody asks for what is in them.
 //!
-//! Evaluation is total and bounded: beyond [`STEPS_MAX`] steps or
-//! [`DEPTH_MAX`] levels (which is where a cycle of names ends) the value is ERROR.
+//! Evaluation is total and bounded: beyond [`STEPS_MAX`] steps or [`DEPTH_MAX`]
+//! levels the value is ERROR; a name that leads back to itself is UNDEFINED.
 //! It reads no clock: `time()` is the attribute `CurrentTime` of one of the ads.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use crate::syntax::{Name, Node, ScopeWord};
+use crate::syntax::{Name, Node, ScopeWord, fold};
 use crate::{Ad, Expr, Value};
 
 mod clauses;
+mod differences;
 pub(crate) mod functions;
 mod operators;
 
 pub use clauses::{Clause, clauses};
+pub use differences::{DIFFERENCES, Difference};
 
 /// Most steps that one evaluation takes.
 pub const STEPS_MAX: u32 = 100_000;
@@ -51,6 +53,8 @@ pub(crate) struct Limits {
     depth: Cell<u32>,
     /// How many random numbers were drawn.
     draws: Cell<u64>,
+    /// The definitions that are being evaluated, to find cycles of names.
+    open: RefCell<Vec<*const Node>>,
 }
 
 /// A value in the making: refers to the tree where it can.
@@ -169,7 +173,7 @@ impl<'a> Evaluator<'a> {
             Node::Unary(op, operand) => operators::unary(*op, self.eval(operand, scope)),
             Node::Binary(op, left, right) => {
                 let left = self.eval(left, scope);
-                operators::binary(*op, left, self.eval(right, scope))
+                operators::binary(*op, &left, &self.eval(right, scope))
             }
             Node::And(operands) => self.chain(operands, false, scope),
             Node::Or(operands) => self.chain(operands, true, scope),
@@ -212,12 +216,30 @@ impl<'a> Evaluator<'a> {
 
     fn name(&self, name: &Name, scope: Scope) -> Val<'a> {
         if let Some((expr, place)) = self.find(&name.key, scope) {
-            return self.eval(expr, place);
+            return self.defined(expr, place);
         }
-        if let Some(word) = name.word {
-            return self.scope_word(word, scope);
+        match name.word {
+            Some(word) => self.scope_word(word, scope),
+            // The habit of the old language, where ads were not nested.
+            None if self.frame(scope).parent == scope => self.attribute(self.across(scope), name),
+            None => Val::Undefined,
         }
-        self.attribute(self.across(scope), name)
+    }
+
+    /// The value of a name that stands for `expr`. A name that leads back to itself
+    /// is UNDEFINED.
+    fn defined(&self, expr: &'a Expr, place: Scope) -> Val<'a> {
+        if let Node::Literal(value) = expr.node() {
+            return Val::from(value);
+        }
+        let node = std::ptr::from_ref(expr.node());
+        if self.limits.open.borrow().contains(&node) {
+            return Val::Undefined;
+        }
+        self.limits.open.borrow_mut().push(node);
+        let value = self.eval(expr, place);
+        self.limits.open.borrow_mut().pop();
+        value
     }
 
     /// What a name (in lower case) is defined as, and where: the innermost ad from
@@ -256,8 +278,8 @@ impl<'a> Evaluator<'a> {
         let frame = self.frame(scope);
         match word {
             ScopeWord::Other => Some(self.across(scope)),
-            ScopeWord::My => Some(frame.root),
-            ScopeWord::This => Some(scope),
+            ScopeWord::Root => Some(frame.root),
+            ScopeWord::My => Some(scope),
             ScopeWord::Parent => (frame.parent != scope).then_some(frame.parent),
         }
     }
@@ -266,11 +288,13 @@ impl<'a> Evaluator<'a> {
         self.attribute(self.frame(scope).root, name)
     }
 
-    /// An attribute of the ad of `scope`, or of one around it; the other side does not count.
+    /// An attribute of the ad of `scope`, or of one around it, or an ad that is named by
+    /// its place as seen from there; attributes of the other side do not count.
     fn attribute(&self, scope: Scope, name: &Name) -> Val<'a> {
-        match self.find(&name.key, scope) {
-            Some((expr, place)) => self.eval(expr, place),
-            None => Val::Undefined,
+        match (self.find(&name.key, scope), name.word) {
+            (Some((expr, place)), _) => self.defined(expr, place),
+            (None, Some(word)) if self.frame(scope).ad.is_some() => self.scope_word(word, scope),
+            (None, _) => Val::Undefined,
         }
     }
 
@@ -307,7 +331,7 @@ impl<'a> Evaluator<'a> {
     fn select_from(&self, base: Val<'a>, name: &Name) -> Val<'a> {
         match base {
             Val::Ad(AdRef::Scope(_, scope)) => self.attribute(scope, name),
-            Val::Ad(AdRef::Known(ad)) => self.in_known(&ad, name),
+            Val::Ad(ad @ AdRef::Known(_)) => self.own_attribute(&ad, &name.key),
             Val::List(items) => {
                 let selected = (0..items.len()).map(|i| {
                     let selected = self.select_from(self.item(&items, i), name);
@@ -317,13 +341,6 @@ impl<'a> Evaluator<'a> {
             }
             Val::Undefined => Val::Undefined,
             _ => Val::Error,
-        }
-    }
-
-    fn in_known(&self, ad: &Ad, name: &Name) -> Val<'a> {
-        match ad.find(&name.key) {
-            Some(expr) => self.eval_apart(expr, Some(ad), Scope::MY),
-            None => Val::Undefined,
         }
     }
 
@@ -350,8 +367,22 @@ impl<'a> Evaluator<'a> {
                 Ok(index) if index < items.len() => self.item(&items, index),
                 _ => Val::Error,
             },
-            (base @ Val::Ad(_), Val::Text(name)) => self.select_from(base, &Name::new(&name)),
+            (Val::Ad(ad), Val::Text(name)) => self.own_attribute(&ad, &fold(&name)),
             _ => Val::Error,
+        }
+    }
+
+    /// `ad["name"]` looks at this ad alone, not at those around it.
+    fn own_attribute(&self, ad: &AdRef<'a>, key: &str) -> Val<'a> {
+        match ad {
+            AdRef::Scope(ad, scope) => match ad.find(key) {
+                Some(expr) => self.defined(expr, *scope),
+                None => Val::Undefined,
+            },
+            AdRef::Known(ad) => match ad.find(key) {
+                Some(expr) => self.eval_apart(expr, Some(ad), Scope::MY),
+                None => Val::Undefined,
+            },
         }
     }
 

@@ -21,14 +21,14 @@ pub(super) fn unary<'a>(op: UnaryOp, operand: Val<'a>) -> Val<'a> {
     }
 }
 
-pub(super) fn binary<'a>(op: BinaryOp, left: Val<'a>, right: Val<'a>) -> Val<'a> {
+pub(super) fn binary<'a>(op: BinaryOp, left: &Val<'a>, right: &Val<'a>) -> Val<'a> {
     match op {
-        BinaryOp::Is => identical(&left, &right).map_or(Val::Error, Val::Bool),
-        BinaryOp::IsNot => identical(&left, &right).map_or(Val::Error, |same| Val::Bool(!same)),
-        _ => match (&left, &right) {
+        BinaryOp::Is => identical(left, right).map_or(Val::Error, Val::Bool),
+        BinaryOp::IsNot => identical(left, right).map_or(Val::Error, |same| Val::Bool(!same)),
+        _ => match (left, right) {
             (Val::Error, _) | (_, Val::Error) => Val::Error,
             (Val::Undefined, _) | (_, Val::Undefined) => Val::Undefined,
-            _ => strict(op, &left, &right),
+            _ => strict(op, left, right),
         },
     }
 }
@@ -60,7 +60,13 @@ pub(crate) fn identical(left: &Val<'_>, right: &Val<'_>) -> Option<bool> {
         (Val::Int(a), Val::Int(b)) => a == b,
         (Val::Real(a), Val::Real(b)) | (Val::RelTime(a), Val::RelTime(b)) => a == b,
         (Val::Text(a), Val::Text(b)) => a == b,
-        (Val::AbsTime { seconds: a, .. }, Val::AbsTime { seconds: b, .. }) => a == b,
+        (
+            Val::AbsTime { seconds, offset },
+            Val::AbsTime {
+                seconds: other_seconds,
+                offset: other_offset,
+            },
+        ) => seconds == other_seconds && offset == other_offset,
         (Val::List(_), Val::List(_)) | (Val::Ad(_), Val::Ad(_)) => return None,
         _ => false,
     })
@@ -127,6 +133,13 @@ impl Number {
         }
     }
 
+    pub(crate) fn integer(self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(number),
+            Self::Real(_) => None,
+        }
+    }
+
     pub(crate) fn value<'a>(self) -> Val<'a> {
         match self {
             Self::Int(number) => Val::Int(number),
@@ -144,7 +157,7 @@ fn arithmetic<'a>(op: BinaryOp, left: &Val<'a>, right: &Val<'a>) -> Option<Val<'
             BinaryOp::Add => a.wrapping_add(b),
             BinaryOp::Subtract => a.wrapping_sub(b),
             BinaryOp::Multiply => a.wrapping_mul(b),
-            BinaryOp::Divide if b != 0 => a.wrapping_div(b),
+            BinaryOp::Divide if b != 0 => a.saturating_div(b),
             BinaryOp::Modulo if b != 0 => a.wrapping_rem(b),
             _ => return None,
         })),
@@ -152,15 +165,17 @@ fn arithmetic<'a>(op: BinaryOp, left: &Val<'a>, right: &Val<'a>) -> Option<Val<'
     }
 }
 
-/// There is no `%` of reals, and no division by zero.
+/// There is no `%` of reals, and what overflows upwards is an error (downwards, in
+/// the library, it is not).
 fn reals(op: BinaryOp, a: f64, b: f64) -> Option<f64> {
-    Some(match op {
+    let result = match op {
         BinaryOp::Add => a + b,
         BinaryOp::Subtract => a - b,
         BinaryOp::Multiply => a * b,
-        BinaryOp::Divide if b != 0.0 => a / b,
+        BinaryOp::Divide => a / b,
         _ => return None,
-    })
+    };
+    (result != f64::INFINITY).then_some(result)
 }
 
 /// Moments and spans: their difference, a moment moved, a span scaled.
@@ -183,20 +198,26 @@ fn time_arithmetic<'a>(op: BinaryOp, left: &Val<'a>, right: &Val<'a>) -> Option<
         (BinaryOp::Add | BinaryOp::Subtract, Val::RelTime(a), Val::RelTime(b)) => {
             reals(op, *a, *b).map(Val::RelTime)
         }
-        (BinaryOp::Multiply | BinaryOp::Divide, Val::RelTime(a), b) => {
-            reals(op, *a, Number::of(b)?.real()).map(Val::RelTime)
+        (BinaryOp::Multiply | BinaryOp::Divide, Val::RelTime(a), Val::Int(_) | Val::Real(_)) => {
+            reals(op, *a, Number::of(right)?.real()).map(Val::RelTime)
         }
-        (BinaryOp::Multiply, a, Val::RelTime(b)) => Some(Val::RelTime(Number::of(a)?.real() * b)),
+        (BinaryOp::Multiply, Val::Int(_) | Val::Real(_), Val::RelTime(b)) => {
+            reals(op, Number::of(left)?.real(), *b).map(Val::RelTime)
+        }
         _ => None,
     }
 }
 
-/// Shifts use the low six bits of their right side, as processors do.
+/// Shifts use the low six bits of their right side, as processors do. The logical
+/// shift of a negative number by nothing is 0, the arithmetic one by more than it has
+/// bits is -1, as in the library.
 fn bits(op: BinaryOp, a: i64, b: i64) -> i64 {
     let by = (b & 63) as u32;
     match op {
         BinaryOp::ShiftLeft => a.wrapping_shl(by),
+        BinaryOp::ShiftRight if a < 0 && b > 63 => -1,
         BinaryOp::ShiftRight => a.wrapping_shr(by),
+        BinaryOp::ShiftRightLogical if a < 0 && by == 0 => 0,
         BinaryOp::ShiftRightLogical => (a as u64).wrapping_shr(by) as i64,
         BinaryOp::BitAnd => a & b,
         BinaryOp::BitXor => a ^ b,

@@ -1,9 +1,9 @@
 //! What attributes of one job must have to do with each other, and names of sites'
 //! attributes that nobody publishes.
 
-use super::remarks::nearest;
 use super::task::Builder;
 use crate::Expr;
+use crate::diagnostic::nearest;
 use crate::syntax::{Name, Node, ScopeWord};
 
 /// What a CE publishes, under GLUE 1.3 names.

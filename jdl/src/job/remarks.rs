@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::attributes::{self, Attribute, Status, attribute};
 use super::{needs, parameters};
-use crate::diagnostic::Report;
+use crate::diagnostic::{Report, nearest};
 use crate::syntax::Node;
 use crate::{Ad, Expr, Value};
 
@@ -79,35 +79,4 @@ fn used_names(ad: &Ad) -> HashSet<String> {
 /// The known attribute that a name is probably meant to be.
 fn suggestion(name: &str) -> Option<&'static str> {
     nearest(name, attributes::all().map(|attribute| attribute.name))
-}
-
-/// The one of `known` that a name is probably meant to be; names do not distinguish case.
-pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let name = name.to_ascii_lowercase();
-    let distance_max = match name.len() {
-        0..=3 => return None,
-        4..=7 => 1,
-        8..=64 => 2,
-        _ => return None,
-    };
-    known
-        .map(|known| (edit_distance(&name, &known.to_ascii_lowercase()), known))
-        .filter(|(distance, _)| *distance <= distance_max)
-        .min()
-        .map(|(_, known)| known)
-}
-
-/// Levenshtein's distance of two short texts, by bytes.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let cost = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -127,10 +127,10 @@ impl PartialEq for Name {
 pub(crate) enum ScopeWord {
     /// `other`, `target`: the ad on the other side.
     Other,
-    /// `my`: the outermost ad on this side; also `toplevel`, `root`.
+    /// `my`, `self`: the innermost ad.
     My,
-    /// `self`: the innermost ad.
-    This,
+    /// `root`, `toplevel`: the outermost ad on this side.
+    Root,
     /// `parent`: the ad around the innermost.
     Parent,
 }
@@ -139,8 +139,8 @@ impl ScopeWord {
     fn of(key: &str) -> Option<Self> {
         Some(match key {
             "other" | "target" => Self::Other,
-            "my" | "toplevel" | "root" => Self::My,
-            "self" => Self::This,
+            "my" | "self" => Self::My,
+            "root" | "toplevel" => Self::Root,
             "parent" => Self::Parent,
             _ => return None,
         })
@@ -285,7 +285,7 @@ impl PartialEq for Expr {
 
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        print::expr(f, self)
+        print::expr(f, print::Style::of(f), self)
     }
 }
 
@@ -468,7 +468,7 @@ impl PartialEq for Ad {
 
 impl fmt::Display for Ad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        print::ad(f, self)
+        print::ad(f, print::Style::of(f), self)
     }
 }
 

@@ -1,10 +1,47 @@
-//! The canonical form: what is printed reads back as an equal tree.
+//! Trees and values as text: in the canonical form, which reads back as an equal
+//! tree, and in the form that HTCondor's library prints.
 
 use std::fmt::{self, Formatter, Write as _};
 
-use super::{Ad, BinaryOp, Expr, Name, Node, UnaryOp};
+use super::{Ad, BinaryOp, Expr, Name, Node, ScopeWord, UnaryOp};
 use crate::Value;
-use crate::eval::functions::time;
+use crate::eval::functions::calendar;
+
+/// How a tree is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Reads back as an equal tree.
+    Canonical,
+    /// Canonical with names in lower case: equal trees have the same text.
+    Folded,
+    /// As HTCondor's library prints it, in one line: reals with sixteen digits and an
+    /// exponent, shorter names first in an ad, bytes beyond ASCII as escapes.
+    Library,
+    /// As the library writes it into texts: as above, without blanks behind commas.
+    Compact,
+}
+
+impl Style {
+    pub(crate) fn of(f: &Formatter<'_>) -> Self {
+        if f.alternate() {
+            Self::Folded
+        } else {
+            Self::Canonical
+        }
+    }
+
+    fn is_library(self) -> bool {
+        matches!(self, Self::Library | Self::Compact)
+    }
+
+    fn empty_list(self) -> &'static str {
+        if self == Self::Compact { "{  }" } else { "{ }" }
+    }
+
+    fn comma(self) -> &'static str {
+        if self == Self::Compact { "," } else { ", " }
+    }
+}
 
 /// How tightly operators bind; an operand that binds less tightly stands in parentheses.
 mod tightness {
@@ -12,8 +49,9 @@ mod tightness {
     pub(super) const OR: u8 = 2;
     pub(super) const AND: u8 = 3;
     pub(super) const UNARY: u8 = 20;
-    pub(super) const POSTFIX: u8 = 21;
-    pub(super) const ATOM: u8 = 22;
+    pub(super) const DEFAULT: u8 = 21;
+    pub(super) const POSTFIX: u8 = 22;
+    pub(super) const ATOM: u8 = 23;
 }
 
 impl BinaryOp {
@@ -58,7 +96,8 @@ impl BinaryOp {
 
 fn tightness_of(expr: &Expr) -> u8 {
     match expr.node() {
-        Node::Conditional(..) | Node::Default(..) => tightness::CONDITIONAL,
+        Node::Conditional(..) => tightness::CONDITIONAL,
+        Node::Default(..) => tightness::DEFAULT,
         Node::Or(_) => tightness::OR,
         Node::And(_) => tightness::AND,
         Node::Binary(op, ..) => op.tightness(),
@@ -71,131 +110,167 @@ fn tightness_of(expr: &Expr) -> u8 {
     }
 }
 
-pub(crate) fn expr(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
+pub(crate) fn expr(f: &mut Formatter<'_>, style: Style, expr: &Expr) -> fmt::Result {
     match expr.node() {
-        Node::Literal(literal) => value(f, literal),
-        Node::Name(n) => name(f, n),
+        Node::Literal(Value::RelTime(seconds)) => span(f, style, *seconds),
+        Node::Literal(literal) => value(f, style, literal),
+        Node::Name(n) => name(f, style, n),
         Node::Absolute(n) => {
             f.write_char('.')?;
-            name(f, n)
+            name(f, style, n)
         }
         Node::Select(base, n) => {
             let tight = match base.node() {
                 Node::Literal(_) => tightness::ATOM, // `1.x` would be read as a number
                 _ => tightness::POSTFIX,
             };
-            operand(f, base, tight)?;
+            operand(f, style, base, tight)?;
             f.write_char('.')?;
-            name(f, n)
+            name(f, style, n)
         }
         Node::Subscript(base, index) => {
-            operand(f, base, tightness::POSTFIX)?;
+            operand(f, style, base, tightness::POSTFIX)?;
             f.write_char('[')?;
-            operand(f, index, tightness::CONDITIONAL)?;
+            operand(f, style, index, tightness::CONDITIONAL)?;
             f.write_char(']')
         }
-        Node::Unary(op, inner) => unary(f, *op, inner),
+        Node::Unary(op, inner) => unary(f, style, *op, inner),
         Node::Binary(op, left, right) => {
-            operand(f, left, op.tightness())?;
-            write!(f, " {} ", op.text())?;
-            operand(f, right, op.tightness() + 1)
+            operand(f, style, left, op.tightness())?;
+            let text = match op {
+                BinaryOp::Is if style.is_library() => "is",
+                BinaryOp::IsNot if style.is_library() => "isnt",
+                op => op.text(),
+            };
+            write!(f, " {text} ")?;
+            operand(f, style, right, op.tightness() + 1)
         }
-        Node::And(operands) => chain(f, operands, " && ", tightness::AND + 1),
-        Node::Or(operands) => chain(f, operands, " || ", tightness::OR + 1),
+        Node::And(operands) => chain(f, style, operands, " && ", tightness::AND + 1),
+        Node::Or(operands) => chain(f, style, operands, " || ", tightness::OR + 1),
         Node::Conditional(condition, yes, no) => {
-            operand(f, condition, tightness::OR)?;
+            operand(f, style, condition, tightness::OR)?;
             f.write_str(" ? ")?;
-            operand(f, yes, tightness::CONDITIONAL)?;
+            operand(f, style, yes, tightness::CONDITIONAL)?;
             f.write_str(" : ")?;
-            operand(f, no, tightness::CONDITIONAL)
+            operand(f, style, no, tightness::CONDITIONAL)
         }
         Node::Default(left, right) => {
-            operand(f, left, tightness::OR)?;
+            operand(f, style, left, tightness::POSTFIX)?;
             f.write_str(" ?: ")?;
-            operand(f, right, tightness::CONDITIONAL)
+            operand(f, style, right, tightness::DEFAULT)
         }
         Node::Call(n, _, arguments) => {
-            f.write_str(if f.alternate() { &n.key } else { &n.text })?;
+            f.write_str(spelling(n, style))?;
             f.write_char('(')?;
-            separated(f, arguments)?;
+            separated(f, style, arguments)?;
             f.write_char(')')
         }
-        Node::List(items) if items.is_empty() => f.write_str("{ }"),
-        Node::List(items) => {
-            f.write_str("{ ")?;
-            separated(f, items)?;
-            f.write_str(" }")
-        }
-        Node::Record(record) => ad(f, record),
+        Node::List(items) => list(f, style, items),
+        Node::Record(record) => ad(f, style, record),
     }
 }
 
-fn unary(f: &mut Formatter<'_>, op: UnaryOp, inner: &Expr) -> fmt::Result {
+fn unary(f: &mut Formatter<'_>, style: Style, op: UnaryOp, inner: &Expr) -> fmt::Result {
+    if style == Style::Compact {
+        f.write_char(' ')?;
+    }
     f.write_char(match op {
         UnaryOp::Negate => '-',
         UnaryOp::Plus => '+',
         UnaryOp::Not => '!',
         UnaryOp::BitNot => '~',
     })?;
-    operand(f, inner, tightness::UNARY)
+    operand(f, style, inner, tightness::UNARY)
 }
 
-fn operand(f: &mut Formatter<'_>, inner: &Expr, tight: u8) -> fmt::Result {
+fn operand(f: &mut Formatter<'_>, style: Style, inner: &Expr, tight: u8) -> fmt::Result {
     if tightness_of(inner) < tight {
         f.write_char('(')?;
-        expr(f, inner)?;
+        expr(f, style, inner)?;
         f.write_char(')')
     } else {
-        expr(f, inner)
+        expr(f, style, inner)
     }
 }
 
-fn chain(f: &mut Formatter<'_>, operands: &[Expr], mark: &str, tight: u8) -> fmt::Result {
+fn chain(
+    f: &mut Formatter<'_>,
+    style: Style,
+    operands: &[Expr],
+    mark: &str,
+    tight: u8,
+) -> fmt::Result {
     for (i, inner) in operands.iter().enumerate() {
         if i > 0 {
             f.write_str(mark)?;
         }
-        operand(f, inner, tight)?;
+        operand(f, style, inner, tight)?;
     }
     Ok(())
 }
 
-fn separated(f: &mut Formatter<'_>, items: &[Expr]) -> fmt::Result {
+fn list(f: &mut Formatter<'_>, style: Style, items: &[Expr]) -> fmt::Result {
+    if items.is_empty() {
+        return f.write_str(style.empty_list());
+    }
+    f.write_str("{ ")?;
+    separated(f, style, items)?;
+    f.write_str(" }")
+}
+
+fn separated(f: &mut Formatter<'_>, style: Style, items: &[Expr]) -> fmt::Result {
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
-            f.write_str(", ")?;
+            f.write_str(style.comma())?;
         }
-        expr(f, item)?;
+        expr(f, style, item)?;
     }
     Ok(())
 }
 
-pub(crate) fn ad(f: &mut Formatter<'_>, ad: &Ad) -> fmt::Result {
+pub(crate) fn ad(f: &mut Formatter<'_>, style: Style, ad: &Ad) -> fmt::Result {
     if ad.is_empty() {
-        return f.write_str("[ ]");
+        return f.write_str(if style == Style::Compact {
+            "[  ]"
+        } else {
+            "[ ]"
+        });
     }
     f.write_str("[ ")?;
-    for (i, (n, inner)) in ad.named().enumerate() {
+    let mut attributes: Vec<_> = ad.named().collect();
+    if style.is_library() {
+        attributes.sort_by(|(a, _), (b, _)| (a.key.len(), &a.key).cmp(&(b.key.len(), &b.key)));
+    }
+    for (i, (n, inner)) in attributes.into_iter().enumerate() {
         if i > 0 {
             f.write_str("; ")?;
         }
-        name(f, n)?;
+        name(f, style, n)?;
         f.write_str(" = ")?;
-        expr(f, inner)?;
+        expr(f, style, inner)?;
     }
     f.write_str(" ]")
 }
 
-/// A name, in quotes if it would not be read as one; in lower case if asked for (`{:#}`).
-fn name(f: &mut Formatter<'_>, name: &Name) -> fmt::Result {
-    let text = if f.alternate() { &name.key } else { &name.text };
+fn spelling(name: &Name, style: Style) -> &str {
+    if style == Style::Folded {
+        &name.key
+    } else {
+        &name.text
+    }
+}
+
+/// A name, in quotes if it would not be read as one.
+fn name(f: &mut Formatter<'_>, style: Style, name: &Name) -> fmt::Result {
+    let text = spelling(name, style);
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !is_reserved(text);
+        && !is_reserved(text)
+        && !(style.is_library() && name.word == Some(ScopeWord::Parent));
     if plain {
         f.write_str(text)
     } else {
-        quoted(f, text, '\'')
+        quoted(f, style, text, '\'')
     }
 }
 
@@ -206,7 +281,7 @@ pub(crate) fn is_reserved(word: &str) -> bool {
         .any(|reserved| reserved.eq_ignore_ascii_case(word))
 }
 
-fn quoted(f: &mut Formatter<'_>, text: &str, quote: char) -> fmt::Result {
+fn quoted(f: &mut Formatter<'_>, style: Style, text: &str, quote: char) -> fmt::Result {
     f.write_char(quote)?;
     for c in text.chars() {
         match c {
@@ -215,6 +290,12 @@ fn quoted(f: &mut Formatter<'_>, text: &str, quote: char) -> fmt::Result {
             '\r' => f.write_str("\\r")?,
             '\t' => f.write_str("\\t")?,
             c if c == quote => write!(f, "\\{c}")?,
+            c if !c.is_ascii() && style.is_library() => {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    write!(f, "\\{byte:03o}")?;
+                }
+            }
+            '\0' => f.write_char('\0')?, // has no escape
             c if c.is_ascii_control() => write!(f, "\\{:03o}", c as u32)?,
             c => f.write_char(c)?,
         }
@@ -222,41 +303,87 @@ fn quoted(f: &mut Formatter<'_>, text: &str, quote: char) -> fmt::Result {
     f.write_char(quote)
 }
 
-pub(crate) fn value(f: &mut Formatter<'_>, value: &Value) -> fmt::Result {
+pub(crate) fn value(f: &mut Formatter<'_>, style: Style, value: &Value) -> fmt::Result {
     match value {
         Value::Undefined => f.write_str("undefined"),
         Value::Error => f.write_str("error"),
         Value::Boolean(truth) => write!(f, "{truth}"),
         Value::Integer(number) => write!(f, "{number}"),
-        Value::Real(number) => real(f, *number),
-        Value::String(text) => quoted(f, text, '"'),
+        Value::Real(number) => real(f, style, *number),
+        Value::String(text) => quoted(f, style, text, '"'),
         Value::AbsTime { seconds, offset } => {
-            write!(f, "absTime(\"{}\")", time::rfc3339(*seconds, *offset))
+            write!(f, "absTime(\"{}\")", calendar::rfc3339(*seconds, *offset))
         }
-        Value::RelTime(seconds) => {
-            f.write_str("relTime(")?;
-            real(f, *seconds)?;
-            f.write_char(')')
+        Value::RelTime(seconds) if style.is_library() => {
+            write!(f, "relTime(\"{}\")", calendar::span_text(*seconds))
         }
-        Value::List(items) if items.is_empty() => f.write_str("{ }"),
+        Value::RelTime(seconds) => span(f, style, *seconds),
+        Value::List(items) if items.is_empty() => f.write_str(style.empty_list()),
         Value::List(items) => {
             for (i, item) in items.iter().enumerate() {
-                f.write_str(if i == 0 { "{ " } else { ", " })?;
-                self::value(f, item)?;
+                f.write_str(if i == 0 { "{ " } else { style.comma() })?;
+                self::value(f, style, item)?;
             }
             f.write_str(" }")
         }
-        Value::Ad(inner) => ad(f, inner),
+        Value::Ad(inner) => ad(f, style, inner),
     }
 }
 
-fn real(f: &mut Formatter<'_>, number: f64) -> fmt::Result {
+fn span(f: &mut Formatter<'_>, style: Style, seconds: f64) -> fmt::Result {
+    f.write_str("relTime(")?;
+    real(f, style, seconds)?;
+    f.write_char(')')
+}
+
+fn real(f: &mut Formatter<'_>, style: Style, number: f64) -> fmt::Result {
     if number.is_nan() {
         f.write_str("real(\"NaN\")")
     } else if number.is_infinite() {
         let sign = if number < 0.0 { "-" } else { "" };
         write!(f, "real(\"{sign}INF\")")
+    } else if style.is_library() && number != 0.0 {
+        library_real(f, number)
     } else {
         write!(f, "{number:?}")
+    }
+}
+
+/// Sixteen digits and an exponent of at least two, as C's `%1.15E` has it.
+fn library_real(f: &mut Formatter<'_>, number: f64) -> fmt::Result {
+    let text = format!("{number:.15E}");
+    let (mantissa, exponent) = text.split_once('E').unwrap_or((&text, "0"));
+    let (sign, digits) = match exponent.strip_prefix('-') {
+        Some(digits) => ('-', digits),
+        None => ('+', exponent),
+    };
+    write!(f, "{mantissa}E{sign}{digits:0>2}")
+}
+
+/// What a style prints; for `Display`.
+pub(crate) struct Printed<'a, T: ?Sized>(pub(crate) &'a T, pub(crate) Style);
+
+impl fmt::Display for Printed<'_, Value> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        value(f, self.1, self.0)
+    }
+}
+
+impl fmt::Display for Printed<'_, Ad> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        ad(f, self.1, self.0)
+    }
+}
+
+/// A list.
+impl fmt::Display for Printed<'_, [Expr]> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        list(f, self.1, self.0)
+    }
+}
+
+impl fmt::Display for Printed<'_, Expr> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        expr(f, self.1, self.0)
     }
 }

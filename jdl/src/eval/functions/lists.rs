@@ -6,17 +6,17 @@ use crate::syntax::BinaryOp;
 
 pub(super) const TABLE: &[Entry] = &[
     entry("size", 1, 1, size),
-    entry("member", 2, 2, |c| member(c, BinaryOp::Equal)),
-    entry("identicalmember", 2, 2, |c| member(c, BinaryOp::Is)),
-    entry("anycompare", 3, 3, |c| compare(c, true)),
-    entry("allcompare", 3, 3, |c| compare(c, false)),
-    entry("sum", 1, 1, |c| Ok(numbers(c)?.sum().value())),
-    entry("avg", 1, 1, avg),
-    entry("min", 1, 1, |c| extreme(c, f64::min, i64::min)),
-    entry("max", 1, 1, |c| extreme(c, f64::max, i64::max)),
-    entry("countmatches", 2, 2, count_matches),
-    entry("evalineachcontext", 2, 2, eval_in_each_context),
-    entry("fqanmember", 2, 2, fqan_member),
+    entry("member", 2, 2, member),
+    entry("identicalMember", 2, 2, identical_member),
+    entry("anyCompare", 3, 3, |c| compare(c, true)),
+    entry("allCompare", 3, 3, |c| compare(c, false)),
+    entry("sum", 1, 1, |c| fold(c, Fold::Sum)),
+    entry("avg", 1, 1, |c| fold(c, Fold::Avg)),
+    entry("min", 1, 1, |c| fold(c, Fold::Min)),
+    entry("max", 1, 1, |c| fold(c, Fold::Max)),
+    entry("countMatches", 2, 2, count_matches),
+    entry("evalInEachContext", 2, 2, eval_in_each_context),
+    entry("FQANMember", 2, 2, fqan_member),
 ];
 
 /// Items of a list, attributes of an ad, bytes of a text.
@@ -31,19 +31,39 @@ fn size<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
     Ok(Val::Int(size as i64))
 }
 
-fn member<'a>(call: &Call<'_, 'a>, op: BinaryOp) -> Outcome<'a> {
-    let (item, items) = (call.known(0)?, call.list(1)?);
-    if matches!(item, Val::List(_) | Val::Ad(_)) {
+fn member<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
+    let (wanted, list) = (call.value(0), call.value(1));
+    match (&wanted, &list) {
+        (Val::Undefined, _) | (_, Val::Undefined) => Err(Fault::Undefined),
+        (Val::Error, _) => Err(Fault::Error),
+        _ => find(call, &wanted, &list, BinaryOp::Equal),
+    }
+}
+
+/// Whether an item of a list is the same; also finds UNDEFINED and ERROR.
+fn identical_member<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
+    let (wanted, list) = (call.value(0), call.value(1));
+    match list {
+        Val::Undefined => Err(Fault::Undefined),
+        list => find(call, &wanted, &list, BinaryOp::Is),
+    }
+}
+
+fn find<'a>(call: &Call<'_, 'a>, wanted: &Val<'a>, list: &Val<'a>, op: BinaryOp) -> Outcome<'a> {
+    let Val::List(items) = list else {
+        return Err(Fault::Error);
+    };
+    if matches!(wanted, Val::List(_) | Val::Ad(_)) {
         return Err(Fault::Error);
     }
     let found = call
-        .items(&items)
-        .any(|other| matches!(operators::binary(op, item.clone(), other), Val::Bool(true)));
+        .items(items)
+        .any(|item| matches!(operators::binary(op, &item, wanted), Val::Bool(true)));
     Ok(Val::Bool(found))
 }
 
-/// `anyCompare("<", list, value)`: whether the comparison holds for some item
-/// (with `any`) or for every one.
+/// `anyCompare("<", list, value)`: whether the comparison holds for some item (with
+/// `any`) or for every one. One that is unknown settles it: it does not hold.
 fn compare<'a>(call: &Call<'_, 'a>, any: bool) -> Outcome<'a> {
     let op = match &*call.text(0)? {
         "<" => BinaryOp::Less,
@@ -52,75 +72,63 @@ fn compare<'a>(call: &Call<'_, 'a>, any: bool) -> Outcome<'a> {
         ">=" => BinaryOp::GreaterEqual,
         "==" => BinaryOp::Equal,
         "!=" => BinaryOp::NotEqual,
-        "is" | "=?=" => BinaryOp::Is,
-        "isnt" | "=!=" => BinaryOp::IsNot,
+        "is" => BinaryOp::Is,
+        "isnt" => BinaryOp::IsNot,
         _ => return Err(Fault::Error),
     };
     let (items, value) = (call.list(1)?, call.value(2));
-    let mut holds = call
-        .items(&items)
-        .map(|item| matches!(operators::binary(op, item, value.clone()), Val::Bool(true)));
-    Ok(Val::Bool(if any {
-        holds.any(|holds| holds)
-    } else {
-        holds.all(|holds| holds)
-    }))
+    for item in call.items(&items) {
+        match operators::binary(op, &item, &value) {
+            Val::Bool(holds) if holds == any => return Ok(Val::Bool(any)),
+            Val::Bool(_) => {}
+            Val::Undefined => return Ok(Val::Bool(false)),
+            _ => return Err(Fault::Error),
+        }
+    }
+    Ok(Val::Bool(!any))
 }
 
-struct Numbers(Vec<Number>);
+/// What is folded over the numbers of a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fold {
+    Sum,
+    Avg,
+    Min,
+    Max,
+}
 
-/// The numbers of a list; items that are UNDEFINED are left out.
-fn numbers(call: &Call<'_, '_>) -> Result<Numbers, Fault> {
+/// Items that are UNDEFINED are left out; a single one is handed out as it is. The
+/// result is an integer if all are.
+fn fold<'a>(call: &Call<'_, 'a>, fold: Fold) -> Outcome<'a> {
     let items = call.list(0)?;
     let mut numbers = Vec::new();
+    let mut single = Val::Undefined;
     for item in call.items(&items) {
         if !matches!(item, Val::Undefined) {
             numbers.push(Number::of(&item).ok_or(Fault::Error)?);
+            single = item;
         }
     }
-    Ok(Numbers(numbers))
-}
-
-impl Numbers {
-    /// All as integers, if all are.
-    fn integers(&self) -> Option<Vec<i64>> {
-        self.0
-            .iter()
-            .map(|number| match number {
-                Number::Int(number) => Some(*number),
-                Number::Real(_) => None,
-            })
-            .collect()
+    match (numbers.len(), fold) {
+        (0, Fold::Sum | Fold::Avg) => return Ok(Val::Int(0)),
+        (0 | 1, Fold::Sum | Fold::Min | Fold::Max) => return Ok(single),
+        _ => {}
     }
-
-    fn sum(&self) -> Number {
-        match self.integers() {
-            Some(all) => Number::Int(all.into_iter().fold(0, i64::wrapping_add)),
-            None => Number::Real(self.0.iter().map(|number| number.real()).sum()),
+    let count = numbers.len() as f64;
+    let whole: Option<Vec<i64>> = numbers.iter().map(|number| number.integer()).collect();
+    let reals = numbers.iter().map(|number| number.real());
+    let result = match (whole, fold) {
+        (Some(all), Fold::Sum) => Some(Number::Int(all.into_iter().fold(0, i64::wrapping_add))),
+        (Some(all), Fold::Avg) => {
+            let sum = all.into_iter().fold(0, i64::wrapping_add);
+            Some(Number::Real(sum as f64 / count))
         }
-    }
-}
-
-fn avg<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
-    let numbers = numbers(call)?;
-    if numbers.0.is_empty() {
-        return Ok(Val::Int(0));
-    }
-    Ok(Val::Real(numbers.sum().real() / numbers.0.len() as f64))
-}
-
-fn extreme<'a>(
-    call: &Call<'_, 'a>,
-    real: fn(f64, f64) -> f64,
-    int: fn(i64, i64) -> i64,
-) -> Outcome<'a> {
-    let numbers = numbers(call)?;
-    let result = match numbers.integers() {
-        Some(all) => all.into_iter().reduce(int).map(Number::Int),
-        None => {
-            let all = numbers.0.iter().map(|number| number.real());
-            all.reduce(real).map(Number::Real)
-        }
+        (Some(all), Fold::Min) => all.into_iter().min().map(Number::Int),
+        (Some(all), Fold::Max) => all.into_iter().max().map(Number::Int),
+        (None, Fold::Sum) => Some(Number::Real(reals.sum())),
+        (None, Fold::Avg) => Some(Number::Real(reals.sum::<f64>() / count)),
+        (None, Fold::Min) => reals.reduce(f64::min).map(Number::Real),
+        (None, Fold::Max) => reals.reduce(f64::max).map(Number::Real),
     };
     result.map(Number::value).ok_or(Fault::Undefined)
 }

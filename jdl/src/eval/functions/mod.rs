@@ -5,24 +5,29 @@
 //! wrong number of arguments is ERROR.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use super::{AdRef, Evaluator, Fault, Items, Scope, Val};
-use crate::eval::operators::Number;
+use crate::diagnostic::nearest;
+use crate::syntax::fold;
+use crate::syntax::print::{self, Style::Compact};
 use crate::{Expr, Value};
 
+pub(crate) mod calendar;
 mod environment;
 mod lists;
 mod numbers;
 mod regexes;
 mod string_lists;
 mod strings;
-pub(crate) mod time;
+mod time;
 mod types;
 mod versions;
 
 type Outcome<'a> = Result<Val<'a>, Fault>;
 
-/// A row of a family's table: the name in lower case, the fewest and the most arguments.
+/// A row of a family's table: the name, the fewest and the most arguments.
 pub(crate) struct Entry {
     name: &'static str,
     arguments_min: usize,
@@ -58,21 +63,51 @@ const FAMILIES: [&[Entry]; 9] = [
     environment::TABLE,
 ];
 
+/// By their names in lower case.
+static BY_NAME: LazyLock<HashMap<String, &'static Entry, foldhash::fast::RandomState>> =
+    LazyLock::new(|| {
+        let all = FAMILIES.into_iter().flatten();
+        all.map(|entry| (entry.name.to_ascii_lowercase(), entry))
+            .collect()
+    });
+
 /// A function that is known by its name.
 #[derive(Clone, Copy)]
 pub(crate) struct Function(&'static Entry);
 
 impl Function {
     pub(crate) fn named(name: &str) -> Option<Self> {
-        FAMILIES
-            .into_iter()
-            .flatten()
-            .find(|entry| entry.name.eq_ignore_ascii_case(name))
-            .map(Self)
+        BY_NAME.get(&*fold(name)).copied().map(Self)
+    }
+
+    /// The function whose name is nearly this one.
+    pub(crate) fn like(name: &str) -> Option<&'static str> {
+        nearest(name, Self::names())
     }
 
     pub(crate) fn name(self) -> &'static str {
         self.0.name
+    }
+
+    /// The names of all functions, as they are usually written.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        FAMILIES.into_iter().flatten().map(|entry| entry.name)
+    }
+
+    /// Whether it may be called with so many arguments.
+    pub(crate) fn takes(self, count: usize) -> bool {
+        (self.0.arguments_min..=self.0.arguments_max).contains(&count)
+    }
+
+    /// How many arguments it takes, in words.
+    pub(crate) fn arity(self) -> String {
+        let (min, max) = (self.0.arguments_min, self.0.arguments_max);
+        let plural = if max == 1 { "" } else { "s" };
+        match max {
+            ANY => format!("at least {min} arguments"),
+            _ if min == max => format!("{max} argument{plural}"),
+            _ => format!("{min} to {max} arguments"),
+        }
     }
 
     pub(crate) fn call<'a>(
@@ -81,7 +116,7 @@ impl Function {
         arguments: &'a [Expr],
         scope: Scope,
     ) -> Val<'a> {
-        if !(self.0.arguments_min..=self.0.arguments_max).contains(&arguments.len()) {
+        if !self.takes(arguments.len()) {
             return Val::Error;
         }
         let call = Call {
@@ -141,12 +176,11 @@ impl<'a> Call<'_, 'a> {
         }
     }
 
-    /// A text argument that may be left out.
-    fn text_or(&self, i: usize, default: &'a str) -> Result<Cow<'a, str>, Fault> {
-        if i < self.len() {
-            self.text(i)
-        } else {
-            Ok(Cow::Borrowed(default))
+    /// A text where nothing else will do, not even UNDEFINED.
+    fn only_text(&self, i: usize) -> Result<Cow<'a, str>, Fault> {
+        match self.value(i) {
+            Val::Text(text) => Ok(text),
+            _ => Err(Fault::Error),
         }
     }
 
@@ -160,19 +194,32 @@ impl<'a> Call<'_, 'a> {
             Val::Undefined => Err(Fault::Undefined),
             Val::Error => Err(Fault::Error),
             Val::Text(text) => Ok(text),
+            // What is in a list or an ad is written as it stands there, not evaluated.
+            Val::List(Items::Lazy(exprs, _)) => limited(print::Printed(exprs, Compact)),
+            Val::Ad(AdRef::Scope(ad, _)) => limited(print::Printed(ad, Compact)),
             value => Ok(Cow::Owned(classic(&self.evaluator.finish(value)))),
         }
     }
 
-    fn int(&self, i: usize) -> Result<i64, Fault> {
-        match self.known(i)? {
-            Val::Int(number) => Ok(number),
-            _ => Err(Fault::Error),
-        }
+    /// The arguments as the library looks at those of most text functions: an ERROR
+    /// among them first, then an UNDEFINED, whatever the others are.
+    fn errors_first(&self) -> Result<Vec<Val<'a>>, Fault> {
+        let values = self.values();
+        check(&values, Fault::Error)?;
+        check(&values, Fault::Undefined)?;
+        Ok(values)
     }
 
-    fn number(&self, i: usize) -> Result<Number, Fault> {
-        Number::of(&self.known(i)?).ok_or(Fault::Error)
+    /// As `errors_first`, but an UNDEFINED is looked for first.
+    fn undefined_first(&self) -> Result<Vec<Val<'a>>, Fault> {
+        let values = self.values();
+        check(&values, Fault::Undefined)?;
+        check(&values, Fault::Error)?;
+        Ok(values)
+    }
+
+    fn values(&self) -> Vec<Val<'a>> {
+        (0..self.len()).map(|i| self.value(i)).collect()
     }
 
     fn list(&self, i: usize) -> Result<Items<'a>, Fault> {
@@ -187,6 +234,50 @@ impl<'a> Call<'_, 'a> {
     }
 }
 
+fn check(values: &[Val<'_>], fault: Fault) -> Result<(), Fault> {
+    let found = values.iter().any(|value| match fault {
+        Fault::Undefined => matches!(value, Val::Undefined),
+        Fault::Error => matches!(value, Val::Error),
+    });
+    if found { Err(fault) } else { Ok(()) }
+}
+
+/// The text of one of the `values`.
+fn text_of<'v>(values: &'v [Val<'_>], i: usize) -> Result<&'v str, Fault> {
+    match values.get(i) {
+        Some(Val::Text(text)) => Ok(text),
+        _ => Err(Fault::Error),
+    }
+}
+
+/// As `text_of`, for one that may be left out.
+fn text_or<'v>(values: &'v [Val<'_>], i: usize, default: &'v str) -> Result<&'v str, Fault> {
+    if i < values.len() {
+        text_of(values, i)
+    } else {
+        Ok(default)
+    }
+}
+
+/// What is printed, if it is not too long. Stops printing there.
+fn limited<'a>(printed: impl std::fmt::Display) -> Result<Cow<'a, str>, Fault> {
+    struct Limited(String);
+    impl std::fmt::Write for Limited {
+        fn write_str(&mut self, part: &str) -> std::fmt::Result {
+            if self.0.len() + part.len() > super::TEXT_BYTES_MAX {
+                return Err(std::fmt::Error);
+            }
+            self.0.push_str(part);
+            Ok(())
+        }
+    }
+    let mut text = Limited(String::new());
+    match std::fmt::write(&mut text, format_args!("{printed}")) {
+        Ok(()) => Ok(Cow::Owned(text.0)),
+        Err(_) => Err(Fault::Error),
+    }
+}
+
 fn made<'a>(text: String) -> Outcome<'a> {
     if text.len() > super::TEXT_BYTES_MAX {
         return Err(Fault::Error);
@@ -198,38 +289,12 @@ fn list_of<'a>(values: impl IntoIterator<Item = Value>) -> Val<'a> {
     Val::List(Items::Known(values.into_iter().collect()))
 }
 
-/// A value as the library writes it into texts: reals with an exponent, times bare.
+/// A value as the library writes it into texts: strings and times bare.
 fn classic(value: &Value) -> String {
     match value {
         Value::String(text) => text.to_string(),
-        Value::Real(number) => classic_real(*number),
-        Value::AbsTime { seconds, offset } => time::rfc3339(*seconds, *offset),
-        Value::RelTime(seconds) => time::span_text(*seconds),
-        Value::List(items) if !items.is_empty() => {
-            let items: Vec<String> = items.iter().map(classic_item).collect();
-            format!("{{ {} }}", items.join(","))
-        }
-        value => value.to_string(),
+        Value::AbsTime { seconds, offset } => calendar::rfc3339(*seconds, *offset),
+        Value::RelTime(seconds) => calendar::span_text(*seconds),
+        value => print::Printed(value, Compact).to_string(),
     }
-}
-
-fn classic_item(value: &Value) -> String {
-    match value {
-        Value::Real(_) | Value::List(_) => classic(value),
-        value => value.to_string(),
-    }
-}
-
-/// Sixteen digits and an exponent of at least two, as C's `%1.15E` has it.
-fn classic_real(number: f64) -> String {
-    if number == 0.0 || !number.is_finite() {
-        return Value::Real(number).to_string();
-    }
-    let text = format!("{number:.15E}");
-    let (mantissa, exponent) = text.split_once('E').unwrap_or((&text, "0"));
-    let (sign, digits) = match exponent.strip_prefix('-') {
-        Some(digits) => ('-', digits),
-        None => ('+', exponent),
-    };
-    format!("{mantissa}E{sign}{digits:0>2}")
 }

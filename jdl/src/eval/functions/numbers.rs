@@ -1,11 +1,12 @@
 //! Numbers.
 
-use super::types::parse_real;
+use super::types::{cut, real_of};
 use super::{Call, Entry, Fault, Outcome, Val, entry};
 use crate::eval::operators::Number;
 
 pub(super) const TABLE: &[Entry] = &[
     entry("floor", 1, 1, |c| rounded(c, f64::floor)),
+    entry("ceil", 1, 1, |c| rounded(c, f64::ceil)),
     entry("ceiling", 1, 1, |c| rounded(c, f64::ceil)),
     entry("round", 1, 1, |c| rounded(c, f64::round_ties_even)),
     entry("pow", 2, 2, pow),
@@ -14,56 +15,54 @@ pub(super) const TABLE: &[Entry] = &[
 ];
 
 fn rounded<'a>(call: &Call<'_, 'a>, round: fn(f64) -> f64) -> Outcome<'a> {
-    let number = match call.known(0)? {
-        Val::Int(number) => return Ok(Val::Int(number)),
-        Val::Real(number) => number,
-        Val::Bool(truth) => return Ok(Val::Int(i64::from(truth))),
-        Val::Text(text) => parse_real(&text).ok_or(Fault::Error)?,
-        _ => return Err(Fault::Error),
-    };
-    Ok(Val::Int(round(number) as i64))
+    match call.value(0) {
+        Val::Int(number) => Ok(Val::Int(number)),
+        value => Ok(Val::Int(cut(round(real_of(&value)?)))),
+    }
 }
 
 /// An integer if both are, the exponent is not negative and the result fits.
 fn pow<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
-    let (base, exponent) = (call.number(0)?, call.number(1)?);
-    if let (Number::Int(base), Number::Int(exponent @ 0..)) = (base, exponent)
-        && let Some(power) = u32::try_from(exponent)
+    let (base, exponent) = (call.value(0), call.value(1));
+    if let (Val::Int(base), Val::Int(exponent @ 0..)) = (&base, &exponent)
+        && let Some(power) = u32::try_from(*exponent)
             .ok()
             .and_then(|exponent| base.checked_pow(exponent))
     {
         return Ok(Val::Int(power));
     }
-    Ok(Val::Real(base.real().powf(exponent.real())))
+    Ok(Val::Real(real_of(&base)?.powf(real_of(&exponent)?)))
 }
 
-/// The next multiple of the second number, or the next number of a list that is
+/// The next multiple of the second number, or the first item of a list that is
 /// not smaller; beyond the list, multiples of its last one.
 fn quantize<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
-    let number = call.number(0)?;
-    let mut last = None;
-    match call.known(1)? {
+    let value = call.value(0);
+    let number = real_of(&value)?;
+    let step = match call.value(1) {
         Val::List(items) => {
+            let mut last = Val::Int(0);
             for item in call.items(&items) {
-                let step = Number::of(&item).ok_or(Fault::Error)?;
-                if step.real() >= number.real() {
-                    return Ok(step.value());
+                if real_of(&item)? >= number {
+                    return Ok(item);
                 }
-                last = Some(step);
+                last = item;
             }
+            last
         }
-        step => last = Some(Number::of(&step).ok_or(Fault::Error)?),
-    }
-    match (number, last.ok_or(Fault::Error)?) {
-        (_, step) if step.real() == 0.0 => Ok(number.value()),
-        (Number::Int(number), Number::Int(step)) => {
-            let steps = (number as f64 / step as f64).ceil() as i64;
-            Ok(Val::Int(steps.wrapping_mul(step)))
-        }
-        (number, step) => {
-            let steps = (number.real() / step.real()).ceil();
-            Ok(Val::Real(steps * step.real()))
-        }
+        step => step,
+    };
+    let size = real_of(&step)?;
+    match (&value, &step) {
+        _ if size.abs() <= 1e-8 => Ok(value),
+        // Towards zero, as the library divides.
+        (Val::Int(number), Val::Int(step)) => Ok(Val::Int(
+            number
+                .wrapping_add(step.wrapping_sub(1))
+                .wrapping_div(*step)
+                .wrapping_mul(*step),
+        )),
+        _ => Ok(Val::Real((number / size).ceil() * size)),
     }
 }
 
@@ -73,7 +72,7 @@ fn quantize<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
 /// `CurrentTime` and `GlueCEUniqueID`, and on how many draws came before.
 fn random<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
     let limit = if call.len() == 1 {
-        call.number(0)?
+        Number::of(&call.value(0)).ok_or(Fault::Error)?
     } else {
         Number::Real(1.0)
     };

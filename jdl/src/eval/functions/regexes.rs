@@ -1,58 +1,169 @@
-//! Regular expressions. They run in linear time; look-around and back-references,
-//! which cannot, make a pattern an ERROR.
+//! Regular expressions, as PCRE reads them without its UTF option: bytes are characters.
+//!
+//! They run in linear time, except for patterns with look-around or back-references:
+//! those run by backtracking within a limit, beyond which the value is ERROR.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::ops::Range;
+use std::rc::Rc;
 
-use regex::{Regex, RegexBuilder};
+use indexmap::{Equivalent, IndexMap};
 
-use super::{Call, Entry, Fault, Outcome, Val, entry, made};
+use super::{Call, Entry, Fault, Outcome, Val, entry, made, string_lists, text_of, text_or};
 
 pub(super) const TABLE: &[Entry] = &[
     entry("regexp", 2, 3, regexp),
-    entry("regexpmember", 2, 3, regexp_member),
-    entry("regexps", 3, 4, |c| {
-        let options = c.text_or(3, "")?;
-        substitute(c, &options, options.contains(['f', 'F']))
-    }),
-    entry("replace", 3, 4, |c| substitute(c, &c.text_or(3, "")?, true)),
-    entry("replaceall", 3, 4, |c| {
-        let options = c.text_or(3, "")?;
-        substitute(c, &format!("{options}g"), true)
-    }),
-    entry("stringlist_regexpmember", 2, 4, string_list_regexp_member),
+    entry("regexpMember", 2, 3, regexp_member),
+    entry("regexps", 3, 4, |c| substitute(c, false, false)),
+    entry("replace", 3, 4, |c| substitute(c, true, false)),
+    entry("replaceAll", 3, 4, |c| substitute(c, true, true)),
+    entry("stringList_regexpMember", 2, 4, string_list_regexp_member),
 ];
 
 /// Largest compiled pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
+/// Most steps back in one match of a pattern that needs them.
+const BACKTRACKS_MAX: usize = 100_000;
+
 /// Most compiled patterns that a thread keeps.
 const KEPT_MAX: usize = 64;
+
+enum Regex {
+    Linear(regex::bytes::Regex),
+    Backtracking(fancy_regex::Regex),
+}
+
+/// The places of a match and of its groups.
+type Groups = Vec<Option<Range<usize>>>;
+
+impl Regex {
+    fn new(pattern: &str, options: &str) -> Option<Self> {
+        let pattern = literal_classes(pattern);
+        let linear = |unicode| {
+            regex::bytes::RegexBuilder::new(&pattern)
+                .unicode(unicode)
+                .case_insensitive(options.contains('i'))
+                .multi_line(options.contains('m'))
+                .dot_matches_new_line(options.contains('s'))
+                .ignore_whitespace(options.contains('x'))
+                .size_limit(PATTERN_BYTES_MAX)
+                .build()
+                .map(Self::Linear)
+        };
+        // A character beyond ASCII in a class needs the Unicode mode.
+        linear(false).or_else(|_| linear(true)).ok().or_else(|| {
+            fancy_regex::RegexBuilder::new(&pattern)
+                .case_insensitive(options.contains('i'))
+                .multi_line(options.contains('m'))
+                .dot_matches_new_line(options.contains('s'))
+                .ignore_whitespace(options.contains('x'))
+                .delegate_size_limit(PATTERN_BYTES_MAX)
+                .backtrack_limit(BACKTRACKS_MAX)
+                .build()
+                .map(Self::Backtracking)
+                .ok()
+        })
+    }
+
+    fn is_match(&self, text: &str) -> Result<bool, Fault> {
+        match self {
+            Self::Linear(regex) => Ok(regex.is_match(text.as_bytes())),
+            Self::Backtracking(regex) => regex.is_match(text).map_err(|_| Fault::Error),
+        }
+    }
+
+    /// The first match from the byte `at` on.
+    fn groups(&self, text: &str, at: usize) -> Result<Option<Groups>, Fault> {
+        match self {
+            Self::Linear(regex) => {
+                let found = regex.captures_at(text.as_bytes(), at);
+                Ok(found.map(|c| c.iter().map(|group| group.map(|g| g.range())).collect()))
+            }
+            Self::Backtracking(regex) => {
+                let found = regex
+                    .captures_from_pos(text, at)
+                    .map_err(|_| Fault::Error)?;
+                Ok(found.map(|c| c.iter().map(|group| group.map(|g| g.range())).collect()))
+            }
+        }
+    }
+}
+
+/// In a class, PCRE takes `[`, `&&`, `--` and `~~` for the characters that they are.
+fn literal_classes(pattern: &str) -> String {
+    let mut translated = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars().peekable();
+    let mut inside = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                translated.push(c);
+                translated.extend(chars.next());
+                continue;
+            }
+            '[' if inside && chars.peek() != Some(&':') => translated.push('\\'),
+            '[' if inside => {
+                // `[:alpha:]`, up to its own bracket.
+                translated.push(c);
+                for c in chars.by_ref() {
+                    translated.push(c);
+                    if c == ']' {
+                        break;
+                    }
+                }
+                continue;
+            }
+            '&' | '~' if inside => translated.push('\\'),
+            '[' => {
+                inside = true;
+                translated.push(c);
+                translated.extend(chars.next_if_eq(&'^'));
+                translated.extend(chars.next_if_eq(&']').map(|_| "\\]"));
+                continue;
+            }
+            ']' => inside = false,
+            _ => {}
+        }
+        translated.push(c);
+    }
+    translated
+}
+
+/// What a compiled pattern is found by.
+#[derive(PartialEq, Eq, Hash)]
+struct Key<T> {
+    pattern: T,
+    options: T,
+}
+
+impl Equivalent<Key<String>> for Key<&str> {
+    fn equivalent(&self, key: &Key<String>) -> bool {
+        self.pattern == key.pattern && self.options == key.options
+    }
+}
 
 thread_local! {
     /// Compiling takes a hundred times as long as matching, and the same few
     /// patterns come again and again.
-    static KEPT: RefCell<HashMap<(String, String), Option<Regex>>> = RefCell::default();
+    static KEPT: RefCell<IndexMap<Key<String>, Option<Rc<Regex>>, foldhash::fast::RandomState>> =
+        RefCell::default();
 }
 
-fn compiled(pattern: &str, options: &str) -> Result<Regex, Fault> {
+fn compiled(pattern: &str, options: &str) -> Result<Rc<Regex>, Fault> {
     KEPT.with_borrow_mut(|kept| {
-        let key = (pattern.to_owned(), options.to_owned());
+        let key = Key { pattern, options };
         if let Some(regex) = kept.get(&key) {
             return regex.clone();
         }
         if kept.len() >= KEPT_MAX {
             kept.clear();
         }
-        let has = |option: char| options.contains([option, option.to_ascii_uppercase()]);
-        let regex = RegexBuilder::new(pattern)
-            .case_insensitive(has('i'))
-            .multi_line(has('m'))
-            .dot_matches_new_line(has('s'))
-            .ignore_whitespace(has('x'))
-            .size_limit(PATTERN_BYTES_MAX)
-            .build()
-            .ok();
+        let regex = Regex::new(pattern, options).map(Rc::new);
+        let key = Key {
+            pattern: pattern.to_owned(),
+            options: options.to_owned(),
+        };
         kept.insert(key, regex.clone());
         regex
     })
@@ -60,19 +171,34 @@ fn compiled(pattern: &str, options: &str) -> Result<Regex, Fault> {
 }
 
 fn regexp<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
-    let (pattern, text) = (call.text(0)?, call.text(1)?);
-    let regex = compiled(&pattern, &call.text_or(2, "")?)?;
-    Ok(Val::Bool(regex.is_match(&text)))
+    // What nearly every pattern is given: two texts.
+    let (pattern, text) = (call.value(0), call.value(1));
+    if let (Val::Text(pattern), Val::Text(text), 2) = (&pattern, &text, call.len()) {
+        return compiled(pattern, "")?.is_match(text).map(Val::Bool);
+    }
+    let values = call.errors_first()?;
+    let (pattern, text) = (text_of(&values, 0)?, text_of(&values, 1)?);
+    let options = text_or(&values, 2, "")?;
+    compiled(pattern, options)?.is_match(text).map(Val::Bool)
 }
 
+/// Whether a pattern matches an item of a list. A pattern that is none matches nothing.
 fn regexp_member<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
-    let (pattern, items) = (call.text(0)?, call.list(1)?);
-    let regex = compiled(&pattern, &call.text_or(2, "")?)?;
+    let values = call.errors_first()?;
+    let Val::List(items) = &values[1] else {
+        return Err(Fault::Error);
+    };
+    let regex = compiled(text_of(&values, 0)?, text_or(&values, 2, "")?).ok();
     let mut unknown = false;
-    for item in call.items(&items) {
+    for item in call.items(items) {
         match item {
-            Val::Text(text) if regex.is_match(&text) => return Ok(Val::Bool(true)),
-            Val::Text(_) => {}
+            Val::Text(text) => {
+                if let Some(regex) = &regex
+                    && regex.is_match(&text)?
+                {
+                    return Ok(Val::Bool(true));
+                }
+            }
             Val::Undefined => unknown = true,
             _ => return Err(Fault::Error),
         }
@@ -84,55 +210,73 @@ fn regexp_member<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
 }
 
 fn string_list_regexp_member<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
-    let (pattern, text) = (call.text(0)?, call.text(1)?);
-    let separators = call.text_or(2, super::string_lists::SEPARATORS)?;
-    let regex = compiled(&pattern, &call.text_or(3, "")?)?;
-    let found = super::string_lists::items(&text, &separators).any(|item| regex.is_match(item));
-    Ok(Val::Bool(found))
+    let values = call.values();
+    let (pattern, text) = (text_of(&values, 0)?, text_of(&values, 1)?);
+    let separators = text_or(&values, 2, string_lists::SEPARATORS)?;
+    let options = text_or(&values, 3, "")?;
+    let mut items = string_lists::items(text, separators).peekable();
+    if items.peek().is_none() {
+        return Err(Fault::Undefined);
+    }
+    let regex = compiled(pattern, options)?;
+    for item in items {
+        if regex.is_match(item)? {
+            return Ok(Val::Bool(true));
+        }
+    }
+    Ok(Val::Bool(false))
 }
 
 /// The match rewritten as the third argument says (`\1` is the first group); with
-/// `whole`, the text around it too; with the option `g`, every match.
-fn substitute<'a>(call: &Call<'_, 'a>, options: &str, whole: bool) -> Outcome<'a> {
-    let (pattern, text, template) = (call.text(0)?, call.text(1)?, call.text(2)?);
-    let regex = compiled(&pattern, options)?;
-    let matches_max = if options.contains(['g', 'G']) {
-        usize::MAX
-    } else {
-        1
-    };
-    let mut result = String::new();
+/// `whole` (or the option `f`), the text around it too; with `all` (`g`), every
+/// match, where one of nothing is an error.
+fn substitute<'a>(call: &Call<'_, 'a>, whole: bool, all: bool) -> Outcome<'a> {
+    let values = call.errors_first()?;
+    let options = text_or(&values, 3, "")?;
+    let (pattern, text) = (text_of(&values, 0)?, text_of(&values, 1)?);
+    let template = text_of(&values, 2)?;
+    let regex = compiled(pattern, options)?;
+    let (whole, all) = (whole || options.contains('f'), all || options.contains('g'));
+    let text = text.as_bytes();
+    let mut result = Vec::new();
     let mut rest = 0;
-    for captures in regex.captures_iter(&text).take(matches_max) {
-        let all = captures.get_match();
+    while let Some(groups) = regex.groups(text_of(&values, 1)?, rest)? {
+        let found = groups[0].clone().ok_or(Fault::Error)?;
         if whole {
-            result.push_str(&text[rest..all.start()]);
+            result.extend_from_slice(&text[rest..found.start]);
         }
-        rest = all.end();
-        expand(&template, &captures, &mut result)?;
-        if result.len() > crate::eval::TEXT_BYTES_MAX {
+        rest = found.end;
+        expand(template, text, &groups, &mut result)?;
+        if all && found.is_empty() || result.len() > crate::eval::TEXT_BYTES_MAX {
             return Err(Fault::Error);
+        }
+        if !all {
+            break;
         }
     }
     if whole {
-        result.push_str(&text[rest..]);
+        result.extend_from_slice(&text[rest..]);
     }
-    made(result)
+    made(String::from_utf8_lossy(&result).into_owned())
 }
 
-fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) -> Result<(), Fault> {
-    let mut chars = template.chars().peekable();
-    while let Some(c) = chars.next() {
-        match chars.peek().and_then(|next| next.to_digit(10)) {
-            Some(group) if c == '\\' => {
-                chars.next();
-                let group = group as usize;
-                if group >= captures.len() {
+/// Groups behind the last one that took part in the match are not there.
+fn expand(template: &str, text: &[u8], groups: &Groups, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let count = groups
+        .iter()
+        .rposition(Option::is_some)
+        .map_or(0, |last| last + 1);
+    let mut bytes = template.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        match bytes.next_if(|next| byte == b'\\' && next.is_ascii_digit()) {
+            Some(digit) => {
+                let group = usize::from(digit - b'0');
+                if group >= count {
                     return Err(Fault::Error);
                 }
-                out.push_str(captures.get(group).map_or("", |found| found.as_str()));
+                out.extend_from_slice(groups[group].clone().map_or(&[][..], |g| &text[g]));
             }
-            _ => out.push(c),
+            None => out.push(byte),
         }
     }
     Ok(())

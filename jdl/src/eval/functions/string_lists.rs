@@ -2,40 +2,46 @@
 
 use std::borrow::Cow;
 
-use super::{Call, Entry, Fault, Outcome, Val, entry};
-use crate::eval::operators::Number;
+use super::types::{cut, parse_real};
+use super::{Call, Entry, Fault, Outcome, Val, entry, text_of, text_or};
 
 pub(super) const TABLE: &[Entry] = &[
-    entry("stringlistsize", 1, 2, |c| {
-        let (text, separators) = (c.text(0)?, c.text_or(1, SEPARATORS)?);
+    entry("stringListSize", 1, 2, |c| {
+        let (text, separators) = text_and_separators(c)?;
         Ok(Val::Int(items(&text, &separators).count() as i64))
     }),
-    entry("stringlistsum", 1, 2, |c| fold(c, Fold::Sum)),
-    entry("stringlistavg", 1, 2, |c| fold(c, Fold::Avg)),
-    entry("stringlistmin", 1, 2, |c| fold(c, Fold::Min)),
-    entry("stringlistmax", 1, 2, |c| fold(c, Fold::Max)),
-    entry("stringlistmember", 2, 3, |c| member(c, str::eq)),
-    entry("stringlistimember", 2, 3, |c| {
+    entry("stringListSum", 1, 2, |c| fold(c, Fold::Sum)),
+    entry("stringListAvg", 1, 2, |c| fold(c, Fold::Avg)),
+    entry("stringListMin", 1, 2, |c| fold(c, Fold::Min)),
+    entry("stringListMax", 1, 2, |c| fold(c, Fold::Max)),
+    entry("stringListMember", 2, 3, |c| member(c, str::eq)),
+    entry("stringListIMember", 2, 3, |c| {
         member(c, str::eq_ignore_ascii_case)
     }),
-    entry("stringlistsubsetmatch", 2, 3, |c| subset(c, str::eq)),
-    entry("stringlistisubsetmatch", 2, 3, |c| {
+    entry("stringListSubsetMatch", 2, 3, |c| subset(c, str::eq)),
+    entry("stringListISubsetMatch", 2, 3, |c| {
         subset(c, str::eq_ignore_ascii_case)
     }),
-    entry("stringlistsintersect", 2, 3, |c| {
-        let (a, b, separators) = (c.text(0)?, c.text(1)?, c.text_or(2, SEPARATORS)?);
-        let found = items(&a, &separators).any(|x| items(&b, &separators).any(|y| x == y));
-        Ok(Val::Bool(found))
-    }),
+    entry("stringListsIntersect", 2, 3, intersect),
 ];
 
 /// What stands between items unless something else is said.
 pub(super) const SEPARATORS: &str = " ,";
 
+/// Items without the blanks around them; none is empty.
 pub(super) fn items<'t>(text: &'t str, separators: &'t str) -> impl Iterator<Item = &'t str> {
     text.split(|c| separators.contains(c))
         .map(str::trim)
         .filter(|item| !item.is_empty())
+}
+
+fn text_and_separators<'a>(call: &Call<'_, 'a>) -> Result<(Cow<'a, str>, Cow<'a, str>), Fault> {
+    let text = call.only_text(0)?;
+    let separators = match call.len() {
+        1 => Cow::Borrowed(SEPARATORS),
+        _ => call.only_text(1)?,
+    };
+    Ok((text, separators))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,48 +52,33 @@ enum Fold {
     Max,
 }
 
+/// An integer if every item is written as one; computed in doubles as the library does.
 fn fold<'a>(call: &Call<'_, 'a>, fold: Fold) -> Outcome<'a> {
-    let (text, separators) = (call.text(0)?, call.text_or(1, SEPARATORS)?);
+    let (text, separators) = text_and_separators(call)?;
     let mut numbers = Vec::new();
+    let mut whole = true;
     for item in items(&text, &separators) {
-        numbers.push(match item.parse() {
-            Ok(number) => Number::Int(number),
-            Err(_) => Number::Real(item.parse().map_err(|_| Fault::Error)?),
-        });
+        numbers.push(parse_real(item).ok_or(Fault::Error)?);
+        whole &= item.bytes().all(|b| b"+-0123456789".contains(&b));
     }
-    if numbers.is_empty() {
-        return match fold {
-            Fold::Sum | Fold::Avg => Ok(Val::Real(0.0)),
-            Fold::Min | Fold::Max => Err(Fault::Undefined),
-        };
-    }
-    let integers: Option<Vec<i64>> = numbers
-        .iter()
-        .map(|number| match number {
-            Number::Int(number) => Some(*number),
-            Number::Real(_) => None,
-        })
-        .collect();
-    if let Some(integers) = integers {
-        let sum = || integers.iter().fold(0_i64, |sum, n| sum.wrapping_add(*n));
-        let result = match fold {
-            Fold::Sum => Some(sum()),
-            Fold::Avg => Some(sum() / integers.len() as i64),
-            Fold::Min => integers.iter().min().copied(),
-            Fold::Max => integers.iter().max().copied(),
-        };
-        return result.map(Val::Int).ok_or(Fault::Undefined);
-    }
-    let reals = numbers.iter().map(|number| number.real());
-    Ok(Val::Real(match fold {
-        Fold::Sum => reals.sum(),
-        Fold::Avg => reals.sum::<f64>() / numbers.len() as f64,
-        Fold::Min => reals.fold(f64::INFINITY, f64::min),
-        Fold::Max => reals.fold(f64::NEG_INFINITY, f64::max),
-    }))
+    let all = numbers.iter().copied();
+    let sum = all.clone().sum::<f64>();
+    let result = match fold {
+        Fold::Sum | Fold::Avg if numbers.is_empty() => return Ok(Val::Real(0.0)),
+        Fold::Sum => Some(sum),
+        Fold::Avg => Some(sum / numbers.len() as f64),
+        Fold::Min => all.reduce(f64::min),
+        Fold::Max => all.reduce(f64::max),
+    };
+    let result = result.ok_or(Fault::Undefined)?;
+    Ok(if whole {
+        Val::Int(cut(result))
+    } else {
+        Val::Real(result)
+    })
 }
 
-/// A text argument; `None` if it is UNDEFINED.
+/// A text argument; `None` if it is UNDEFINED or not there.
 fn known_text<'a>(call: &Call<'_, 'a>, i: usize) -> Result<Option<Cow<'a, str>>, Fault> {
     match call.text(i) {
         Ok(text) => Ok(Some(text)),
@@ -97,19 +88,45 @@ fn known_text<'a>(call: &Call<'_, 'a>, i: usize) -> Result<Option<Cow<'a, str>>,
 }
 
 fn member<'a>(call: &Call<'_, 'a>, same: fn(&str, &str) -> bool) -> Outcome<'a> {
-    let (Some(item), Some(text)) = (known_text(call, 0)?, known_text(call, 1)?) else {
-        return Ok(Val::Bool(false)); // nothing is in a list that is not there
+    let (item, text) = (known_text(call, 0)?, known_text(call, 1)?);
+    let separators = known_text(call, 2)?.unwrap_or(Cow::Borrowed(SEPARATORS));
+    let (item, text) = match (item, text) {
+        (Some(item), Some(text)) => (item, text),
+        (None, None) => return Err(Fault::Undefined),
+        _ => return Ok(Val::Bool(false)), // nothing is in a list that is not there
     };
-    let separators = call.text_or(2, SEPARATORS)?;
     let found = items(&text, &separators).any(|other| same(other, &item));
     Ok(Val::Bool(found))
 }
 
 fn subset<'a>(call: &Call<'_, 'a>, same: fn(&str, &str) -> bool) -> Outcome<'a> {
     let (part, all) = (known_text(call, 0)?, known_text(call, 1)?);
+    let separators = known_text(call, 2)?.unwrap_or(Cow::Borrowed(SEPARATORS));
+    if part.is_none() && all.is_none() {
+        return Err(Fault::Undefined);
+    }
     let (part, all) = (part.unwrap_or_default(), all.unwrap_or_default());
-    let separators = call.text_or(2, SEPARATORS)?;
     let found = items(&part, &separators)
         .all(|item| items(&all, &separators).any(|other| same(other, item)));
+    Ok(Val::Bool(found))
+}
+
+fn intersect<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
+    let values = call.errors_first()?;
+    let (a, b) = (text_of(&values, 0)?, text_of(&values, 1)?);
+    let separators = match text_or(&values, 2, SEPARATORS)? {
+        "" => SEPARATORS,
+        separators => separators,
+    };
+    // Here blanks belong to the items.
+    let parts = |text: &'_ str| -> Vec<String> {
+        let parts = text.split(|c| separators.contains(c));
+        parts
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let others = parts(b);
+    let found = parts(a).iter().any(|part| others.contains(part));
     Ok(Val::Bool(found))
 }

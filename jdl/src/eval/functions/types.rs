@@ -3,25 +3,26 @@
 use super::{Call, Entry, Fault, Outcome, Val, entry};
 use crate::Expr;
 use crate::syntax::Node;
+use crate::syntax::print::{self, Style::Compact};
 
 pub(super) const TABLE: &[Entry] = &[
-    entry("isundefined", 1, 1, |c| {
+    entry("isUndefined", 1, 1, |c| {
         is(c, |v| matches!(v, Val::Undefined))
     }),
-    entry("iserror", 1, 1, |c| is(c, |v| matches!(v, Val::Error))),
-    entry("isstring", 1, 1, |c| is(c, |v| matches!(v, Val::Text(_)))),
-    entry("isinteger", 1, 1, |c| is(c, |v| matches!(v, Val::Int(_)))),
-    entry("isreal", 1, 1, |c| is(c, |v| matches!(v, Val::Real(_)))),
-    entry("isboolean", 1, 1, |c| is(c, |v| matches!(v, Val::Bool(_)))),
-    entry("islist", 1, 1, |c| is(c, |v| matches!(v, Val::List(_)))),
-    entry("isclassad", 1, 1, |c| is(c, |v| matches!(v, Val::Ad(_)))),
-    entry("isabstime", 1, 1, |c| {
+    entry("isError", 1, 1, |c| is(c, |v| matches!(v, Val::Error))),
+    entry("isString", 1, 1, |c| is(c, |v| matches!(v, Val::Text(_)))),
+    entry("isInteger", 1, 1, |c| is(c, |v| matches!(v, Val::Int(_)))),
+    entry("isReal", 1, 1, |c| is(c, |v| matches!(v, Val::Real(_)))),
+    entry("isBoolean", 1, 1, |c| is(c, |v| matches!(v, Val::Bool(_)))),
+    entry("isList", 1, 1, |c| is(c, |v| matches!(v, Val::List(_)))),
+    entry("isClassAd", 1, 1, |c| is(c, |v| matches!(v, Val::Ad(_)))),
+    entry("isAbsTime", 1, 1, |c| {
         is(c, |v| matches!(v, Val::AbsTime { .. }))
     }),
-    entry("isreltime", 1, 1, |c| {
+    entry("isRelTime", 1, 1, |c| {
         is(c, |v| matches!(v, Val::RelTime(_)))
     }),
-    entry("ifthenelse", 3, 3, if_then_else),
+    entry("ifThenElse", 3, 3, if_then_else),
     entry("int", 1, 1, int),
     entry("real", 1, 1, real),
     entry("bool", 1, 1, boolean),
@@ -44,7 +45,7 @@ fn int<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
     Ok(Val::Int(match call.known(0)? {
         Val::Int(number) => number,
         Val::Bool(truth) => i64::from(truth),
-        Val::Real(number) | Val::RelTime(number) => number as i64,
+        Val::Real(number) | Val::RelTime(number) => cut(number),
         Val::AbsTime { seconds, .. } => seconds,
         Val::Text(text) => parse_int(&text).ok_or(Fault::Error)?,
         _ => return Err(Fault::Error),
@@ -52,14 +53,31 @@ fn int<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
 }
 
 fn real<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
-    Ok(Val::Real(match call.known(0)? {
-        Val::Int(number) => number as f64,
-        Val::Bool(truth) => f64::from(u8::from(truth)),
-        Val::Real(number) | Val::RelTime(number) => number,
-        Val::AbsTime { seconds, .. } => seconds as f64,
-        Val::Text(text) => parse_real(&text).ok_or(Fault::Error)?,
+    real_of(&call.known(0)?).map(Val::Real)
+}
+
+/// The number that a value stands for; a span counts in whole seconds.
+pub(super) fn real_of(value: &Val<'_>) -> Result<f64, Fault> {
+    Ok(match value {
+        Val::Int(number) => *number as f64,
+        Val::Bool(truth) => f64::from(u8::from(*truth)),
+        Val::Real(number) => *number,
+        Val::RelTime(seconds) => seconds.trunc(),
+        Val::AbsTime { seconds, .. } => *seconds as f64,
+        Val::Text(text) => parse_real(text).ok_or(Fault::Error)?,
         _ => return Err(Fault::Error),
-    }))
+    })
+}
+
+/// As an integer, cut towards zero; the smallest integer stands for what does not
+/// fit, as it does in the library (and in x86 processors).
+pub(super) fn cut(number: f64) -> i64 {
+    // 2^63 is the first that does not fit; NaN is not below it.
+    if number.abs() < 9_223_372_036_854_775_808.0 {
+        number as i64
+    } else {
+        i64::MIN
+    }
 }
 
 fn boolean<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
@@ -67,35 +85,54 @@ fn boolean<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
         Val::Text(text) if text.eq_ignore_ascii_case("true") => Ok(Val::Bool(true)),
         Val::Text(text) if text.eq_ignore_ascii_case("false") => Ok(Val::Bool(false)),
         Val::Text(_) => Err(Fault::Undefined),
+        Val::RelTime(seconds) => Ok(Val::Bool(seconds.trunc() != 0.0)),
         value => value.truth().map(Val::Bool),
     }
 }
 
-/// The number that a text begins with, cut to an integer; hexadecimal behind `0x`.
+/// The number that a text begins with, cut to an integer.
 fn parse_int(text: &str) -> Option<i64> {
     let text = text.trim_start();
-    if let Some(hex) = text.strip_prefix("0x").or(text.strip_prefix("0X")) {
-        let end = hex
-            .find(|c: char| !c.is_ascii_hexdigit())
-            .unwrap_or(hex.len());
-        return i64::from_str_radix(&hex[..end], 16).ok();
-    }
-    let number = numeric_prefix(text)?;
-    number
-        .parse()
-        .ok()
-        .or_else(|| number.parse::<f64>().ok().map(|number| number as i64))
+    let whole = numeric_prefix(text).filter(|number| !text[number.len()..].starts_with(['x', 'X']));
+    let whole = whole.and_then(|number| number.parse().ok());
+    whole.or_else(|| parse_real(text).map(cut))
 }
 
-/// The number that a text begins with; also `INF` and `NaN`.
+/// The number that a text begins with: decimal, hexadecimal behind `0x`, `INF`, `NaN`.
 pub(super) fn parse_real(text: &str) -> Option<f64> {
     let text = text.trim_start();
-    match numeric_prefix(text) {
-        Some(number) => number.parse().ok(),
-        None => ["inf", "-inf", "nan", "infinity"]
-            .contains(&text.to_ascii_lowercase().as_str())
-            .then(|| text.parse().ok())?,
+    let (sign, body) = match text.strip_prefix('-') {
+        Some(body) => (-1.0, body),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if let Some(hex) = body.strip_prefix("0x").or(body.strip_prefix("0X")) {
+        return Some(sign * parse_hex(hex));
     }
+    if let Some(number) = numeric_prefix(text) {
+        return number.parse().ok();
+    }
+    let begins = |word: &str| {
+        body.get(..word.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    if begins("inf") {
+        Some(sign * f64::INFINITY)
+    } else {
+        begins("nan").then_some(f64::NAN)
+    }
+}
+
+/// Hexadecimal digits, with a fraction if there is a point; 0 if there are none.
+fn parse_hex(text: &str) -> f64 {
+    let digits = |text: &str| -> usize { text.bytes().take_while(u8::is_ascii_hexdigit).count() };
+    let value = |text: &str| {
+        let digits = text.chars().filter_map(|c| c.to_digit(16));
+        digits.fold(0.0, |sum, digit| sum * 16.0 + f64::from(digit))
+    };
+    let (whole, rest) = text.split_at(digits(text));
+    let fraction = rest.strip_prefix('.').unwrap_or_default();
+    let fraction = &fraction[..digits(fraction)];
+    value(whole) + value(fraction) / 16_f64.powi(fraction.len() as i32)
 }
 
 /// The longest beginning of `text` that is a decimal number.
@@ -125,23 +162,27 @@ pub(super) fn numeric_prefix(text: &str) -> Option<&str> {
     any.then(|| &text[..end])
 }
 
-/// A text is read as an expression and evaluated in the place of the call.
+/// A text is read as an expression and evaluated in the place of the call; another
+/// value is written as text before.
 fn eval<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
-    match call.value(0) {
-        Val::Undefined | Val::Error => Err(Fault::Error),
-        Val::Text(text) => {
-            let expr = Expr::parse(&text).map_err(|_| Fault::Error)?;
-            Ok(call.evaluator.eval_apart(&expr, None, call.scope))
-        }
-        value => Ok(value),
-    }
+    let text = match call.value(0) {
+        Val::Undefined => return Err(Fault::Error),
+        value => call.written(value)?,
+    };
+    let expr = Expr::parse(&text).map_err(|_| Fault::Error)?;
+    Ok(call.evaluator.eval_apart(&expr, None, call.scope))
 }
 
 /// The expression of the attribute that is named, as text.
 fn unparse<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
     let Node::Name(name) = call.arguments[0].node() else {
-        return Err(Fault::Error);
+        return match call.arguments[0].node() {
+            Node::Select(..) | Node::Absolute(_) => super::made(String::new()),
+            _ => Err(Fault::Error),
+        };
     };
-    let expr = call.evaluator.find(&name.key, call.scope);
-    super::made(expr.map(|(expr, _)| expr.to_string()).unwrap_or_default())
+    match call.evaluator.find(&name.key, call.scope) {
+        Some((expr, _)) => super::limited(print::Printed(expr, Compact)).map(Val::Text),
+        None => super::made(String::new()),
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Member, word};
-use crate::diagnostic::Report;
+use crate::diagnostic::{Report, nearest};
 use crate::syntax::{Node, Span};
 use crate::{Ad, Expr};
 
@@ -165,7 +165,7 @@ impl Reader<'_> {
             Some(node) => nodes.push(*node),
             None => {
                 let known = self.members.iter().map(|member| &*member.name);
-                let help = match crate::job::remarks::nearest(name, known) {
+                let help = match nearest(name, known) {
                     Some(known) => format!("did you mean `{known}`?"),
                     None => format!("the nodes are {}", self.told_names()),
                 };
