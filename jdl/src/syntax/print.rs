@@ -180,7 +180,22 @@ fn unary(f: &mut Formatter<'_>, style: Style, op: UnaryOp, inner: &Expr) -> fmt:
         UnaryOp::Not => '!',
         UnaryOp::BitNot => '~',
     })?;
-    operand(f, style, inner, tightness::UNARY)
+    // `-1[0]` would be read as the number -1 and a subscript.
+    let tight = match op {
+        UnaryOp::Negate if begins_with_number(inner) => tightness::ATOM,
+        _ => tightness::UNARY,
+    };
+    operand(f, style, inner, tight)
+}
+
+fn begins_with_number(expr: &Expr) -> bool {
+    match expr.node() {
+        Node::Select(base, _) | Node::Subscript(base, _) | Node::Default(base, _) => {
+            begins_with_number(base)
+        }
+        Node::Literal(Value::Integer(_) | Value::Real(_)) => true,
+        _ => false,
+    }
 }
 
 fn operand(f: &mut Formatter<'_>, style: Style, inner: &Expr, tight: u8) -> fmt::Result {
@@ -311,9 +326,7 @@ pub(crate) fn value(f: &mut Formatter<'_>, style: Style, value: &Value) -> fmt::
         Value::Integer(number) => write!(f, "{number}"),
         Value::Real(number) => real(f, style, *number),
         Value::String(text) => quoted(f, style, text, '"'),
-        Value::AbsTime { seconds, offset } => {
-            write!(f, "absTime(\"{}\")", calendar::rfc3339(*seconds, *offset))
-        }
+        Value::AbsTime { seconds, offset } => moment(f, style, *seconds, *offset),
         Value::RelTime(seconds) if style.is_library() => {
             write!(f, "relTime(\"{}\")", calendar::span_text(*seconds))
         }
@@ -327,6 +340,17 @@ pub(crate) fn value(f: &mut Formatter<'_>, style: Style, value: &Value) -> fmt::
             f.write_str(" }")
         }
         Value::Ad(inner) => ad(f, style, inner),
+    }
+}
+
+/// Years that have not four digits cannot be read back.
+fn moment(f: &mut Formatter<'_>, style: Style, seconds: i64, offset: i32) -> fmt::Result {
+    let text = calendar::rfc3339(seconds, offset);
+    let year = text.find('-').unwrap_or_default();
+    if style.is_library() || year == 4 {
+        write!(f, "absTime(\"{text}\")")
+    } else {
+        write!(f, "absTime({seconds}, {offset})")
     }
 }
 

@@ -367,41 +367,52 @@ impl<'a> Parser<'a, '_> {
         Ok(items)
     }
 
-    /// A call. Those that stand for a value which has no other literal are that value.
+    /// A call. One that stands for a value which has no other literal is that value.
     fn call(&mut self, name: &str, arguments: Vec<Expr>, span: Span) -> Parsed<Node> {
         let function = Function::named(name);
         if self.manners == Manners::Jdl {
             self.check_call(name, function, arguments.len(), span);
         }
-        if let [argument] = &*arguments
-            && let Some(value) = argument.literal()
+        let values: Option<Vec<&Value>> = arguments.iter().map(Expr::literal).collect();
+        if let (Some(function), Some(values)) = (function, values)
+            && let Some(value) = self.folded(function, &values, span)?
         {
-            let folded = match (function.map_or("", Function::name), value) {
-                ("absTime", Value::String(text)) => match parse_moment(text) {
-                    Some(moment) => Some(moment),
-                    None => {
-                        let help = "write it as \"2026-11-22T15:04:05+01:00\"";
-                        return Err(self.no_time(span, "this is no moment", help));
-                    }
-                },
-                ("relTime", Value::String(text)) if parse_span(text).is_none() => {
-                    let help = "write it as \"1+02:03:04\": days, hours, minutes, seconds";
-                    return Err(self.no_time(span, "this is no span of time", help));
-                }
-                ("relTime", Value::Real(seconds)) => Some(Value::RelTime(*seconds)),
-                ("real", Value::String(text)) => match &*text.to_ascii_uppercase() {
-                    "INF" => Some(Value::Real(f64::INFINITY)),
-                    "-INF" => Some(Value::Real(f64::NEG_INFINITY)),
-                    "NAN" => Some(Value::Real(f64::NAN)),
-                    _ => None,
-                },
-                _ => None,
-            };
-            if let Some(value) = folded {
-                return Ok(Node::Literal(value));
-            }
+            return Ok(Node::Literal(value));
         }
         Ok(Node::Call(Name::new(name), function, arguments.into()))
+    }
+
+    fn folded(
+        &mut self,
+        function: Function,
+        arguments: &[&Value],
+        span: Span,
+    ) -> Parsed<Option<Value>> {
+        Ok(match (function.name(), arguments) {
+            ("absTime", [Value::String(text)]) => match parse_moment(text) {
+                Some(moment) => Some(moment),
+                None => {
+                    let help = "write it as \"2026-11-22T15:04:05+01:00\"";
+                    return Err(self.no_time(span, "this is no moment", help));
+                }
+            },
+            ("absTime", [Value::Integer(seconds), Value::Integer(offset)]) => {
+                let (seconds, offset) = (*seconds, i32::try_from(*offset).ok());
+                offset.map(|offset| Value::AbsTime { seconds, offset })
+            }
+            ("relTime", [Value::String(text)]) if parse_span(text).is_none() => {
+                let help = "write it as \"1+02:03:04\": days, hours, minutes, seconds";
+                return Err(self.no_time(span, "this is no span of time", help));
+            }
+            ("relTime", [Value::Real(seconds)]) => Some(Value::RelTime(*seconds)),
+            ("real", [Value::String(text)]) => match &*text.to_ascii_uppercase() {
+                "INF" => Some(Value::Real(f64::INFINITY)),
+                "-INF" => Some(Value::Real(f64::NEG_INFINITY)),
+                "NAN" => Some(Value::Real(f64::NAN)),
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     fn no_time(&mut self, span: Span, message: &str, help: &str) -> super::Told {
