@@ -21,15 +21,26 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
-/// A submission as JSON (`application/json`), where the JDL comes as a text.
+/// A submission as JSON (`application/json`).
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitRequest {
-    /// The JDL text.
-    pub jdl: String,
+    /// The job description.
+    pub jdl: JobDescription,
     /// The group to submit for; the token's if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupName>,
+}
+
+/// A job description in one of its two forms.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum JobDescription {
+    /// A JDL text.
+    Text(String),
+    /// The same as JSON, of which `fairway reference jdl-schema` prints the JSON Schema.
+    #[schema(value_type = Object)]
+    Json(serde_json::Map<String, serde_json::Value>),
 }
 
 /// The answer to a submission.

@@ -22,6 +22,17 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// A remark on a text. `Display` gives the rendered form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -201,12 +212,7 @@ fn render(source: &str, remark: Remark) -> Diagnostic {
         message,
         help,
     } = remark;
-    let label = match severity {
-        Severity::Notice => "notice",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
-    };
-    let mut rendered = format!("{label}: {message}\n");
+    let mut rendered = format!("{}: {message}\n", severity.name());
     let (mut line, mut column) = (0, 0);
     if let Some(span) = span {
         let place = Place::of(source, span);

@@ -79,6 +79,34 @@ async fn verbs() {
 }
 
 #[tokio::test]
+async fn a_description_may_be_json() {
+    let bed = Bed::start().await;
+    let user = bed.user("alice").await;
+    let description = json!({
+        "Executable": "/bin/echo", "JobType": "Parametric", "Parameters": ["a", "b"],
+        "Requirements": "other.GlueCEStateFreeCPUs > 2", "Note": {"$expr": "1 + 1"},
+    });
+    let submit = |kind: &'static str, body: String| {
+        let request = request("POST", &user, "/v1/jobs").header(header::CONTENT_TYPE, kind);
+        bed.send(request.body(body.into()).unwrap())
+    };
+    let bare = submit("application/jdl+json", description.to_string()).await;
+    assert_eq!(bare.expect(201).json()["tasks"], 2);
+    let within = json!({ "jdl": description }).to_string();
+    let within = submit("application/json", within).await.expect(201).json();
+    let jdl = format!("/v1/jobs/{}/jdl", within["job"].as_u64().unwrap());
+    insta::assert_snapshot!(bed.get(&user, &jdl).await.expect(200).text(), @r#"
+    [
+      Executable = "/bin/echo";
+      JobType = "Parametric";
+      Parameters = { "a", "b" };
+      Requirements = other.GlueCEStateFreeCPUs > 2;
+      Note = 1 + 1;
+    ]
+    "#);
+}
+
+#[tokio::test]
 async fn a_repeated_submission_is_one_job() {
     let bed = Bed::start().await;
     let user = bed.user("alice").await;

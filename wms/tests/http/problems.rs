@@ -92,6 +92,24 @@ async fn requests_that_make_no_sense() {
             with_body("application/jdl", b"Executable = 5;\nRetryCount = \"x\";\n"),
         ),
         (
+            "json_description_syntax",
+            with_body("application/jdl+json", b"{\"Executable\": }"),
+        ),
+        (
+            "json_description_expression",
+            with_body(
+                "application/json",
+                b"{\"jdl\": {\"Executable\": \"a\", \"Requirements\": \"1 +\"}}",
+            ),
+        ),
+        (
+            "remote_inputs",
+            with_body(
+                "application/jdl",
+                b"Executable = \"a\"; InputSandbox = {\"gsiftp://se.example.org/x\", \"lfn:/grid/y\"};",
+            ),
+        ),
+        (
             "form_without_boundary",
             with_body("multipart/form-data", b""),
         ),

@@ -14,8 +14,9 @@ use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use fairway_api::public::{SubmitReply, SubmitRequest};
+use fairway_api::public::{JobDescription, SubmitReply, SubmitRequest};
 use fairway_api::{Problem, ProblemCode, problem};
+use fairway_jdl::json::jdl_of;
 use fairway_jdl::{Diagnostic, InputName, JobSpec, Severity};
 use fairway_model::{GroupName, Principal};
 use fairway_sched::command::Submission;
@@ -32,14 +33,18 @@ use crate::http::{App, Failure, Failures, JDL_BYTES_MAX};
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
+/// Most names that are told in one message.
+const NAMES_SHOWN_MAX: usize = 10;
+
 /// The media type by which a client says that a sandbox file may be executed.
 const EXECUTABLE_TYPE: &str = "application/x-executable";
 
 /// Submits a job.
 ///
-/// The body is a JDL text (`application/jdl` or `text/plain`), a JSON document with the text, or
-/// a form (`multipart/form-data`) whose first part `jdl` is the text, perhaps followed by a part
-/// `group`, and then one part `input` for each file of the input sandbox. The part's file name is
+/// The body is a job description, either a JDL text (`application/jdl` or `text/plain`) or the same
+/// as JSON (`application/jdl+json`); a JSON document with either; or a form
+/// (`multipart/form-data`) whose first part `jdl` is either, perhaps followed by a part `group`, and
+/// then one part `input` for each file of the input sandbox. The part's file name is
 /// the file's path as written in the JDL; its type `application/x-executable` makes it executable.
 ///
 /// A repeated request with the same `Idempotency-Key` is answered with the job of the first one.
@@ -51,6 +56,7 @@ const EXECUTABLE_TYPE: &str = "application/x-executable";
     ),
     request_body(content(
         (String = "application/jdl"),
+        (JobDescription = "application/jdl+json"),
         (SubmitRequest = "application/json"),
         (String = "multipart/form-data"),
     )),
@@ -185,22 +191,11 @@ struct Content {
 }
 
 impl Content {
-    async fn read(jdl: Bytes) -> Result<Self, Failure> {
-        let jdl = String::from_utf8(jdl.into()).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            Failure::new(
-                ProblemCode::InvalidJdl,
-                format!("a JDL text is UTF-8; this is something else from byte {at} on"),
-            )
-        })?;
+    async fn read(description: Bytes) -> Result<Self, Failure> {
         // A long text takes its time: not where other requests wait for theirs.
-        let (jdl, read) = tokio::task::spawn_blocking(move || {
-            let read = JobSpec::read(&jdl);
-            (jdl, read)
-        })
-        .await
-        .map_err(Failure::internal)?;
-        let (spec, warnings) = read.map_err(|diagnostics| invalid_jdl(&diagnostics))?;
+        let read = tokio::task::spawn_blocking(move || read_description(&description));
+        let read = read.await.map_err(Failure::internal)?;
+        let (jdl, spec, warnings) = read.map_err(|diagnostics| invalid_jdl(&diagnostics))?;
         Ok(Self {
             jdl,
             spec: Arc::new(spec),
@@ -245,20 +240,28 @@ impl Content {
         hex(&hash.finalize())
     }
 
-    /// Refuses a submission whose JDL names files that did not come with it.
+    /// Refuses a submission whose JDL names files that did not come with it, or that cannot be
+    /// had: a task would wait its turn only to miss them.
     fn complete(self) -> Result<Self, Failure> {
+        let remote = self.spec.remote_inputs();
+        if !remote.is_empty() {
+            return Err(Failure::new(
+                ProblemCode::InvalidSandbox,
+                format!(
+                    "the JDL's InputSandbox names files at places that cannot be fetched from: {}. \
+                     Copy them to your machine and name them there, or have the program fetch them",
+                    listed(&remote)
+                ),
+            ));
+        }
         let files = self.sandbox.iter().flat_map(NewSandbox::manifest);
         let came: BTreeSet<&str> = files.map(|file| file.name.as_str()).collect();
         let has_come = |input: &InputName| {
             FileName::of_path(&input.path).is_ok_and(|name| came.contains(name.as_str()))
         };
-        let missing: Vec<String> = self
-            .spec
-            .inputs()
-            .into_iter()
-            .filter(|input| !has_come(input))
-            .map(|input| format!("`{}`", input.path))
-            .collect();
+        let named = self.spec.inputs().into_iter();
+        let missing = named.filter(|input| !has_come(input));
+        let missing: Vec<String> = missing.map(|input| input.path).collect();
         if missing.is_empty() {
             return Ok(self);
         }
@@ -267,15 +270,27 @@ impl Content {
             format!(
                 "the JDL's InputSandbox names files that did not come with the submission: {}. \
                  Send each as a part `input` of a multipart/form-data body",
-                missing.join(", ")
+                listed(&missing)
             ),
         ))
     }
 }
 
+/// Reads a description in either form.
+fn read_description(bytes: &[u8]) -> Result<(String, JobSpec, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (jdl, mut remarks) = jdl_of(bytes)?;
+    match JobSpec::read(&jdl) {
+        Ok((spec, more)) => {
+            remarks.extend(more);
+            Ok((jdl, spec, remarks))
+        }
+        Err(diagnostics) => Err([remarks, diagnostics].concat()),
+    }
+}
+
 async fn receive(app: &App, request: Request) -> Result<Content, Failure> {
     match media_type(request.headers()).as_str() {
-        "application/jdl" | "text/plain" => {
+        "application/jdl" | "application/jdl+json" | "text/plain" => {
             Content::read(whole(request.into_body(), "the JDL").await?)
                 .await?
                 .complete()
@@ -283,6 +298,12 @@ async fn receive(app: &App, request: Request) -> Result<Content, Failure> {
         "application/json" => {
             let body = whole(request.into_body(), "the JDL").await?;
             let SubmitRequest { jdl, group } = parse_json(&body)?;
+            let jdl = match jdl {
+                JobDescription::Text(text) => text.into_bytes(),
+                JobDescription::Json(json) => {
+                    serde_json::to_vec(&json).map_err(Failure::internal)?
+                }
+            };
             let content = Content::read(jdl.into()).await?;
             Content { group, ..content }.complete()
         }
@@ -299,8 +320,8 @@ async fn receive(app: &App, request: Request) -> Result<Content, Failure> {
         }
         _ => Err(Failure::new(
             ProblemCode::UnsupportedMediaType,
-            "send the JDL as application/jdl, as JSON (application/json), or with its files as \
-             multipart/form-data",
+            "send the job description as application/jdl or application/jdl+json, within JSON \
+             (application/json), or with its files as multipart/form-data",
         )),
     }
 }
@@ -386,17 +407,27 @@ fn path_of<'inputs>(
     let called = inputs.iter().filter(|input| input.name == sent);
     let paths: BTreeSet<&str> = called.map(|input| input.path.as_str()).collect();
     if paths.len() > 1 {
-        let paths: Vec<_> = paths.iter().take(10).map(|it| format!("`{it}`")).collect();
+        let paths: Vec<_> = paths.into_iter().map(str::to_owned).collect();
         return Err(Failure::new(
             ProblemCode::InvalidSandbox,
             format!(
                 "a file `{sent}` came, which could be any of {}: send each under its path as \
                  the JDL writes it",
-                paths.join(", ")
+                listed(&paths)
             ),
         ));
     }
     Ok(paths.first().copied())
+}
+
+/// The first of the names, for a message.
+fn listed(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES_SHOWN_MAX);
+    let shown: Vec<_> = shown.map(|name| format!("`{name}`")).collect();
+    match names.len().saturating_sub(NAMES_SHOWN_MAX) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 async fn next<'form>(
@@ -463,12 +494,7 @@ fn invalid_jdl(diagnostics: &[Diagnostic]) -> Failure {
 
 fn wire(diagnostic: &Diagnostic) -> problem::Diagnostic {
     problem::Diagnostic {
-        severity: match diagnostic.severity {
-            Severity::Notice => "notice",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        }
-        .to_owned(),
+        severity: diagnostic.severity.name().to_owned(),
         message: diagnostic.message.clone(),
         line: diagnostic.line,
         column: diagnostic.column,
