@@ -1,6 +1,6 @@
 //! The static pilot program: worker nodes need nothing but it.
 
-use crate::run::{cargo, output, root};
+use crate::run::{cargo, output, target};
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let version = output(std::process::Command::new("rustc").arg("-vV"))?;
@@ -25,9 +25,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             // With an explicit target the flag reaches the program and not the build scripts.
             .env("RUSTFLAGS", "-C target-feature=+crt-static"),
     )?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let program = target.join(host).join("pilot/fairway-pilot");
+    let program = target().join(host).join("pilot/fairway-pilot");
     let bytes = std::fs::metadata(&program)?.len();
     println!("{}: {:.1} MB", program.display(), bytes as f64 / 1e6);
     Ok(())

@@ -8,6 +8,7 @@
 
 mod beds;
 mod bench;
+mod classad;
 mod dist;
 mod generate;
 mod packages;

@@ -39,6 +39,10 @@ const NEEDED: &[Package] = &[
         name: "postgresql",
         program: "/usr/lib/postgresql/*/bin/initdb",
     },
+    Package {
+        name: "python3-venv",
+        program: "/usr/lib/*/ensurepip/__init__.py",
+    },
 ];
 
 impl Package {

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::beds::{Bed, Running};
-use crate::packages;
 use crate::run::cargo;
+use crate::{classad, packages};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -16,6 +16,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let began = Instant::now();
     packages::ensure()?;
+    let python = classad::ensure()?;
     let folder = tempfile::Builder::new().prefix("fairway-test-").tempdir()?;
     // The beds' daemons do not all run as the one who starts them.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .arg("test")
         .env("FAIRWAY_TEST_POSTGRES", &postgres.told)
         .env("FAIRWAY_TEST_SLURM", slurm.folder())
+        .env("FAIRWAY_TEST_CLASSAD_PYTHON", &python)
         // A snapshot that differs fails; it is not written anew.
         .env("INSTA_UPDATE", "no");
     if args.cargo_args.is_empty() {
