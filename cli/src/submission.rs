@@ -1,15 +1,17 @@
 //! From a JDL file to what is sent: the text, and the files that it names.
 
-use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use fairway_api::client::{InputFile, Submission};
-use fairway_jdl::{Diagnostic, JobSpec};
+use fairway_jdl::job::{MissingFiles, ReadOptions, decode, inline_files, node_files};
+use fairway_jdl::json::jdl_of;
+use fairway_jdl::{Diagnostic, Dialect, JobSpec};
 use fairway_model::GroupName;
 
 use crate::exit::Failure;
 
-/// A JDL file, read and found good.
+/// A job that is ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     /// What is sent.
@@ -18,22 +20,15 @@ pub(crate) struct Loaded {
     pub(crate) tasks: u32,
 }
 
-/// Reads a JDL file (`-`: standard input) and finds the files of its input sandbox.
+/// Reads a job description and finds the files of its input sandbox.
 pub(crate) fn load(path: &Path, group: Option<GroupName>) -> Result<Loaded, Failure> {
-    let text = read_text(path)?;
-    let (spec, _) =
-        JobSpec::read(&text).map_err(|diagnostics| Failure::Refused(listed(path, &diagnostics)))?;
-    let folder = match path.parent() {
-        Some(parent) if path != Path::new("-") => parent,
-        _ => Path::new(""),
-    };
-    // Tasks may give one file different names.
-    let paths: BTreeSet<_> = spec.inputs().into_iter().map(|input| input.path).collect();
-    let files: Vec<_> = paths
+    let Description { text, spec, .. } = read_job(path)?;
+    let files: Vec<_> = spec
+        .inputs()
         .into_iter()
-        .map(|path| InputFile {
-            path: folder.join(&path),
-            name: path,
+        .map(|input| InputFile {
+            path: folder_of(path).join(&input.path),
+            name: input.path,
         })
         .collect();
     refuse_missing(path, &text, &files)?;
@@ -47,19 +42,131 @@ pub(crate) fn load(path: &Path, group: Option<GroupName>) -> Result<Loaded, Fail
     })
 }
 
+/// How a job description is read.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Reading {
+    /// Refuse what the old systems forgave, such as a missing semicolon
+    #[arg(long)]
+    strict: bool,
+    /// Read it in this dialect, whatever it looks like
+    #[arg(long)]
+    dialect: Option<DialectName>,
+}
+
+/// A dialect, as it is named on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum DialectName {
+    Glite,
+    Dirac,
+    Alien,
+}
+
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::Glite => Self::Glite,
+            DialectName::Dirac => Self::Dirac,
+            DialectName::Alien => Self::Alien,
+        }
+    }
+}
+
+/// A job description that was read and found good.
+#[derive(Debug)]
+pub(crate) struct Description {
+    /// JDL that needs no other file of nodes.
+    pub(crate) text: String,
+    pub(crate) spec: JobSpec,
+    /// What is to be said of it.
+    pub(crate) remarks: Vec<Diagnostic>,
+}
+
+/// The job that a file (`-`: standard input) describes.
+pub(crate) fn read_job(path: &Path) -> Result<Description, Failure> {
+    describe(read(path)?, path, &ReadOptions::default()).map_err(|diagnostics| {
+        Failure::Refused(listed(path, "a valid job description", &diagnostics))
+    })
+}
+
+/// As [`read_job`], for looking at it only: nodes may be in files that are not there. The inner
+/// error is what is wrong with the description.
+pub(crate) fn examine(
+    path: &Path,
+    reading: &Reading,
+) -> Result<Result<Description, Vec<Diagnostic>>, Failure> {
+    let options = ReadOptions {
+        missing_files: MissingFiles::Count,
+        strict: reading.strict,
+        dialect: reading.dialect.map(Dialect::from),
+    };
+    Ok(describe(read(path)?, path, &options))
+}
+
+/// From the bytes of a file to a job: JDL or JSON, with the files that its nodes are in.
+fn describe(
+    bytes: Vec<u8>,
+    path: &Path,
+    options: &ReadOptions,
+) -> Result<Description, Vec<Diagnostic>> {
+    let (mut text, mut remarks) = jdl_of(&bytes)?;
+    let folder = folder_of(path);
+    let there = |name: &String| folder.join(name).is_file();
+    if options.missing_files == MissingFiles::Refuse || node_files(&text).iter().all(there) {
+        let (whole, more) = inline_files(&text, &mut |name| node_text(&folder.join(name)))?;
+        text = whole;
+        remarks.extend(more);
+    }
+    match JobSpec::read_with(&text, options) {
+        Ok((spec, more)) => {
+            remarks.extend(more);
+            Ok(Description {
+                text,
+                spec,
+                remarks,
+            })
+        }
+        Err(diagnostics) => Err([remarks, diagnostics].concat()),
+    }
+}
+
+/// What a file holds that a node is in; otherwise why it cannot be had.
+fn node_text(path: &Path) -> Result<String, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    match decode(&bytes) {
+        Ok((text, _)) => Ok(text),
+        Err(diagnostics) => Err(diagnostics.into_iter().map(|it| it.message).collect()),
+    }
+}
+
+/// Where the paths in a description begin.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if path != Path::new("-") => parent,
+        _ => Path::new(""),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    if path != Path::new("-") {
+        return std::fs::read(path).map_err(|error| Failure::file("read", path, &error));
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::file("read", path, &error))?;
+    Ok(bytes)
+}
+
 /// The text of a file, or of standard input for `-`.
 pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
-    text.map_err(|error| Failure::file("read", path, &error))
+    decode(&read(path)?)
+        .map(|(text, _)| text)
+        .map_err(|diagnostics| Failure::Refused(listed(path, "a text", &diagnostics)))
 }
 
 /// Diagnostics as they are shown, under the file's name.
-pub(crate) fn listed(path: &Path, diagnostics: &[Diagnostic]) -> String {
-    let mut text = format!("{} is not a valid job description", path.display());
+pub(crate) fn listed(path: &Path, what: &str, diagnostics: &[Diagnostic]) -> String {
+    let mut text = format!("{} is not {what}", path.display());
     for diagnostic in diagnostics {
         text.push_str("\n\n");
         text.push_str(diagnostic.rendered.trim_end());

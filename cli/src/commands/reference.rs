@@ -23,7 +23,9 @@ enum Document {
     Configuration,
     /// The REST API, as OpenAPI 3.1
     Openapi,
-    /// Job descriptions lowered to JSON, as JSON Schema
+    /// The attributes of job descriptions, in Markdown
+    Jdl,
+    /// Job descriptions in JSON, as JSON Schema
     JdlSchema,
     /// The codes of problem documents, in Markdown
     Problems,
@@ -43,6 +45,10 @@ impl Reference {
                 let api = fairway_wms::http::openapi();
                 serde_json::to_string_pretty(&api).map_err(failed)? + "\n"
             }
+            Document::Jdl => format!(
+                "# Attributes of job descriptions\n\n{}",
+                fairway_jdl::job::attributes_reference()
+            ),
             Document::JdlSchema => {
                 serde_json::to_string_pretty(&fairway_jdl::job::schema()).map_err(failed)? + "\n"
             }
