@@ -79,7 +79,7 @@ fn told(spec: &JobSpec, warnings: &[Diagnostic]) -> String {
                 writeln!(told, "  {label} {file}").unwrap();
             }
         }
-        for input in &task.inputs {
+        for input in &*task.inputs {
             writeln!(told, "  in  {} as {}", input.path, input.name).unwrap();
         }
         for output in &task.outputs {
@@ -126,7 +126,7 @@ fn the_schema_is_as_it_was() {
 fn windows_files_and_byte_order_marks_are_texts() {
     let text = "\u{feff}[\r\n  Executable = \"a\";\r\n  Arguments = \"x\";\r\n]\r\n";
     let (spec, warnings) = JobSpec::read_bytes(text.as_bytes()).unwrap();
-    assert_eq!(spec.task(task_id(0)).arguments, ["x"]);
+    assert_eq!(spec.task(task_id(0)).arguments, ["x".into()]);
     assert_eq!(warnings, []);
 }
 
@@ -173,7 +173,7 @@ fn one_description_serves_a_million_tasks() {
     assert_eq!(spec.task_count(), 1_000_000);
     assert!(spec.uniform());
     assert!(std::sync::Arc::ptr_eq(&spec.needs(0), &spec.needs(999_999)));
-    assert_eq!(spec.task(task_id(999_999)).arguments, ["999999"]);
+    assert_eq!(spec.task(task_id(999_999)).arguments, ["999999".into()]);
 }
 
 #[test]
@@ -254,8 +254,8 @@ proptest! {
         prop_assert_eq!(spec.task_count() as usize, values.len());
         for (index, value) in (0..).zip(&values) {
             let environment = spec.task(task_id(index)).environment;
-            prop_assert_eq!(&environment[0].1, value);
-            prop_assert_eq!(&environment[1], &("ParameterValue".to_owned(), value.clone()));
+            prop_assert_eq!(&*environment[0].1, value);
+            prop_assert_eq!(&environment[1], &("ParameterValue".into(), value.as_str().into()));
         }
     }
 

@@ -7,34 +7,27 @@ use fairway_model::TaskId;
 use indexmap::IndexSet;
 use serde_json::{Map, Value as Json};
 
-use super::attributes::{self, Attribute};
+use super::attributes;
 use super::dialect::{has_percent_mark, holds_text};
-use super::parameters::{ALIEN_MARK, Bindings, GLITE_MARK, Parameters};
-use super::sandbox::Inputs;
+use super::parameters::{ALIEN_MARK, GLITE_MARK, Parameters, Placeholders};
+use super::task::Builder;
 use super::values::Values;
-use super::{Dialect, INPUTS_MAX, InputName, Needs, TaskSpec, lower, needs, schema, task};
+use super::variation::Variation;
+use super::{Dialect, INPUTS_MAX, InputName, Needs, TaskSpec, lower, needs, schema};
 use crate::Ad;
 use crate::diagnostic::Report;
 use crate::syntax::Span;
 
-/// Of a job with computed values, so many tasks from the first on are checked,
-/// and the last. Listed values are all checked.
-const CHECKED_MAX: u32 = 1000;
-
 /// A checked ad. It stays one value however many tasks it makes.
 #[derive(Clone, Debug)]
 pub(super) struct Description {
-    dialect: Dialect,
     ad: Ad,
-    /// The known attributes of the first task, without the parameters' values.
-    lowered: Map<String, Json>,
-    parameters: Option<Parameters>,
-    /// Names (in lower case) of the attributes that hold placeholders.
-    marked: BTreeSet<String>,
-    /// Known attributes that differ from task to task.
-    varying: Vec<&'static Attribute>,
-    /// The needs, if they are those of all tasks.
-    needs: Option<Arc<Needs>>,
+    /// The first task, without what only one task has.
+    first: TaskSpec,
+    /// The inputs of the first task that are elsewhere.
+    remote: Vec<String>,
+    /// What differs from task to task.
+    variation: Option<Box<Variation>>,
 }
 
 /// An ad that is to be checked.
@@ -49,73 +42,93 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// The ad of the first task.
-    fn filled(&self) -> Ad {
-        let bindings = match &self.parameters {
-            Some(parameters) => parameters.bindings(0, None),
-            None => Bindings::plain(self.dialect, None),
-        };
-        let mut first = self.ad.clone();
-        for (name, expr) in self.ad.iter() {
-            first.replace(name, bindings.fill(expr));
-        }
-        first
-    }
-
     /// Checks everything, also after errors, so that all are told at once; `None` after
     /// an error.
     pub(super) fn check(self, report: &mut Report) -> Option<Description> {
-        let first = self.filled();
-        let mut lowered = lower::lower(&first, report);
+        let marked = self.marked();
+        let first_ad = self.first(&marked);
+        let mut lowered = lower::lower(&first_ad, report);
         if self.broken {
             lowered.entry("Executable").or_insert_with(lower::unread);
         }
         let lowered = Json::Object(lowered);
-        schema::check(&lowered, &first, self.place, report);
-        let Json::Object(mut lowered) = lowered else {
+        schema::check(&lowered, &first_ad, self.place, report);
+        let Json::Object(lowered) = lowered else {
             return None;
         };
-        lowered.remove("Parameters"); // may be as long as the text, and is in `parameters`
-        let marked = marked(&self.ad, self.dialect, self.parameters.is_some());
-        let varying = attributes::all()
-            .filter(|attribute| depends_on(&self.ad, attribute.name, &marked))
-            .collect();
-        let mut checked = Description {
-            dialect: self.dialect,
-            ad: self.ad,
-            lowered,
-            parameters: self.parameters,
-            marked,
-            varying,
-            needs: None,
-        };
-        let needs = {
-            let mut builder = task::Builder {
-                dialect: checked.dialect,
-                values: Values {
-                    lowered: &checked.lowered,
-                    varied: Vec::new(),
-                    ad: &first,
-                },
-                report,
-            };
-            builder.check_together();
-            let needs = Arc::new(builder.needs());
-            builder.task(Arc::clone(&needs), None);
-            needs
-        };
+        let (first, remote) = self.first_task(&first_ad, &lowered, report);
         if report.has_errors() {
             return None;
         }
-        let differ = checked.parameters.is_some()
-            && needs::SOURCES
-                .iter()
-                .any(|name| depends_on(&checked.ad, name, &checked.marked));
-        if !differ {
-            checked.needs = Some(needs);
+        let varies = self.parameters.is_some() || !marked.is_empty();
+        let variation = varies.then(|| {
+            Box::new(Variation::new(
+                self.dialect,
+                &self.ad,
+                lowered,
+                marked,
+                self.parameters,
+            ))
+        });
+        let description = Description {
+            ad: self.ad,
+            first,
+            remote,
+            variation,
+        };
+        if let Some(variation) = &description.variation {
+            variation.check(&description.ad, self.place, report);
         }
-        checked.check_tasks(self.place, report);
-        Some(checked)
+        Some(description)
+    }
+
+    /// The ad of the first task.
+    fn first(&self, marked: &BTreeSet<String>) -> Ad {
+        let placeholders = Placeholders::new(self.dialect, self.parameters.as_ref());
+        let bindings = placeholders.bindings(0, None);
+        let mut first = self.ad.clone();
+        for name in marked {
+            if let Some(expr) = self.ad.get(name) {
+                first.replace(name, bindings.fill(expr));
+            }
+        }
+        first
+    }
+
+    fn first_task(
+        &self,
+        ad: &Ad,
+        lowered: &Map<String, Json>,
+        report: &mut Report,
+    ) -> (TaskSpec, Vec<String>) {
+        let mut builder = Builder {
+            dialect: self.dialect,
+            values: Values {
+                lowered,
+                varied: Vec::new(),
+                ad,
+            },
+            report,
+        };
+        builder.check_together();
+        let needs = Arc::new(builder.needs());
+        builder.task(needs)
+    }
+
+    /// The attributes (in lower case) that hold placeholders.
+    fn marked(&self) -> BTreeSet<String> {
+        let parametric = self.parameters.is_some();
+        let test = |text: &str| match self.dialect {
+            Dialect::Glite => parametric && text.contains(GLITE_MARK),
+            Dialect::Alien => parametric && text.contains(ALIEN_MARK),
+            Dialect::Dirac if parametric => has_percent_mark(text),
+            Dialect::Dirac => text.contains("%j"),
+        };
+        self.ad
+            .iter()
+            .filter(|(_, expr)| holds_text(expr, &test))
+            .map(|(name, _)| name.to_ascii_lowercase())
+            .collect()
     }
 }
 
@@ -126,186 +139,69 @@ impl Description {
 
     /// How many tasks it makes; at least 1.
     pub(super) fn task_count(&self) -> u32 {
-        self.parameters.as_ref().map_or(1, Parameters::count)
+        self.variation.as_ref().map_or(1, |it| it.task_count())
     }
 
     /// The needs, if they are those of all its tasks.
     pub(super) fn uniform_needs(&self) -> Option<&Arc<Needs>> {
-        self.needs.as_ref()
+        let differ = self.variation.as_ref().is_some_and(|it| it.needs_differ());
+        (!differ).then_some(&self.first.needs)
     }
 
     /// Takes an equal value that others have too.
     pub(super) fn share_needs(&mut self, needs: Arc<Needs>) {
-        self.needs = Some(needs);
+        self.first.needs = needs;
     }
 
     /// What the task `index` of this description needs of a site.
     pub(super) fn needs(&self, index: u32) -> Arc<Needs> {
-        if let Some(needs) = &self.needs {
-            return Arc::clone(needs);
+        match &self.variation {
+            Some(variation) if variation.needs_differ() => {
+                Arc::new(variation.needs(&self.ad, index))
+            }
+            _ => Arc::clone(&self.first.needs),
         }
-        let mut report = Report::default();
-        Arc::new(self.with_task(index, None, &mut report, |builder, _| builder.needs()))
     }
 
     /// The task `index` of this description, which is `id` in its job.
     pub(super) fn task(&self, index: u32, id: TaskId) -> TaskSpec {
-        let needs = self.needs(index);
-        // What could be wrong with it was told when the text was read.
-        let mut report = Report::default();
-        self.with_task(index, Some(id), &mut report, |builder, bindings| {
-            builder.task(needs, bindings.parameter_value())
-        })
+        match &self.variation {
+            Some(variation) => variation.task(&self.ad, &self.first, self.needs(index), index, id),
+            None => self.first.clone(),
+        }
     }
 
     /// Adds every file that some task's InputSandbox names and its submitter has.
     pub(super) fn inputs(&self, inputs: &mut IndexSet<InputName>) {
-        self.each_sandbox(|sandbox| {
-            inputs.extend(sandbox.local);
-            inputs.len() <= INPUTS_MAX
-        });
+        inputs.extend(self.first.inputs.iter().cloned());
+        if let Some(variation) = &self.variation {
+            variation.each_sandbox(&self.ad, |sandbox| {
+                inputs.extend(sandbox.local);
+                inputs.len() <= INPUTS_MAX
+            });
+        }
     }
 
     /// Adds every file that some task's InputSandbox names and that is elsewhere.
     pub(super) fn remote_inputs(&self, inputs: &mut IndexSet<String>) {
-        self.each_sandbox(|sandbox| {
-            inputs.extend(sandbox.remote);
-            inputs.len() <= INPUTS_MAX
-        });
-    }
-
-    /// Looks at the inputs of each task, as long as there is more to see.
-    fn each_sandbox(&self, mut look: impl FnMut(Inputs) -> bool) {
-        let varies = self
-            .varying
-            .iter()
-            .any(|attribute| attribute.name.starts_with("Input"));
-        let tasks = if varies { self.task_count() } else { 1 };
-        for index in 0..tasks {
-            let mut report = Report::default();
-            let inputs = self.with_task(index, None, &mut report, |builder, _| builder.inputs());
-            if !look(inputs) {
-                break;
-            }
-        }
-    }
-
-    /// Checks the tasks after the first one, up to the first that is wrong.
-    fn check_tasks(&self, place: Option<Span>, report: &mut Report) {
-        let Some(parameters) = self.parameters.as_ref() else {
-            return;
-        };
-        if self.varying.is_empty() {
-            return;
-        }
-        let count = parameters.count();
-        let checked = if parameters.has_lists() {
-            count
-        } else {
-            count.min(CHECKED_MAX)
-        };
-        let last = (checked < count).then_some(count - 1);
-        for index in (1..checked).chain(last) {
-            let mut found = Report::default();
-            let needs = self.needs.clone();
-            self.with_task(index, None, &mut found, |builder, _| {
-                let varied = builder.values.varied.iter();
-                let mut varied: Map<_, _> = varied
-                    .map(|(name, json)| ((*name).to_owned(), json.clone()))
-                    .collect();
-                varied
-                    .entry("Executable") // the schema asks for it
-                    .or_insert_with(lower::unread);
-                schema::check(
-                    &Json::Object(varied),
-                    builder.values.ad,
-                    place,
-                    builder.report,
-                );
-                let needs = needs.unwrap_or_else(|| Arc::new(builder.needs()));
-                builder.task(needs, None)
+        inputs.extend(self.remote.iter().cloned());
+        if let Some(variation) = &self.variation {
+            variation.each_sandbox(&self.ad, |sandbox| {
+                inputs.extend(sandbox.remote);
+                inputs.len() <= INPUTS_MAX
             });
-            if found.has_errors() {
-                report.append(found);
-                report.error_with(
-                    place,
-                    format!(
-                        "task {index} of the job is wrong: {}",
-                        parameters.told(index)
-                    ),
-                    "change that value, or where it is used",
-                );
-                return;
-            }
         }
-    }
-
-    /// Does something with the attributes of one task.
-    fn with_task<T>(
-        &self,
-        index: u32,
-        id: Option<TaskId>,
-        report: &mut Report,
-        f: impl FnOnce(&mut task::Builder<'_>, &Bindings) -> T,
-    ) -> T {
-        let id = id.map(|id| id.to_string());
-        let bindings = match &self.parameters {
-            Some(parameters) => parameters.bindings(index, id),
-            None => Bindings::plain(self.dialect, id),
-        };
-        if self.varying.is_empty() {
-            let mut builder = task::Builder {
-                dialect: self.dialect,
-                values: Values {
-                    lowered: &self.lowered,
-                    varied: Vec::new(),
-                    ad: &self.ad,
-                },
-                report,
-            };
-            return f(&mut builder, &bindings);
-        }
-        let mut ad = self.ad.clone();
-        for name in &self.marked {
-            if let Some(expr) = self.ad.get(name) {
-                ad.replace(name, bindings.fill(expr));
-            }
-        }
-        let mut varied = Vec::new();
-        for attribute in &self.varying {
-            if let Some(expr) = ad.get(attribute.name) {
-                let json = lower::attribute_value(attribute, expr, &ad, report);
-                varied.push((attribute.name, json));
-            }
-        }
-        let mut builder = task::Builder {
-            dialect: self.dialect,
-            values: Values {
-                lowered: &self.lowered,
-                varied,
-                ad: &ad,
-            },
-            report,
-        };
-        f(&mut builder, &bindings)
     }
 }
 
-/// The attributes (in lower case) that hold placeholders.
-fn marked(ad: &Ad, dialect: Dialect, parametric: bool) -> BTreeSet<String> {
-    let test = |text: &str| match dialect {
-        Dialect::Glite => parametric && text.contains(GLITE_MARK),
-        Dialect::Alien => parametric && text.contains(ALIEN_MARK),
-        Dialect::Dirac if parametric => has_percent_mark(text),
-        Dialect::Dirac => text.contains("%j"),
-    };
-    ad.iter()
-        .filter(|(_, expr)| holds_text(expr, &test))
-        .map(|(name, _)| name.to_ascii_lowercase())
-        .collect()
+/// The known attributes that hold a placeholder, or refer to one that does.
+pub(super) fn varying(
+    ad: &Ad,
+    marked: &BTreeSet<String>,
+) -> impl Iterator<Item = &'static attributes::Attribute> {
+    attributes::all().filter(|attribute| depends_on(ad, attribute.name, marked))
 }
 
-/// Whether an attribute holds a placeholder, or refers to one that does.
 fn depends_on(ad: &Ad, name: &str, marked: &BTreeSet<String>) -> bool {
     if marked.is_empty() {
         return false;
@@ -322,4 +218,68 @@ fn depends_on(ad: &Ad, name: &str, marked: &BTreeSet<String>) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use fairway_model::JobId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::JobSpec;
+
+    fn text() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("_PARAM_"),
+            Just("%s"),
+            Just("%(x)s"),
+            Just("%n"),
+            Just("%j"),
+            Just("a"),
+            Just(" "),
+            Just("/"),
+            Just("./"),
+            Just("="),
+            Just("A="),
+            Just("'"),
+            Just("#alien_counter_03i#"),
+            Just("\u{100000}"),
+            Just("."),
+        ];
+        proptest::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_made_from_templates_is_what_its_attributes_say(
+            texts in proptest::collection::vec(text(), 6),
+            values in proptest::collection::vec("[ab ./'=]{0,3}", 1..4),
+            kind in 0..3,
+        ) {
+            let listed: Vec<String> = values.iter().map(|it| format!("\"{it}\"")).collect();
+            let listed = listed.join(", ");
+            let parameters = match kind {
+                0 => format!("JobType = \"Parametric\"; Parameters = {{ {listed} }};"),
+                1 => format!("JobGroup = \"g\"; Parameters = {{ {listed} }}; Parameters.x = {{ {listed} }};"),
+                _ => "Split = \"production:9-11\"; TTL = 7;".to_owned(),
+            };
+            let text = format!(
+                "{parameters} Executable = \"a{}\"; Arguments = \"{}\"; StdOutput = \"{}\"; \
+                 StdError = \"e{}\"; OutputSandbox = {{ \"o\", \"{}\", \"./o\" }}; \
+                 Environment = {{ \"A=0\", \"B{}\" }};",
+                texts[0], texts[1], texts[2], texts[3], texts[4], texts[5],
+            );
+            let Ok((spec, _)) = JobSpec::read(&text) else { return Ok(()) };
+            let description = &spec.descriptions[0];
+            let Some(variation) = &description.variation else { return Ok(()) };
+            let plain = variation.without_templates();
+            for index in 0..spec.task_count() {
+                let id = TaskId::new(JobId(3), index);
+                let task = description.task(index, id);
+                let (ad, first) = (&description.ad, &description.first);
+                let expected = plain.task(ad, first, Arc::clone(&first.needs), index, id);
+                prop_assert_eq!(task, expected);
+            }
+        }
+    }
 }

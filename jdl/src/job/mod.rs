@@ -5,10 +5,10 @@
 //! - [`attributes`]: every known attribute, in one table; [`remarks`]: on names that are not;
 //! - [`schema`]: the JSON Schema made from it, and the check against it;
 //! - [`compound`]: nodes, what they share and who waits for whom;
-//! - [`description`]: one ad that makes tasks, checked;
+//! - [`description`]: one ad that makes tasks, checked; [`variation`]: what they differ in;
 //! - [`checks`]: what attributes have to do with each other;
 //! - [`json`]: an ad as JSON and back;
-//! - [`lower`]: what each attribute is worth; [`parameters`]: what the tasks differ in;
+//! - [`lower`]: what each attribute is worth; [`parameters`]: values and placeholders;
 //! - [`values`], [`task`], [`sandbox`] and [`needs`]: what a pilot and what a site must know.
 //!
 //! A description stays one value however many tasks it has: a task is made when
@@ -40,6 +40,7 @@ mod sandbox;
 mod schema;
 mod task;
 mod values;
+mod variation;
 mod words;
 
 pub use attributes::{Attribute, Kind, Status, attribute, attributes_reference};
@@ -306,25 +307,26 @@ pub struct Needs {
     pub retries_shallow: u32,
 }
 
-/// A task with all parameters filled in: what its pilot needs to know.
+/// A task with all parameters filled in: what its pilot needs to know. What tasks have in
+/// common they share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskSpec {
     /// A file of the input sandbox, an absolute path, or a name on the search path.
-    pub executable: String,
+    pub executable: Arc<str>,
     /// Its arguments, split as a shell would (quotes and backslashes, no expansion).
-    pub arguments: Vec<String>,
+    pub arguments: Vec<Arc<str>>,
     /// Variables set for it.
-    pub environment: Vec<(String, String)>,
+    pub environment: Vec<(Arc<str>, Arc<str>)>,
     /// File that is its standard input.
-    pub stdin: Option<String>,
+    pub stdin: Option<Arc<str>>,
     /// File in its folder that its standard output goes to.
-    pub stdout: Option<String>,
+    pub stdout: Option<Arc<str>>,
     /// File in its folder that its standard error goes to.
-    pub stderr: Option<String>,
+    pub stderr: Option<Arc<str>>,
     /// Files of its input sandbox.
-    pub inputs: Vec<InputName>,
+    pub inputs: Arc<[InputName]>,
     /// Names or patterns (`*`, `?`) of its output sandbox.
-    pub outputs: Vec<String>,
+    pub outputs: Vec<Arc<str>>,
     /// What it needs.
     pub needs: Arc<Needs>,
 }

@@ -1,6 +1,7 @@
 //! The files of a task: what goes with it, what is brought back.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use indexmap::IndexSet;
 
@@ -24,16 +25,16 @@ enum Input<'t> {
 }
 
 impl Builder<'_> {
-    pub(super) fn stdin(&mut self) -> Option<String> {
+    pub(super) fn stdin(&mut self) -> Option<Arc<str>> {
         let name = self.values.text("StdInput")?;
         if name.starts_with('/') {
-            return Some(name.to_owned());
+            return Some(name.into());
         }
         inside("StdInput", name, self.values.place("StdInput"), self.report)
     }
 
     /// Where standard output or error goes.
-    pub(super) fn output_name(&mut self, attribute: &str) -> Option<String> {
+    pub(super) fn output_name(&mut self, attribute: &str) -> Option<Arc<str>> {
         let name = self.values.text(attribute)?;
         let place = self.values.place(attribute);
         if !name.starts_with('/') {
@@ -48,7 +49,7 @@ impl Builder<'_> {
         inside(attribute, base, place, self.report)
     }
 
-    pub(super) fn outputs(&mut self) -> Vec<String> {
+    pub(super) fn outputs(&mut self) -> Vec<Arc<str>> {
         let mut outputs = IndexSet::new();
         for (name, place) in self.values.texts("OutputSandbox") {
             let name = name.trim();
@@ -70,7 +71,7 @@ impl Builder<'_> {
     }
 
     /// AliEn's outputs: `name@options`, or `archive:name,name@options`.
-    fn archives(&mut self, outputs: &mut IndexSet<String>) {
+    fn archives(&mut self, outputs: &mut IndexSet<Arc<str>>) {
         for attribute in ["Output", "OutputFile", "OutputArchive"] {
             for (entry, place) in self.values.texts(attribute) {
                 let entry = entry.split('@').next().unwrap_or(entry);
@@ -198,35 +199,47 @@ fn doubled(
 }
 
 /// A name in the task's folder: relative, and not leading out of it.
-fn inside(attribute: &str, name: &str, place: Option<Span>, report: &mut Report) -> Option<String> {
+fn inside(
+    attribute: &str,
+    name: &str,
+    place: Option<Span>,
+    report: &mut Report,
+) -> Option<Arc<str>> {
+    if let Some(name) = folder_name(name) {
+        return Some(name.into());
+    }
     let (message, help) = if let Some(scheme) = url_scheme(name) {
         (
             format!("`{attribute}` cannot be at a URL: {scheme}"),
             "name a file in the task's folder; it is kept by the server",
-        )
-    } else if name.starts_with('/') {
-        (
-            format!(
-                "`{attribute}` must be in the task's folder: `{}`",
-                shown(name)
-            ),
-            "write a relative name, such as \"result.txt\"",
         )
     } else if name.split('/').any(|part| part == "..") {
         (
             format!("`{}` leads out of the task's folder", shown(name)),
             "remove the `..`: only files in the task's folder can be named",
         )
-    } else if name.contains('\0') || name.ends_with('/') || name.is_empty() {
+    } else {
         (
             format!("`{}` is not the name of a file", shown(name)),
             "name a file in the task's folder",
         )
-    } else {
-        return Some(name.strip_prefix("./").unwrap_or(name).to_owned());
     };
     report.error_with(place, message, help);
     None
+}
+
+/// The name as it is in the task's folder; `None` if it is not one of a file there.
+pub(super) fn folder_name(name: &str) -> Option<&str> {
+    let leads_out = || name.contains("..") && name.split('/').any(|part| part == "..");
+    if is_elsewhere(name)
+        || name.is_empty()
+        || name.ends_with('/')
+        || name.contains('\0')
+        || leads_out()
+    {
+        return None;
+    }
+    Some(name.strip_prefix("./").unwrap_or(name))
 }
 
 fn input_name(

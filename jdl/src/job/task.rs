@@ -26,38 +26,34 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The task. `parameter` is gLite's `ParameterValue`.
-    pub(super) fn task(&mut self, needs: Arc<Needs>, parameter: Option<&str>) -> TaskSpec {
-        TaskSpec {
+    /// The task, and those of its inputs that are elsewhere.
+    pub(super) fn task(&mut self, needs: Arc<Needs>) -> (TaskSpec, Vec<String>) {
+        let inputs = self.inputs();
+        let task = TaskSpec {
             executable: self.executable(),
             arguments: self.arguments(),
-            environment: self.environment(parameter),
+            environment: self.environment(),
             stdin: self.stdin(),
             stdout: self.output_name("StdOutput"),
             stderr: self.output_name("StdError"),
-            inputs: self.inputs().local,
+            inputs: inputs.local.into(),
             outputs: self.outputs(),
             needs,
-        }
+        };
+        (task, inputs.remote)
     }
 
-    pub(super) fn executable(&mut self) -> String {
+    pub(super) fn executable(&mut self) -> Arc<str> {
         let text = self.values.text("Executable").unwrap_or_default();
-        if text.is_empty()
-            && self
-                .values
-                .raw("Executable")
-                .is_some_and(|raw| !raw.is_empty())
-        {
+        if text.is_empty() && self.values.has("Executable") {
             let place = self.values.place("Executable");
             let help = "say what to run: `Executable = \"program\";`";
             self.report.error_with(place, "`Executable` is empty", help);
         }
-        // A file of the input sandbox is named as it is in the task's folder.
-        text.strip_prefix("./").unwrap_or(text).to_owned()
+        program(text).into()
     }
 
-    pub(super) fn arguments(&mut self) -> Vec<String> {
+    pub(super) fn arguments(&mut self) -> Vec<Arc<str>> {
         let place = self.values.place("Arguments");
         let line = self.values.text("Arguments").unwrap_or_default();
         let mut words = split("Arguments", line, place, self.report);
@@ -65,10 +61,10 @@ impl Builder<'_> {
         if let [(line, place)] = &*self.values.texts("SplitArguments") {
             words.extend(split("SplitArguments", line, *place, self.report));
         }
-        words
+        words.into_iter().map(Arc::from).collect()
     }
 
-    pub(super) fn environment(&mut self, parameter: Option<&str>) -> Vec<(String, String)> {
+    pub(super) fn environment(&mut self) -> Vec<(Arc<str>, Arc<str>)> {
         let mut variables = IndexMap::new();
         for attribute in ["Environment", "ExecutionEnvironment"] {
             for (entry, place) in self.values.texts(attribute) {
@@ -76,17 +72,15 @@ impl Builder<'_> {
                     continue;
                 }
                 if let Some((name, value)) = variable(entry, place, self.report) {
-                    variables.insert(name.to_owned(), value.to_owned());
+                    variables.insert(Arc::from(name), Arc::from(value));
                 }
             }
         }
         for (name, _) in self.values.texts("JDLVariables") {
             if let Some(value) = alien_variable(self.values.ad, name) {
-                variables.insert(format!("ALIEN_JDL_{}", name.to_ascii_uppercase()), value);
+                let name = format!("ALIEN_JDL_{}", name.to_ascii_uppercase());
+                variables.insert(name.into(), value.into());
             }
-        }
-        if let Some(value) = parameter {
-            variables.insert("ParameterValue".to_owned(), value.to_owned());
         }
         variables.into_iter().collect()
     }
@@ -119,15 +113,26 @@ fn alien_variable(ad: &Ad, name: &str) -> Option<String> {
     }
 }
 
+/// The program that `Executable` names. A file of the input sandbox is named as it is in the
+/// task's folder.
+pub(super) fn program(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix("./").unwrap_or(text)
+}
+
+/// The name and the value of a variable; `None` if the name cannot be one.
+pub(super) fn assignment(entry: &str) -> Option<(&str, &str)> {
+    let (name, value) = entry.split_once('=')?;
+    let name = name.trim();
+    is_variable(name).then_some((name, value))
+}
+
 fn variable<'t>(
     entry: &'t str,
     place: Option<Span>,
     report: &mut Report,
 ) -> Option<(&'t str, &'t str)> {
-    let split = entry
-        .split_once('=')
-        .map(|(name, value)| (name.trim(), value));
-    let Some((name, value)) = split.filter(|(name, _)| is_variable(name)) else {
+    let Some((name, value)) = assignment(entry) else {
         report.error_with(
             place,
             format!("`{}` does not set a variable", shown(entry)),

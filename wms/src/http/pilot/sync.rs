@@ -1,5 +1,6 @@
 //! `POST /v1/pilot/sync`: heartbeat, reports, and the wish for work.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json as Answer;
@@ -175,7 +176,7 @@ async fn payload(app: &App, grant: &Grant) -> Result<Payload, String> {
             .sandbox_manifest(key)
             .await
             .map_err(|error| error.to_string())?;
-        for input in &task.inputs {
+        for input in &*task.inputs {
             let stored_as = FileName::of_path(&input.path).map_err(|error| error.to_string())?;
             let file = manifest.iter().find(|it| it.name == stored_as.as_str());
             let file = file.ok_or_else(|| format!("no file {} in {key}", input.path))?;
@@ -190,15 +191,20 @@ async fn payload(app: &App, grant: &Grant) -> Result<Payload, String> {
     } else if let Some(input) = task.inputs.first() {
         return Err(format!("no sandbox for {}", input.name));
     }
+    let text = |text: &Arc<str>| text.to_string();
+    let texts = |texts: &[Arc<str>]| texts.iter().map(text).collect();
+    let environment = task.environment.iter();
     Ok(Payload {
-        executable: task.executable,
-        arguments: task.arguments,
-        environment: task.environment,
-        stdin: task.stdin,
-        stdout: task.stdout,
-        stderr: task.stderr,
+        executable: text(&task.executable),
+        arguments: texts(&task.arguments),
+        environment: environment
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
+        stdin: task.stdin.as_ref().map(text),
+        stdout: task.stdout.as_ref().map(text),
+        stderr: task.stderr.as_ref().map(text),
         inputs,
-        outputs: task.outputs,
+        outputs: texts(&task.outputs),
         resources: task.needs.resources,
         walltime_s: task.needs.walltime_s,
     })

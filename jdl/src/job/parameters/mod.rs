@@ -4,12 +4,18 @@
 //! of an expression. DIRAC's `%s`, `%(X)s` (the list `Parameters.X`), `%n` (the
 //! task's number, with leading zeros) and `%j` (the task's id) are replaced in texts.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::Dialect;
 use crate::diagnostic::Report;
-use crate::syntax::{Name, Node, Span};
+use crate::syntax::{Node, Span};
 use crate::{Ad, Expr, Value, eval};
+use sequence::Sequence;
+
+mod sequence;
+mod template;
+
+pub(super) use template::{Bindings, Item, Placeholders, Template};
 
 /// Most tasks of one job.
 pub const TASKS_MAX: u32 = 10_000_000;
@@ -24,231 +30,11 @@ pub(super) const ALIEN_MARK: &str = "#alien_counter";
 /// What the tasks of a parametric job differ in.
 #[derive(Clone, Debug)]
 pub(super) struct Parameters {
-    dialect: Dialect,
     count: u32,
     /// The sequence of `%s` or `_PARAM_`.
     main: Option<Sequence>,
     /// The sequences of `%(X)s`.
     named: Vec<(String, Sequence)>,
-}
-
-#[derive(Clone, Debug)]
-enum Sequence {
-    List(Vec<String>),
-    Integers { start: i64, step: i64, factor: i64 },
-    Reals { start: f64, step: f64, factor: f64 },
-}
-
-impl Sequence {
-    /// The value of the task `index`; `None` if it is too large for its type.
-    ///
-    /// Each value is `factor * before + step`. Such maps are composed by squaring,
-    /// so that any task costs the same few steps.
-    fn value(&self, index: u32) -> Option<String> {
-        match self {
-            Self::List(values) => values.get(index as usize).cloned(),
-            Self::Integers {
-                start,
-                step,
-                factor,
-            } => {
-                let compose = |(f, s): (i64, i64), (g, t): (i64, i64)| {
-                    Some((f.checked_mul(g)?, f.checked_mul(t)?.checked_add(s)?))
-                };
-                let (f, s) = repeated((*factor, *step), (1, 0), index, compose)?;
-                Some(f.checked_mul(*start)?.checked_add(s)?.to_string())
-            }
-            Self::Reals {
-                start,
-                step,
-                factor,
-            } => {
-                let compose = |(f, s): (f64, f64), (g, t): (f64, f64)| Some((f * g, f * t + s));
-                let (f, s) = repeated((*factor, *step), (1.0, 0.0), index, compose)?;
-                let value = f * start + s;
-                value.is_finite().then(|| format!("{value:?}"))
-            }
-        }
-    }
-}
-
-/// `map` applied `times` times, as one map. The power is squared only while it is
-/// still needed, so that it overflows only if the result does.
-fn repeated<T: Copy>(
-    map: (T, T),
-    identity: (T, T),
-    times: u32,
-    compose: impl Fn((T, T), (T, T)) -> Option<(T, T)>,
-) -> Option<(T, T)> {
-    let (mut result, mut power, mut left) = (identity, map, times);
-    while left > 0 {
-        if left & 1 == 1 {
-            result = compose(power, result)?;
-        }
-        left >>= 1;
-        if left > 0 {
-            power = compose(power, power)?;
-        }
-    }
-    Some(result)
-}
-
-/// The values of one task.
-#[derive(Clone, Debug)]
-pub(super) struct Bindings {
-    dialect: Dialect,
-    main: Option<String>,
-    named: Vec<(String, String)>,
-    number: Option<String>,
-    id: Option<String>,
-}
-
-impl Bindings {
-    /// Of a job that is not parametric: only the id is filled in, and only by DIRAC's manners.
-    pub(super) fn plain(dialect: Dialect, id: Option<String>) -> Self {
-        Self {
-            dialect,
-            main: None,
-            named: Vec::new(),
-            number: None,
-            id,
-        }
-    }
-
-    /// gLite's variable `ParameterValue`; DIRAC has none.
-    pub(super) fn parameter_value(&self) -> Option<&str> {
-        self.main().filter(|_| self.dialect == Dialect::Glite)
-    }
-
-    fn main(&self) -> Option<&str> {
-        self.main.as_deref()
-    }
-
-    /// `expr` with the values filled in.
-    pub(super) fn fill(&self, expr: &Expr) -> Expr {
-        expr.rewrite(&|expr| match (self.dialect, expr.node()) {
-            (_, Node::Literal(Value::String(text))) => match self.fill_text(text) {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(text) => Some(Expr::at(Node::Literal(text.into()), expr.span())),
-            },
-            (Dialect::Glite, Node::Name(name)) => self.fill_name(name, expr.span()),
-            (Dialect::Glite, Node::Select(base, name)) if name.text.contains(GLITE_MARK) => {
-                let name = Name::new(&name.text.replace(GLITE_MARK, self.main()?));
-                Some(Expr::at(Node::Select(self.fill(base), name), expr.span()))
-            }
-            _ => None,
-        })
-    }
-
-    fn fill_name(&self, name: &Name, span: Span) -> Option<Expr> {
-        let value = self.main().filter(|_| name.text.contains(GLITE_MARK))?;
-        if &*name.text != GLITE_MARK {
-            let name = Name::new(&name.text.replace(GLITE_MARK, value));
-            return Some(Expr::at(Node::Name(name), span));
-        }
-        let number = value.parse().map(Value::Integer);
-        let value = number.or_else(|_| value.parse().map(Value::Real));
-        let value = value.unwrap_or_else(|_| self.main().unwrap_or_default().into());
-        Some(Expr::at(Node::Literal(value), span))
-    }
-
-    fn fill_text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match self.dialect {
-            Dialect::Glite => match self.main() {
-                Some(value) if text.contains(GLITE_MARK) => {
-                    Cow::Owned(text.replace(GLITE_MARK, value))
-                }
-                _ => Cow::Borrowed(text),
-            },
-            Dialect::Dirac => self.fill_percent(text),
-            Dialect::Alien => self.fill_counter(text),
-        }
-    }
-
-    /// `#alien_counter#`, and `#alien_counter_03i#` with at least so many digits.
-    fn fill_counter<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let (Some(value), true) = (self.main(), text.contains(ALIEN_MARK)) else {
-            return Cow::Borrowed(text);
-        };
-        let mut filled = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = rest.find(ALIEN_MARK) {
-            let (before, after) = (&rest[..at], &rest[at + ALIEN_MARK.len()..]);
-            let form = after.find('#').map(|end| &after[..end]);
-            match form.and_then(|form| Some((form, counter_width(form)?))) {
-                Some((form, width)) => {
-                    filled.push_str(before);
-                    filled.extend(std::iter::repeat_n('0', width.saturating_sub(value.len())));
-                    filled.push_str(value);
-                    rest = &after[form.len() + 1..];
-                }
-                None => {
-                    filled.push_str(&rest[..at + ALIEN_MARK.len()]);
-                    rest = after;
-                }
-            }
-        }
-        filled.push_str(rest);
-        Cow::Owned(filled)
-    }
-
-    /// One pass from the left: what was filled in is not looked at again.
-    fn fill_percent<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut filled = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('%') {
-            let (before, after) = (&rest[..at], &rest[at + 1..]);
-            filled.push_str(before);
-            match self.placeholder(after) {
-                Some((value, length)) => {
-                    filled.push_str(value);
-                    rest = &after[length..];
-                }
-                None => {
-                    filled.push('%');
-                    rest = after;
-                }
-            }
-        }
-        if rest.len() == text.len() {
-            return Cow::Borrowed(text);
-        }
-        filled.push_str(rest);
-        if filled == text {
-            Cow::Borrowed(text)
-        } else {
-            Cow::Owned(filled)
-        }
-    }
-
-    /// The value for what stands behind a `%`, and the length of that.
-    fn placeholder(&self, after: &str) -> Option<(&str, usize)> {
-        match after.bytes().next()? {
-            b's' => Some((self.main.as_deref()?, 1)),
-            b'n' => Some((self.number.as_deref()?, 1)),
-            b'j' => Some((self.id.as_deref()?, 1)),
-            b'(' => {
-                let name = &after[1..after.find(")s")?];
-                let (_, value) = self.named.iter().find(|(known, _)| known == name)?;
-                Some((value, name.len() + 3))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// The digits that are asked for between `#alien_counter` and `#`: `_03i` is 3.
-fn counter_width(form: &str) -> Option<usize> {
-    if form.is_empty() {
-        return Some(0);
-    }
-    let digits = form.strip_prefix('_')?.trim_end_matches(['i', 'd']);
-    let width = if digits.is_empty() {
-        0
-    } else {
-        digits.parse().ok()?
-    };
-    (width <= 20).then_some(width)
 }
 
 impl Parameters {
@@ -272,45 +58,13 @@ impl Parameters {
             || self.named.iter().any(|(_, sequence)| is_list(sequence))
     }
 
-    /// The values of a task, for a message.
-    pub(super) fn told(&self, index: u32) -> String {
-        let bindings = self.bindings(index, None);
-        let main = bindings
-            .main
-            .map(|value| format!("the parameter is `{value}`"));
-        let named = bindings.named.into_iter();
-        let named = named.map(|(name, value)| format!("`{name}` is `{value}`"));
-        let told: Vec<String> = main.into_iter().chain(named).collect();
-        told.join(", ")
-    }
-
-    pub(super) fn bindings(&self, index: u32, id: Option<String>) -> Bindings {
-        let value = |sequence: &Sequence| sequence.value(index).unwrap_or_default();
-        let width = (self.count - 1).to_string().len();
-        Bindings {
-            dialect: self.dialect,
-            main: self.main.as_ref().map(value),
-            named: self
-                .named
-                .iter()
-                .map(|(name, sequence)| (name.clone(), value(sequence)))
-                .collect(),
-            number: Some(format!("{index:0width$}")),
-            id,
-        }
-    }
-
     /// gLite: a list, or start, start + step … as long as they are less than `Parameters`.
     fn read_glite(ad: &Ad, report: &mut Report) -> Option<Self> {
         let parameters = ad.get("Parameters")?;
         if let Some(values) = listed(parameters, ad) {
             let values = values.map_err(|span| not_a_value(span, report)).ok()?;
             let count = counted(values.len() as u64, parameters, report)?;
-            return Some(Self::main_only(
-                Dialect::Glite,
-                count,
-                Sequence::List(values),
-            ));
+            return Some(Self::main_only(count, Sequence::List(values.into())));
         }
         let end = integer(ad, "Parameters", None, report)?;
         let start = integer(ad, "ParameterStart", Some(0), report)?;
@@ -337,7 +91,7 @@ impl Parameters {
             step,
             factor: 1,
         };
-        Some(Self::main_only(Dialect::Glite, count, sequence))
+        Some(Self::main_only(count, sequence))
     }
 
     /// AliEn: `production:first-last`. What depends on the files of a catalogue is one task.
@@ -379,12 +133,11 @@ impl Parameters {
             step: 1,
             factor: 1,
         };
-        Some(Self::main_only(Dialect::Alien, count, sequence))
+        Some(Self::main_only(count, sequence))
     }
 
-    fn main_only(dialect: Dialect, count: u32, main: Sequence) -> Self {
+    fn main_only(count: u32, main: Sequence) -> Self {
         Self {
-            dialect,
             count,
             main: Some(main),
             named: Vec::new(),
@@ -403,7 +156,7 @@ impl Parameters {
         {
             return None;
         }
-        let mut lists: Vec<(Option<String>, Span, Vec<String>)> = Vec::new();
+        let mut lists: Vec<(Option<String>, Span, Vec<Arc<str>>)> = Vec::new();
         let mut count: Option<(u64, &Expr)> = None;
         let suffixes = std::iter::once(None).chain(names.iter().cloned().map(Some));
         for suffix in suffixes.clone() {
@@ -435,7 +188,6 @@ impl Parameters {
         let (length, expr) = count?;
         let count = counted(length, expr, report)?;
         let mut result = Self {
-            dialect: Dialect::Dirac,
             count,
             main: None,
             named: Vec::new(),
@@ -443,7 +195,7 @@ impl Parameters {
         for suffix in suffixes {
             let at = lists.iter().position(|(name, ..)| *name == suffix);
             let sequence = match at {
-                Some(at) => Sequence::List(lists.swap_remove(at).2),
+                Some(at) => Sequence::List(lists.swap_remove(at).2.into()),
                 None if suffix.is_none() && parameters.is_none() => continue,
                 None => progression(ad, suffix.as_deref(), report)?,
             };
@@ -559,13 +311,15 @@ fn not_a_value(span: Span, report: &mut Report) {
 
 /// The items of a list as texts, or the place of one that is none. `None` if
 /// `expr` is no list.
-fn listed(expr: &Expr, ad: &Ad) -> Option<Result<Vec<String>, Span>> {
+fn listed(expr: &Expr, ad: &Ad) -> Option<Result<Vec<Arc<str>>, Span>> {
     let Node::List(items) = expr.node() else {
         return None;
     };
     let text = |item: &Expr| match eval(item, ad, None) {
-        Value::String(text) => Ok(text.to_string()),
-        value @ (Value::Integer(_) | Value::Real(_) | Value::Boolean(_)) => Ok(value.to_string()),
+        Value::String(text) => Ok(text),
+        value @ (Value::Integer(_) | Value::Real(_) | Value::Boolean(_)) => {
+            Ok(value.to_string().into())
+        }
         _ => Err(item.span()),
     };
     Some(items.iter().map(text).collect())
