@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufWriter, Write as _};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use fairway_jdl::{JobSpec, TaskSpec};
 use fairway_model::{JobId, TaskId};
@@ -44,14 +45,14 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<&'a str>,
     executable: &'a str,
-    arguments: &'a [String],
+    arguments: &'a [Arc<str>],
     environment: Vec<String>,
     stdin: Option<&'a str>,
     stdout: Option<&'a str>,
     stderr: Option<&'a str>,
     /// Each with its path and its name in the task's folder.
     inputs: Vec<[&'a str; 2]>,
-    outputs: &'a [String],
+    outputs: &'a [Arc<str>],
     cores: u32,
     memory_mib: u64,
     gpus: u32,
@@ -155,9 +156,10 @@ fn text(index: u32, node: Option<&str>, task: &TaskSpec) -> String {
         .map(|(name, value)| format!("{name}={}", quoted(value)))
         .collect();
     line("environment", variables.join(" "));
-    line("stdin", task.stdin.clone().unwrap_or_default());
-    line("stdout", task.stdout.clone().unwrap_or_default());
-    line("stderr", task.stderr.clone().unwrap_or_default());
+    let file = |file: &Option<Arc<str>>| file.as_deref().unwrap_or_default().to_owned();
+    line("stdin", file(&task.stdin));
+    line("stdout", file(&task.stdout));
+    line("stderr", file(&task.stderr));
     let inputs = task.inputs.iter().map(|input| {
         if input.path == input.name {
             input.path.clone()
