@@ -72,6 +72,13 @@ pub const DIFFERENCES: &[Difference] = &[
                  that nobody defines for undefined as a whole",
     },
     Difference {
+        subject: "selections behind a subscript by name",
+        example: "[ n = [ a = 1 ] ][\"n\"].a",
+        ours: "1",
+        theirs: "undefined",
+        reason: "the library forgets what is in an ad that was found by a subscript",
+    },
+    Difference {
         subject: "parentheses and layout of expressions as text",
         example: "string({ ((1)) })",
         ours: "\"{ 1 }\"",

@@ -35,6 +35,10 @@ pub(super) fn binary<'a>(op: BinaryOp, left: &Val<'a>, right: &Val<'a>) -> Val<'
 
 fn strict<'a>(op: BinaryOp, left: &Val<'a>, right: &Val<'a>) -> Val<'a> {
     use BinaryOp as Op;
+    // The most frequent comparison needs no order.
+    if let (Op::Equal, Val::Text(a), Val::Text(b)) = (op, left, right) {
+        return Val::Bool(a.eq_ignore_ascii_case(b));
+    }
     match op {
         Op::Less | Op::LessEqual | Op::GreaterEqual | Op::Greater | Op::Equal | Op::NotEqual => {
             match compare(left, right) {

@@ -1,7 +1,8 @@
 //! Text → syntax tree, and back.
 //!
 //! The [lexer](lexer) gives tokens with places, the [parser](parser) makes the
-//! tree, [print](print) writes it in canonical form. A tree is shared: cloning an
+//! tree, [print](print) writes it in canonical form, [`format()`](format()) lays a text
+//! out without reading it anew. A tree is shared: cloning an
 //! [`Expr`] copies a pointer. Its depth is bounded where it is read, so walking
 //! and dropping it cannot exhaust the stack.
 
@@ -15,9 +16,12 @@ use crate::diagnostic::Report;
 use crate::eval::functions::Function;
 use crate::{Diagnostic, Value};
 
+mod format;
 pub(crate) mod lexer;
 pub(crate) mod parser;
 pub(crate) mod print;
+
+pub use format::format;
 
 /// Longest text that is read, in bytes.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
@@ -327,7 +331,7 @@ impl From<bool> for Expr {
 /// A ClassAd: names (case-insensitive, order kept) with expressions.
 #[derive(Clone, Default)]
 pub struct Ad {
-    attributes: IndexMap<Arc<str>, Attribute>,
+    attributes: IndexMap<Arc<str>, Attribute, foldhash::fast::RandomState>,
     /// Whether an attribute has the name of a scope, such as `other`, and hides it.
     hides_scopes: bool,
 }

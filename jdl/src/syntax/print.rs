@@ -159,15 +159,34 @@ pub(crate) fn expr(f: &mut Formatter<'_>, style: Style, expr: &Expr) -> fmt::Res
             f.write_str(" ?: ")?;
             operand(f, style, right, tightness::DEFAULT)
         }
-        Node::Call(n, _, arguments) => {
-            f.write_str(spelling(n, style))?;
-            f.write_char('(')?;
-            separated(f, style, arguments)?;
-            f.write_char(')')
+        Node::Call(n, _, arguments) if style.is_library() && &*n.key == "reltime" => {
+            match literal_span(arguments) {
+                Some(text) => write!(f, "relTime(\"{text}\")"),
+                None => call(f, style, n, arguments),
+            }
         }
+        Node::Call(n, _, arguments) => call(f, style, n, arguments),
         Node::List(items) => list(f, style, items),
         Node::Record(record) => ad(f, style, record),
     }
+}
+
+/// The span that the only argument stands for: the library reads it where it stands.
+fn literal_span(arguments: &[Expr]) -> Option<String> {
+    match arguments {
+        [argument] => match argument.literal()? {
+            Value::String(text) => calendar::parse_span(text).map(calendar::exact_span_text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn call(f: &mut Formatter<'_>, style: Style, n: &Name, arguments: &[Expr]) -> fmt::Result {
+    f.write_str(spelling(n, style))?;
+    f.write_char('(')?;
+    separated(f, style, arguments)?;
+    f.write_char(')')
 }
 
 fn unary(f: &mut Formatter<'_>, style: Style, op: UnaryOp, inner: &Expr) -> fmt::Result {

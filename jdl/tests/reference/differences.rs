@@ -20,6 +20,7 @@ pub(crate) fn are_deliberate(expr: &str, pair: bool, ours: Option<&Value>, their
         ]) && is_beyond_32_bits(ours, theirs)
         || text.contains("-9223372036854775808]")
         || computes_a_time(&text)
+        || text.contains("\"]")
         || uses(&["stringlistmin(", "stringlistmax("])
         || theirs.to_string().contains(".LEFT")
         || is_outermost(&text)

@@ -248,6 +248,27 @@ pub(crate) fn span_text(seconds: f64) -> String {
     }
 }
 
+/// As [`span_text`], with the fraction of the seconds in six digits.
+pub(crate) fn exact_span_text(seconds: f64) -> String {
+    let rest = seconds.abs() % 60.0;
+    if rest.fract() == 0.0 {
+        return span_text(seconds);
+    }
+    let whole = span_text(seconds.signum() * (seconds.abs() - rest));
+    let before = whole.strip_suffix("00").unwrap_or(&whole);
+    let sign = if seconds < 0.0 && before.is_empty() {
+        "-"
+    } else {
+        ""
+    };
+    let places = if rest < 10.0 { 5 } else { 4 };
+    let rest = format!("{rest:.places$}");
+    format!(
+        "{before}{sign}{}",
+        rest.trim_end_matches('0').trim_end_matches('.')
+    )
+}
+
 /// A moment: year, month, day, hour, minute, second as 4, 2, 2, … digits with
 /// anything but digits between, before and behind them; what is missing at the end is
 /// zero. An offset, `Z`, `+01:00` or `-0600`, may stand at the very end.

@@ -106,6 +106,9 @@ fn subset<'a>(call: &Call<'_, 'a>, same: fn(&str, &str) -> bool) -> Outcome<'a> 
         return Err(Fault::Undefined);
     }
     let (part, all) = (part.unwrap_or_default(), all.unwrap_or_default());
+    if !part.is_empty() && items(&part, &separators).next().is_none() {
+        return Ok(Val::Bool(false)); // nothing but separators is not nothing
+    }
     let found = items(&part, &separators)
         .all(|item| items(&all, &separators).any(|other| same(other, item)));
     Ok(Val::Bool(found))

@@ -60,15 +60,11 @@ pub(crate) fn documents(text: &str, manners: Manners, report: &mut Report) -> Ve
 /// The ads of a text, and what of it is not in them.
 pub(crate) struct Reading {
     pub(crate) ads: Vec<Ad>,
-    #[expect(dead_code, reason = "the formatter is to come")]
     /// Where the comments stand.
     pub(crate) comments: Vec<Span>,
-    #[expect(dead_code, reason = "the formatter is to come")]
     /// Where the texts stand that lack their quotes.
     pub(crate) bare_words: Vec<Span>,
 }
-
-#[expect(dead_code, reason = "the formatter is to come")]
 /// As [`documents`], with the places that a formatter needs.
 pub(crate) fn read(text: &str, manners: Manners, report: &mut Report) -> Reading {
     read_ads(text, manners, ADS_MAX, report)
