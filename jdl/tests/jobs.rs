@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use fairway_jdl::job::{TASKS_MAX, schema};
+use fairway_jdl::json::{from_json, json_to_jdl, to_json};
 use fairway_jdl::syntax::TEXT_BYTES_MAX;
 use fairway_jdl::{Diagnostic, Dialect, JobNode, JobSpec, Severity};
 use fairway_model::{JobId, TaskId};
@@ -120,6 +121,24 @@ fn bad_descriptions_are_refused_with_place_and_remedy() {
 #[test]
 fn the_schema_is_as_it_was() {
     insta::assert_json_snapshot!(schema());
+}
+
+#[test]
+fn what_json_is_written_fits_the_schema_and_reads_back() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    insta::glob!("good/*.jdl", |path| {
+        let text = std::fs::read(path).unwrap();
+        let (spec, _) = JobSpec::read_bytes(&text).unwrap();
+        let json = to_json(spec.ad());
+        let wrong: Vec<String> = validator
+            .iter_errors(&json)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", path.display());
+        assert_eq!(from_json(&json).unwrap(), *spec.ad(), "{}", path.display());
+        let (again, _) = JobSpec::read(&json_to_jdl(&json.to_string()).unwrap()).unwrap();
+        assert_eq!(again.task_count(), spec.task_count(), "{}", path.display());
+    });
 }
 
 #[test]

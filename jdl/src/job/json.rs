@@ -36,7 +36,8 @@ fn object(ad: &Ad, depth: usize) -> Json {
     Json::Object(ad.iter().map(member).collect())
 }
 
-fn value(expr: &Expr, depth: usize) -> Json {
+/// An expression as JSON, `depth` levels deep in an ad.
+pub(super) fn value(expr: &Expr, depth: usize) -> Json {
     let json = match expr.node() {
         Node::Literal(Value::Boolean(truth)) => Some(json!(truth)),
         Node::Literal(Value::Integer(number)) => Some(json!(number)),

@@ -1,78 +1,21 @@
-//! The JSON Schema of a job description, and checking against it.
-//!
-//! An ad is lowered to JSON (an expression becomes its text), checked with the
-//! same schema that is handed out for editors and clients, and what is wrong is
-//! told at the place in the text that it comes from.
+//! Checking a lowered ad against the schema, and telling what is wrong where it stands.
 
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 
-use super::attributes::{self, Attribute, Kind, Status, attribute};
+use super::lowered;
 use crate::Ad;
 use crate::diagnostic::Report;
+use crate::job::attributes::{Attribute, Kind, attribute};
 use crate::syntax::{Node, Span};
 
-/// The JSON Schema (draft 2020-12) of a job description in JSON form: an object
-/// with the attributes under their usual names. Expressions are texts in the
-/// ClassAd language. Attributes that it does not name are allowed.
-pub fn schema() -> Json {
-    let properties: Map<String, Json> = attributes::all()
-        .map(|attribute| (attribute.name.to_owned(), property(attribute)))
-        .collect();
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Fairway job description",
-        "description": "A job in the manner of gLite's or DIRAC's JDL.",
-        "type": "object",
-        "required": ["Executable"],
-        "properties": properties,
-        "additionalProperties": true,
-    })
-}
-
-fn property(attribute: &Attribute) -> Json {
-    let mut property = shape(attribute.kind);
-    let mut description = format!("{} ({})", attribute.doc, attribute.origin());
-    if let Status::NotDone(what) = attribute.status {
-        description.push_str(&format!(" For now, {what}."));
-    }
-    if attribute.name == "Executable" {
-        property["minLength"] = json!(1);
-    }
-    property["description"] = json!(description);
-    property
-}
-
-fn shape(kind: Kind) -> Json {
-    match kind {
-        Kind::Text => json!({ "type": "string" }),
-        Kind::Texts => json!({
-            "type": ["string", "array"],
-            "items": { "type": "string" },
-        }),
-        Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
-        Kind::Boolean => json!({ "type": "boolean" }),
-        Kind::Expression => json!({ "type": "string", "format": "classad-expression" }),
-        Kind::Parameters => json!({
-            "type": ["integer", "array"],
-            "items": { "type": ["string", "number", "boolean"] },
-        }),
-        Kind::Number => json!({ "type": "number" }),
-        Kind::Size => json!({ "type": "integer", "minimum": 0 }),
-        Kind::Ads | Kind::Nodes | Kind::Dependencies => {
-            json!({ "type": ["string", "array", "object"] })
-        }
-        Kind::Any => json!({}),
-    }
-}
-
 static VALIDATOR: LazyLock<Option<jsonschema::Validator>> =
-    LazyLock::new(|| jsonschema::validator_for(&schema()).ok());
+    LazyLock::new(|| jsonschema::validator_for(&lowered()).ok());
 
 /// Checks `lowered`, which was made from `ad`, and reports what is wrong where it stands;
 /// what is missing, at `place`.
-pub(super) fn check(lowered: &Json, ad: &Ad, place: Option<Span>, report: &mut Report) {
+pub(in crate::job) fn check(lowered: &Json, ad: &Ad, place: Option<Span>, report: &mut Report) {
     let Some(validator) = &*VALIDATOR else {
         report.error(None, "the schema of job descriptions is broken");
         return;
@@ -146,8 +89,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_is_a_valid_schema() {
-        assert!(jsonschema::meta::is_valid(&schema()));
+    fn what_is_checked_against_is_a_schema() {
+        assert!(jsonschema::meta::is_valid(&lowered()));
         assert!(VALIDATOR.is_some());
     }
 }
