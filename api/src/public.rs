@@ -77,6 +77,14 @@ pub struct JobView {
     pub states: BTreeMap<TaskState, u32>,
     /// When its last task ended, if all have.
     pub ended_at: Option<Timestamp>,
+    /// How many nodes it consists of if it is compound (a collection or DAG); otherwise absent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nodes: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl JobView {
@@ -93,6 +101,51 @@ impl JobView {
             .map(|(_, n)| n)
             .sum()
     }
+}
+
+/// A node of a compound job: some of its tasks, in a row.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// Its name, unique in the job.
+    pub name: String,
+    /// The index of its first task.
+    pub first: u32,
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// Where it is as a whole: while not all of its tasks are over, the state of the one that is
+    /// furthest on; then `failed`, `cancelled` or `skipped` if one is, else `succeeded`.
+    pub state: TaskState,
+    /// How many of its tasks are in each state; states with none are left out.
+    pub states: BTreeMap<TaskState, u32>,
+    /// The nodes whose tasks must all succeed before its own start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<String>,
+}
+
+impl NodeView {
+    /// Where a node is as a whole whose tasks are in these states.
+    pub fn state_of(states: &BTreeMap<TaskState, u32>) -> TaskState {
+        use TaskState::{
+            Blocked, Cancelled, Cancelling, Failed, Held, Leased, Running, Skipped, Succeeded,
+            Waiting,
+        };
+        let open = [Running, Cancelling, Leased, Waiting, Held, Blocked];
+        let over = [Failed, Cancelled, Skipped];
+        let mut all = open.into_iter().chain(over);
+        all.find(|state| states.contains_key(state))
+            .unwrap_or(Succeeded)
+    }
+}
+
+/// Which nodes of a job to list.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct NodesQuery {
+    /// Where to go on: `next` of the page before.
+    pub cursor: Option<String>,
+    /// How many to a page: 1 to 1000, 100 if not set.
+    pub limit: Option<u32>,
 }
 
 /// Which jobs to list.
@@ -119,6 +172,9 @@ pub struct JobsQuery {
 pub struct TaskView {
     /// Which task.
     pub id: TaskId,
+    /// The node that it belongs to, if its job is compound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// Where it is in its life.
     pub state: TaskState,
     /// When it entered that state.
@@ -148,6 +204,8 @@ pub struct TaskView {
 pub struct TasksQuery {
     /// Only of this job.
     pub job: Option<JobId>,
+    /// Only of this node of the job; together with `job`.
+    pub node: Option<String>,
     /// Only in one of these states, separated by commas.
     pub state: Option<String>,
     /// Only of this owner (operators; others see only their own anyway).
@@ -187,6 +245,9 @@ pub struct TaskLeft {
     pub task: TaskId,
     /// Why.
     pub because: String,
+    /// Whether there is no such task.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missing: bool,
 }
 
 /// Which part of stdout or stderr to get.
@@ -383,8 +444,14 @@ pub struct Explanation {
     pub task: TaskId,
     /// Where it is in its life.
     pub state: TaskState,
+    /// The node that it belongs to, if its job is compound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// The whole explanation in one sentence.
     pub summary: String,
+    /// The nodes that it waits for; the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<WaitsFor>,
     /// How many tasks would be served before it, as things stand; only for waiting tasks.
     pub ahead: Option<u64>,
     /// Its owner's standing.
@@ -399,6 +466,15 @@ pub struct Explanation {
     pub rank: Option<String>,
     /// Every CE, best Rank first, with what speaks against it.
     pub ces: Vec<CeVerdict>,
+}
+
+/// A node that a task waits for: all tasks of it must succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WaitsFor {
+    /// Its name.
+    pub node: String,
+    /// How many of its tasks are in each state; states with none are left out.
+    pub states: BTreeMap<TaskState, u32>,
 }
 
 /// What a CE means for a task.

@@ -3,14 +3,17 @@
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use fairway_api::client::{Client, ClientError};
 use fairway_model::{CeName, JobId, SiteName, TaskId};
 use serde::de::DeserializeOwned;
 
-/// A job or a task: `12` or `12.0`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A job, a node of one, or a task: `12`, `12/fit` or `12.0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// A job.
     Job(JobId),
+    /// A node of a compound job, by its name.
+    Node(JobId, String),
     /// A task.
     Task(TaskId),
 }
@@ -18,26 +21,41 @@ pub(crate) enum Subject {
 impl FromStr for Subject {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = if text.contains('.') {
+        let parsed = if let Some((job, node)) = text.split_once('/') {
+            let job = job.parse().ok().filter(|_| !node.is_empty());
+            job.map(|job| Self::Node(job, node.to_owned()))
+        } else if text.contains('.') {
             text.parse().ok().map(Self::Task)
         } else {
             text.parse().ok().map(Self::Job)
         };
-        parsed.ok_or_else(|| "write a job such as 12, or a task such as 12.0".into())
+        parsed.ok_or_else(|| {
+            "write a job such as 12, a task such as 12.0, or a node of a compound job such as \
+             12/fit"
+                .into()
+        })
     }
 }
 
-/// A task; a job's number alone means its first task, which for most jobs is the only one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OneTask(pub(crate) TaskId);
+/// A task; a job or node alone means its first task, which for most is the only one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OneTask(Subject);
+
+impl OneTask {
+    /// The task itself; where a node is named, the server knows it.
+    pub(crate) async fn find(self, client: &Client) -> Result<TaskId, ClientError> {
+        Ok(match self.0 {
+            Subject::Job(job) => TaskId::new(job, 0),
+            Subject::Node(job, node) => TaskId::new(job, client.node(job, &node).await?.first),
+            Subject::Task(task) => task,
+        })
+    }
+}
 
 impl FromStr for OneTask {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self(match text.parse()? {
-            Subject::Job(job) => TaskId::new(job, 0),
-            Subject::Task(task) => task,
-        }))
+        text.parse().map(Self)
     }
 }
 
@@ -82,7 +100,9 @@ mod tests {
         assert_eq!("12".parse(), Ok(Subject::Job(JobId(12))));
         let task = TaskId::new(JobId(12), 3);
         assert_eq!("12.3".parse(), Ok(Subject::Task(task)));
-        assert_eq!("12".parse(), Ok(OneTask(TaskId::new(JobId(12), 0))));
+        assert_eq!("12/a.b".parse(), Ok(Subject::Node(JobId(12), "a.b".into())));
+        assert!("12/".parse::<Subject>().is_err());
+        assert!("fit/12".parse::<Subject>().is_err());
         assert!("p12".parse::<Subject>().is_err());
         assert!("12.".parse::<Subject>().is_err());
     }

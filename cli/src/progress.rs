@@ -17,11 +17,13 @@ const LINE_EVERY: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) total: u64,
+    pub(crate) blocked: u64,
     pub(crate) waiting: u64,
     pub(crate) running: u64,
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
+    pub(crate) skipped: u64,
 }
 
 impl Counts {
@@ -34,17 +36,19 @@ impl Counts {
         };
         Self {
             total: jobs.iter().map(|job| u64::from(job.tasks)).sum(),
+            blocked: sum(&[TaskState::Blocked]),
             waiting: sum(&[TaskState::Waiting, TaskState::Held]),
             running: sum(&[TaskState::Leased, TaskState::Running, TaskState::Cancelling]),
             succeeded: sum(&[TaskState::Succeeded]),
             failed: sum(&[TaskState::Failed]),
             cancelled: sum(&[TaskState::Cancelled]),
+            skipped: sum(&[TaskState::Skipped]),
         }
     }
 
     /// Tasks that are over.
     pub(crate) fn done(self) -> u64 {
-        self.succeeded + self.failed + self.cancelled
+        self.succeeded + self.failed + self.cancelled + self.skipped
     }
 
     /// Whether every task succeeded.
@@ -52,14 +56,17 @@ impl Counts {
         self.succeeded == self.total
     }
 
-    /// The counts in words; what is zero and went wrong is left out.
+    /// The counts in words; beside what runs and what is done, only what there is.
     pub(crate) fn words(self) -> String {
         let mut words = format!("{} running, {} done", self.running, self.succeeded);
-        if self.failed > 0 {
-            words.push_str(&format!(", {} failed", self.failed));
-        }
-        if self.cancelled > 0 {
-            words.push_str(&format!(", {} cancelled", self.cancelled));
+        let others = [
+            (self.blocked, "blocked"),
+            (self.failed, "failed"),
+            (self.cancelled, "cancelled"),
+            (self.skipped, "skipped"),
+        ];
+        for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+            words.push_str(&format!(", {count} {what}"));
         }
         words
     }
@@ -165,23 +172,27 @@ mod tests {
     #[test]
     fn counts_are_summed_over_jobs() {
         let job: JobView = serde_json::from_value(serde_json::json!({
-            "id": 1, "name": "a", "owner": "alice", "group": null, "submitted_at": 0, "tasks": 6,
-            "states": {"waiting": 1, "leased": 1, "running": 1, "succeeded": 2, "failed": 1},
+            "id": 1, "name": "a", "owner": "alice", "group": null, "submitted_at": 0, "tasks": 8,
+            "states": {"blocked": 1, "waiting": 1, "leased": 1, "running": 1, "succeeded": 2,
+                       "failed": 1, "skipped": 1},
             "ended_at": null,
         }))
         .unwrap();
         let counts = Counts::of(&[job.clone(), job]);
-        assert_eq!(counts.total, 12);
-        assert_eq!(counts.done(), 6);
-        assert_eq!(counts.words(), "4 running, 4 done, 2 failed");
+        assert_eq!(counts.total, 16);
+        assert_eq!(counts.done(), 8);
+        assert_eq!(
+            counts.words(),
+            "4 running, 4 done, 2 blocked, 2 failed, 2 skipped"
+        );
         assert_eq!(
             line(counts, 6, Duration::from_secs(4)),
-            "6/12: 4 running, 4 done, 2 failed, 1.5 a second"
+            "8/16: 4 running, 4 done, 2 blocked, 2 failed, 2 skipped, 1.5 a second"
         );
         // What was over before anybody looked is no rate.
         assert_eq!(
             line(counts, 0, Duration::ZERO),
-            "6/12: 4 running, 4 done, 2 failed"
+            "8/16: 4 running, 4 done, 2 blocked, 2 failed, 2 skipped"
         );
     }
 }

@@ -8,6 +8,7 @@
 pub use sea_orm_migration::{MigratorTrait, prelude::DbErr};
 
 mod m20261122_000001_first_tables;
+mod m20261122_000002_nodes;
 
 /// All migrations, in order.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,9 @@ pub struct Migrator;
 #[sea_orm_migration::async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn sea_orm_migration::MigrationTrait>> {
-        vec![Box::new(m20261122_000001_first_tables::Migration)]
+        vec![
+            Box::new(m20261122_000001_first_tables::Migration),
+            Box::new(m20261122_000002_nodes::Migration),
+        ]
     }
 }

@@ -88,6 +88,19 @@ pub enum EventKind {
         /// Who asked.
         by: UserName,
     },
+    /// What other tasks of the job came to moved a row of tasks that depend on them.
+    TasksMoved {
+        /// Which job.
+        job: JobId,
+        /// The index of the first task.
+        from: u32,
+        /// One past the index of the last task.
+        to: u32,
+        /// Where this left the tasks.
+        state: crate::TaskState,
+        /// Why, in a sentence for the user.
+        because: String,
+    },
     /// A pilot was decided upon.
     PilotPlanned {
         /// Which pilot.
@@ -177,7 +190,9 @@ impl EventKind {
     /// The job that this is about as a whole or in a range of its tasks, if it is about one.
     pub const fn job(&self) -> Option<JobId> {
         match self {
-            Self::JobSubmitted { job, .. } | Self::TasksChanged { job, .. } => Some(*job),
+            Self::JobSubmitted { job, .. }
+            | Self::TasksChanged { job, .. }
+            | Self::TasksMoved { job, .. } => Some(*job),
             _ => None,
         }
     }

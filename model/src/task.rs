@@ -11,6 +11,8 @@ use crate::{Attempt, PilotId, TaskId, Timestamp};
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskState {
+    /// Waits for other tasks of its job to succeed.
+    Blocked,
     /// In the queue.
     Waiting,
     /// Kept out of the queue until its owner releases it.
@@ -27,11 +29,14 @@ pub enum TaskState {
     Failed,
     /// It was cancelled.
     Cancelled,
+    /// It will not run, because a task that it depends on did not succeed.
+    Skipped,
 }
 
 impl TaskState {
     /// All states, in the order of a task's life.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
+        Self::Blocked,
         Self::Waiting,
         Self::Held,
         Self::Leased,
@@ -40,11 +45,13 @@ impl TaskState {
         Self::Succeeded,
         Self::Failed,
         Self::Cancelled,
+        Self::Skipped,
     ];
 
     /// The name used on the wire, in the store and on the screen.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Blocked => "blocked",
             Self::Waiting => "waiting",
             Self::Held => "held",
             Self::Leased => "leased",
@@ -53,6 +60,7 @@ impl TaskState {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
         }
     }
 
@@ -68,17 +76,24 @@ impl TaskState {
 
     /// Whether nothing more happens to a task in this state, unless it is retried by hand.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed | Self::Cancelled | Self::Skipped
+        )
     }
 
     /// Whether a task may go from this state to `next`. A final state is left
-    /// only for the queue, when a user retries the task by hand.
+    /// only when a user retries by hand the task or, if it was skipped, what it depends on.
     pub const fn may_become(self, next: Self) -> bool {
-        use TaskState::{Cancelled, Cancelling, Failed, Held, Leased, Running, Succeeded, Waiting};
+        use TaskState::{
+            Blocked, Cancelled, Cancelling, Failed, Held, Leased, Running, Skipped, Succeeded,
+            Waiting,
+        };
         matches!(
             (self, next),
-            (Waiting, Held | Leased | Cancelled)
-                | (Held, Waiting | Cancelled)
+            (Blocked, Waiting | Held | Cancelled | Skipped)
+                | (Waiting, Held | Leased | Cancelled)
+                | (Held, Blocked | Waiting | Cancelled | Skipped)
                 | (
                     Leased,
                     Running | Waiting | Held | Cancelling | Succeeded | Failed
@@ -86,6 +101,7 @@ impl TaskState {
                 | (Running, Waiting | Held | Cancelling | Succeeded | Failed)
                 | (Cancelling, Cancelled | Succeeded | Failed)
                 | (Failed | Cancelled, Waiting)
+                | (Cancelled | Skipped, Blocked)
         )
     }
 }

@@ -1,8 +1,9 @@
 //! What can be asked of the state, what it answers, and what must be made durable for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fairway_jdl::JobSpec;
+use fairway_jdl::{JobNode, JobSpec};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     Attempt, AttemptEnd, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd, PilotId,
@@ -173,15 +174,23 @@ pub struct EndedTasks {
     /// How many of its tasks are in each final state, `tasks` included. Used only if the job is
     /// over; the memory knows better otherwise.
     pub counts: Vec<(TaskState, u32)>,
-    /// The tasks to queue again, as they stand in the store.
+    /// If tasks depend on others: which are in which final state, in rows. As `counts`.
+    pub rows: Vec<EndedRow>,
+    /// The tasks to queue again, as they stand in the store. Skipped ones may be among them:
+    /// they wait again if nothing that they depend on is in the way any more.
     pub tasks: Vec<Task>,
 }
+
+/// Tasks of a job in a row that are in the same final state: the first, and one past the last.
+pub type EndedRow = (TaskState, u32, u32);
 
 /// Which tasks.
 #[derive(Clone, Debug)]
 pub enum Selection {
     /// All tasks of a job for which the verb makes sense.
     Job(JobId),
+    /// Those of them in a row: the first, and one past the last.
+    Row(JobId, u32, u32),
     /// These.
     Tasks(Vec<TaskId>),
 }
@@ -338,10 +347,13 @@ pub enum RefusedKind {
 /// A row to write. The store folds several changes of one row into the last.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// A new job with all its tasks waiting since `job.submitted_at`.
+    /// A new job, of which all tasks are `Waiting` since `job.submitted_at` but those of nodes
+    /// with parents, which are `Blocked`.
     NewJob {
         /// The job.
         job: Job,
+        /// The nodes that it consists of if it is compound.
+        nodes: Vec<JobNode>,
         /// Its idempotency key and the request's hash.
         idempotency: Option<(String, String)>,
     },
@@ -366,7 +378,7 @@ pub enum Change {
         from: u32,
         /// One past the last task.
         to: u32,
-        /// Where the tasks are now: `Waiting`, `Held` or `Cancelled`.
+        /// Where the tasks are now.
         state: TaskState,
         /// Since when.
         since: Timestamp,
@@ -410,6 +422,8 @@ pub struct Snapshot {
     pub tasks: Vec<Task>,
     /// Of these jobs: how many tasks are in each final state.
     pub ended: Vec<(JobId, TaskState, u32)>,
+    /// Of those in which tasks depend on others: which tasks are in which final state.
+    pub ended_rows: BTreeMap<JobId, Vec<EndedRow>>,
     /// Pilots that are not over.
     pub pilots: Vec<Pilot>,
     /// The sites.

@@ -1,5 +1,7 @@
 //! Why a task is where it is: the answer to the question that users ask most.
 
+use std::collections::BTreeMap;
+
 use fairway_jdl::{Needs, Value, eval};
 use fairway_model::{
     CeId, GroupName, PolicyKind, Resources, Task, TaskId, TaskState, Timestamp, UserName,
@@ -9,7 +11,10 @@ use crate::State;
 use crate::element::Element;
 use crate::provision::{closures, misfits};
 use crate::queue::{Class, ClassId};
-use crate::state::Standing;
+use crate::state::{LiveJob, Standing};
+
+/// So many nodes that a task waits for are told.
+const WAITS_FOR_MAX: usize = 100;
 
 /// Why a task is where it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +23,12 @@ pub struct Explained {
     pub task: TaskId,
     /// Where it is in its life.
     pub state: TaskState,
+    /// The node that it belongs to, if its job is compound.
+    pub node: Option<String>,
     /// The whole explanation in one sentence.
     pub summary: String,
+    /// The nodes that it waits for, and how their tasks stand; at most 100.
+    pub waits_for: Vec<WaitsFor>,
     /// How many tasks would be served before it, as things stand; only for waiting tasks. Exact
     /// under fifo. Under round-robin: its owner's earlier tasks, and as many of every other user.
     /// Under fairshare by tasks started: those that bring every other user's FS up to its
@@ -38,6 +47,15 @@ pub struct Explained {
     pub rank: Option<String>,
     /// Every CE, those that could run it first, best Rank first.
     pub ces: Vec<CeVerdict>,
+}
+
+/// A node that a task waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitsFor {
+    /// Its name.
+    pub node: String,
+    /// How many of its tasks are in each state; states with none are left out.
+    pub states: BTreeMap<TaskState, u32>,
 }
 
 /// What a CE means for a task.
@@ -83,11 +101,14 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
             .then_with(|| rank_of(b).total_cmp(&rank_of(a)))
             .then_with(|| a.ce.cmp(&b.ce))
     });
+    let waits_for = waits_for(live, task.index);
     let ahead = (row.state == TaskState::Waiting).then(|| ahead(state, task, owner));
     Some(Explained {
         task,
         state: row.state,
-        summary: summary(state, &row, &ces, ahead),
+        node: live.node_name(task.index).map(str::to_owned),
+        summary: summary(state, &row, &waits_for, &ces, ahead),
+        waits_for,
         ahead,
         standing: state.standing(owner),
         resources: needs.resources,
@@ -246,7 +267,59 @@ fn ahead(state: &State, task: TaskId, owner: &UserName) -> u64 {
     own + others
 }
 
-fn summary(state: &State, row: &Task, ces: &[CeVerdict], ahead: Option<u64>) -> String {
+/// The nodes that a task waits for, in order; at most [`WAITS_FOR_MAX`].
+fn waits_for(live: &LiveJob, index: u32) -> Vec<WaitsFor> {
+    let Some(nodes) = &live.nodes else {
+        return Vec::new();
+    };
+    let described = live.spec.nodes();
+    let own = live.spec.node_of(index).map(|own| &described[own as usize]);
+    let parents = own.into_iter().flat_map(|own| own.parents.iter());
+    parents
+        .filter(|&&parent| !nodes.is_complete(parent))
+        .take(WAITS_FOR_MAX)
+        .map(|&parent| WaitsFor {
+            node: described[parent as usize].name.to_string(),
+            states: live.states_of_node(parent),
+        })
+        .collect()
+}
+
+fn blocked_summary(waits_for: &[WaitsFor]) -> String {
+    const TOLD_MAX: usize = 5;
+    let told = waits_for.iter().take(TOLD_MAX).map(|it| {
+        let states = it.states.iter();
+        let states: Vec<_> = states
+            .map(|(state, n)| format!("{n} {}", state.name()))
+            .collect();
+        format!("`{}` ({})", it.node, states.join(", "))
+    });
+    let mut told: Vec<String> = told.collect();
+    match waits_for.len() {
+        0..=TOLD_MAX => {}
+        WAITS_FOR_MAX.. => told.push("many more".into()),
+        n => told.push(format!("{} more", n - TOLD_MAX)),
+    }
+    let last = told.pop().unwrap_or_default();
+    let all = match told.as_slice() {
+        [] => last,
+        others => format!("{} and {last}", others.join(", ")),
+    };
+    let nodes = if waits_for.len() == 1 {
+        "node"
+    } else {
+        "nodes"
+    };
+    format!("It waits until all tasks of {nodes} {all} have succeeded.")
+}
+
+fn summary(
+    state: &State,
+    row: &Task,
+    waits_for: &[WaitsFor],
+    ces: &[CeVerdict],
+    ahead: Option<u64>,
+) -> String {
     let place = || {
         let pilot = row.pilot.and_then(|id| state.pilots.get(&id));
         pilot.map_or("its pilot".to_owned(), |live| {
@@ -267,7 +340,10 @@ fn summary(state: &State, row: &Task, ces: &[CeVerdict], ahead: Option<u64>) -> 
                 place()
             )
         }
-        TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled => "It is over.".into(),
+        TaskState::Blocked => blocked_summary(waits_for),
+        TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => {
+            "It is over.".into()
+        }
     }
 }
 

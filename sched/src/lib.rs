@@ -10,6 +10,7 @@ mod element;
 pub mod explain;
 pub mod glue;
 mod matching;
+mod nodes;
 pub mod provision;
 mod queue;
 mod ranges;

@@ -69,6 +69,20 @@ impl<V: Copy + PartialEq> Ranges<V> {
             .map(|(&from, &(to, value))| (from, to, value))
     }
 
+    /// What of the set is in `from <= index < to`, in order.
+    pub(crate) fn within(&self, from: u32, to: u32) -> Vec<(u32, u32, V)> {
+        let begun = self.get(from).map(|(start, ..)| start).unwrap_or(from);
+        self.map
+            .range(begun..to.max(begun))
+            .map(|(&start, &(end, value))| (start.max(from), end.min(to), value))
+            .collect()
+    }
+
+    /// Whether anything of the set is in `from <= index < to`.
+    pub(crate) fn meets(&self, from: u32, to: u32) -> bool {
+        self.get(from).is_some() || self.map.range(from..to).next().is_some()
+    }
+
     /// The smallest index.
     pub(crate) fn first(&self) -> Option<u32> {
         self.map.keys().next().copied()
@@ -104,6 +118,17 @@ mod tests {
         ranges.insert(8, 9, 'b');
         ranges.insert(3, 5, 'a');
         assert_eq!(listed(&ranges), [(0, 8, 'a'), (8, 9, 'b')]);
+    }
+
+    #[test]
+    fn a_part_is_seen_in_its_borders() {
+        let mut ranges = Ranges::default();
+        ranges.insert(0, 4, 'a');
+        ranges.insert(6, 9, 'b');
+        assert_eq!(ranges.within(2, 7), [(2, 4, 'a'), (6, 7, 'b')]);
+        assert_eq!(ranges.within(4, 6), []);
+        assert_eq!(ranges.within(9, 9), []);
+        assert_eq!(ranges.within(0, u32::MAX).len(), 2);
     }
 
     #[test]

@@ -14,8 +14,9 @@ const TASKS_MAX: usize = 10_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Change {
-    /// Jobs such as 12 (all their tasks) and tasks such as 12.0
-    #[arg(required = true, value_name = "JOB|TASK")]
+    /// Jobs such as 12 (all their tasks), nodes of compound jobs such as 12/fit (all their
+    /// tasks), and tasks such as 12.0
+    #[arg(required = true, value_name = "JOB|NODE|TASK")]
     subjects: Vec<Subject>,
     #[command(flatten)]
     format: Format,
@@ -31,6 +32,9 @@ impl Change {
         for subject in &self.subjects {
             match subject {
                 Subject::Job(job) => add(&mut all, client.change_job(*job, verb).await?),
+                Subject::Node(job, node) => {
+                    add(&mut all, client.change_node(*job, node, verb).await?);
+                }
                 Subject::Task(task) => tasks.push(*task),
             }
         }
@@ -40,8 +44,17 @@ impl Change {
             };
             add(&mut all, client.change_tasks(&change, verb).await?);
         }
+        self.format
+            .show(&all, || render::jobs::changed(verb, &all))?;
         // Tasks that were left as they are is no failure: the reasons say what becomes of them.
-        self.format.show(&all, || render::jobs::changed(verb, &all))
+        let missing = all.left.iter().filter(|left| left.missing);
+        let missing: Vec<_> = missing.map(|left| left.task.to_string()).collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            let missing = missing.join(", ");
+            Err(Failure::Refused(format!("there is no task {missing}")))
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::screen;
 /// Show what a task wrote, while it runs too
 #[derive(Debug, clap::Args)]
 pub(super) struct Logs {
-    /// A task such as 12.0; a job alone means its first task
+    /// A task such as 12.0; a job or a node such as 12/fit alone means its first task
     task: OneTask,
     /// Go on until the task is over; succeeds only if the task does
     #[arg(long, short)]
@@ -33,7 +33,7 @@ pub(super) struct Logs {
 impl Logs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let client = self.connect.client()?;
-        let OneTask(task) = self.task;
+        let task = self.task.find(&client).await?;
         let stream = if self.stderr {
             LogStream::Stderr
         } else {

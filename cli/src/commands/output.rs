@@ -15,11 +15,13 @@ use crate::unpack::{self, Unpacked};
 
 /// Fetch the output sandbox of a task, or of all tasks of a job
 ///
-/// A job's outputs come with a folder for each task, named by its number.
+/// A job's outputs come with a folder for each task, named by its number; those of a compound job
+/// with a folder for each node, named as it is, and in that, if the node has several tasks, one
+/// for each of them, numbered from 0.
 #[derive(Debug, clap::Args)]
 pub(super) struct Output {
-    /// A job such as 12 or a task such as 12.0
-    #[arg(value_name = "JOB|TASK")]
+    /// A job such as 12, a node of a compound job such as 12/fit, or a task such as 12.0
+    #[arg(value_name = "JOB|NODE|TASK")]
     subject: Subject,
     /// Folder to unpack to; files in it are overwritten. A new ./<name>-<job> if not set
     #[arg(long, short, value_name = "DIR")]
@@ -39,16 +41,16 @@ struct Fetched {
 impl Output {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let client = self.connect.client()?;
-        let job = match self.subject {
-            Subject::Job(job) | Subject::Task(TaskId { job, .. }) => job,
-        };
+        let (Subject::Job(job) | Subject::Node(job, _) | Subject::Task(TaskId { job, .. })) =
+            self.subject;
         let folder = match self.output_dir {
             Some(folder) => folder,
             None => output_folder(&client.job(job).await?.name, job),
         };
-        let download = match self.subject {
-            Subject::Job(job) => client.job_output(job).await?,
-            Subject::Task(task) => client.task_output(task).await?,
+        let download = match &self.subject {
+            Subject::Job(job) => client.job_output(*job).await?,
+            Subject::Node(job, node) => client.node_output(*job, node).await?,
+            Subject::Task(task) => client.task_output(*task).await?,
         };
         let unpacked = unpack::download(download, &folder).await?;
         tell_left_out(&unpacked);

@@ -1,7 +1,9 @@
 //! `fairway status`
 
 use fairway_api::client::{Client, ClientError};
-use fairway_api::public::{EventsQuery, JobView, JobsQuery, Page, TaskView, TasksQuery};
+use fairway_api::public::{
+    EventsQuery, JobView, JobsQuery, NodeView, NodesQuery, Page, TaskView, TasksQuery,
+};
 use fairway_model::{Event, JobId, TaskId, UserName};
 use serde::Serialize;
 
@@ -15,20 +17,21 @@ use crate::screen::Format;
 /// Largest page that the server gives.
 const PAGE_MAX: u32 = 1000;
 
-/// Show jobs, one job with its tasks, or one task with its history
+/// Show jobs, one job with its nodes or tasks, one node with its tasks, or one task with its history
 #[derive(Debug, clap::Args)]
 pub(super) struct Status {
-    /// A job such as 12 or a task such as 12.0; all your jobs if not set
-    #[arg(value_name = "JOB|TASK")]
+    /// A job such as 12, a node of a compound job such as 12/fit, or a task such as 12.0; all your
+    /// jobs if not set
+    #[arg(value_name = "JOB|NODE|TASK")]
     subject: Option<Subject>,
-    /// Only jobs that are `active` or `ended`; of one job: only tasks in these states,
+    /// Only jobs that are `active` or `ended`; of one job or node: only tasks in these states,
     /// separated by commas
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
     /// Only jobs of this user (operators)
     #[arg(long, value_name = "USER")]
     owner: Option<UserName>,
-    /// How many jobs or tasks to show at most
+    /// How many jobs, nodes or tasks to show at most
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u32,
     #[command(flatten)]
@@ -40,6 +43,15 @@ pub(super) struct Status {
 #[derive(Serialize)]
 struct JobStatus {
     job: JobView,
+    /// Of a compound job, unless tasks in certain states are asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nodes: Vec<NodeView>,
+    tasks: Vec<TaskView>,
+}
+
+#[derive(Serialize)]
+struct NodeStatus {
+    node: NodeView,
     tasks: Vec<TaskView>,
 }
 
@@ -52,10 +64,11 @@ struct TaskStatus {
 impl Status {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let client = self.connect.client()?;
-        match self.subject {
+        match &self.subject {
             None => self.jobs(&client).await,
-            Some(Subject::Job(job)) => self.job(&client, job).await,
-            Some(Subject::Task(task)) => self.task(&client, task).await,
+            Some(Subject::Job(job)) => self.job(&client, *job).await,
+            Some(Subject::Node(job, node)) => self.node(&client, *job, node).await,
+            Some(Subject::Task(task)) => self.task(&client, *task).await,
         }
     }
 
@@ -75,34 +88,78 @@ impl Status {
     }
 
     async fn job(&self, client: &Client, job: JobId) -> Result<(), Failure> {
-        let status = JobStatus {
-            job: client.job(job).await?,
-            tasks: collect(self.limit, async |cursor, limit| {
-                let query = TasksQuery {
-                    job: Some(job),
-                    state: self.state.clone(),
-                    cursor,
-                    limit: Some(limit),
-                    ..TasksQuery::default()
-                };
-                client.tasks(&query).await
+        let view = client.job(job).await?;
+        let nodes = if view.nodes > 0 && self.state.is_none() {
+            collect(self.limit, async |cursor, limit| {
+                let limit = Some(limit);
+                client.nodes(job, &NodesQuery { cursor, limit }).await
             })
-            .await?,
+            .await?
+        } else {
+            Vec::new()
+        };
+        let status = JobStatus {
+            job: view,
+            nodes,
+            tasks: self.tasks(client, job, None).await?,
         };
         self.format.show(&status, || {
             let now = now();
             let mut text = render::jobs::one(&status.job, now);
             text.push('\n');
-            text.push_str(&render::tasks::list(&status.tasks, now));
-            let shown = status.tasks.len();
-            if self.state.is_none() && shown < status.job.tasks as usize {
-                text.push_str(&format!(
-                    "the first {shown} of {}; --limit shows more, --state chooses\n",
-                    status.job.tasks
-                ));
+            if status.nodes.is_empty() {
+                text.push_str(&render::tasks::list(&status.tasks, now));
+                text.push_str(&self.more(status.tasks.len(), status.job.tasks, "--state chooses"));
+            } else {
+                text.push_str(&render::jobs::nodes(&status.nodes));
+                let tasks = format!("`fairway status {job}/NODE` shows a node's tasks");
+                text.push_str(&self.more(status.nodes.len(), status.job.nodes, &tasks));
             }
             text
         })
+    }
+
+    async fn node(&self, client: &Client, job: JobId, name: &str) -> Result<(), Failure> {
+        let status = NodeStatus {
+            node: client.node(job, name).await?,
+            tasks: self.tasks(client, job, Some(name)).await?,
+        };
+        self.format.show(&status, || {
+            format!(
+                "{}\n{}{}",
+                render::jobs::node(job, &status.node),
+                render::tasks::list(&status.tasks, now()),
+                self.more(status.tasks.len(), status.node.tasks, "--state chooses")
+            )
+        })
+    }
+
+    async fn tasks(
+        &self,
+        client: &Client,
+        job: JobId,
+        node: Option<&str>,
+    ) -> Result<Vec<TaskView>, Failure> {
+        collect(self.limit, async |cursor, limit| {
+            let query = TasksQuery {
+                job: Some(job),
+                node: node.map(str::to_owned),
+                state: self.state.clone(),
+                cursor,
+                limit: Some(limit),
+                ..TasksQuery::default()
+            };
+            client.tasks(&query).await
+        })
+        .await
+    }
+
+    /// What to say if not all are shown, though no choice was made.
+    fn more(&self, shown: usize, all: u32, hint: &str) -> String {
+        if self.state.is_some() || shown >= all as usize {
+            return String::new();
+        }
+        format!("the first {shown} of {all}; --limit shows more, {hint}\n")
     }
 
     async fn task(&self, client: &Client, task: TaskId) -> Result<(), Failure> {

@@ -45,14 +45,15 @@ impl Watch {
             Ok(())
         } else {
             Err(Failure::Unsuccessful(format!(
-                "{} of {} tasks did not succeed; `fairway status {} --state failed,cancelled` \
+                "{} of {} tasks did not succeed; `fairway status {} --state failed,cancelled{}` \
                  lists them",
                 counts.total - counts.succeeded,
                 counts.total,
                 match self.jobs[..] {
                     [job] => job.to_string(),
                     _ => "JOB".to_owned(),
-                }
+                },
+                if counts.skipped > 0 { ",skipped" } else { "" }
             )))
         }
     }

@@ -51,6 +51,20 @@ fn sentence(kind: &EventKind) -> String {
             state.name(),
             verb.name()
         ),
+        EventKind::TasksMoved {
+            job,
+            from,
+            to,
+            state,
+            because,
+        } => match to - from {
+            1 => format!("{job}.{from} {}: {because}", state.name()),
+            _ => format!(
+                "{job}.{from} to {job}.{} {}: {because}",
+                to - 1,
+                state.name()
+            ),
+        },
         EventKind::PilotPlanned { pilot, ce, because } => {
             format!("pilot {pilot} planned for {ce}: {because}")
         }

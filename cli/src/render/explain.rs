@@ -13,8 +13,10 @@ use super::{task_style, words};
 /// The whole explanation.
 pub(crate) fn text(explanation: &Explanation) -> String {
     let style = task_style(explanation.state);
+    let node = explanation.node.as_ref();
+    let node = node.map_or(String::new(), |node| format!(" (node {})", harmless(node)));
     let mut paragraphs = vec![format!(
-        "Task {} {style}{}{style:#}. {}\n",
+        "Task {}{node} {style}{}{style:#}. {}\n",
         explanation.task,
         predicate(explanation.state),
         harmless(&explanation.summary)
@@ -37,6 +39,7 @@ pub(crate) fn text(explanation: &Explanation) -> String {
 /// The state as what is said of a task.
 const fn predicate(state: TaskState) -> &'static str {
     match state {
+        TaskState::Blocked => "is blocked",
         TaskState::Waiting => "is waiting",
         TaskState::Held => "is held",
         TaskState::Leased => "is about to start",
@@ -45,6 +48,7 @@ const fn predicate(state: TaskState) -> &'static str {
         TaskState::Succeeded => "has succeeded",
         TaskState::Failed => "has failed",
         TaskState::Cancelled => "was cancelled",
+        TaskState::Skipped => "was skipped",
     }
 }
 

@@ -19,12 +19,12 @@ use fairway_model::{PilotState, TaskState};
 /// The colour of a task's state.
 pub(crate) fn task_style(state: TaskState) -> Style {
     match state {
-        TaskState::Waiting => Style::new(),
+        TaskState::Blocked | TaskState::Waiting => Style::new(),
         TaskState::Held | TaskState::Cancelling => AnsiColor::Yellow.on_default(),
         TaskState::Leased | TaskState::Running => AnsiColor::Cyan.on_default(),
         TaskState::Succeeded => AnsiColor::Green.on_default(),
         TaskState::Failed => AnsiColor::Red.on_default(),
-        TaskState::Cancelled => Style::new().dimmed(),
+        TaskState::Cancelled | TaskState::Skipped => Style::new().dimmed(),
     }
 }
 

@@ -83,6 +83,20 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Takes a column away in which there is nothing in any row.
+    pub(crate) fn without_empty(&mut self, title: &str) {
+        let (heading, rows) = self.rows.split_at(1);
+        let Some(column) = heading[0].iter().position(|cell| cell.text == title) else {
+            return;
+        };
+        let nothing = |cell: &Cell| cell.text.is_empty() || cell.text == NONE;
+        if rows.iter().all(|row| nothing(&row[column])) {
+            for row in &mut self.rows {
+                row.remove(column);
+            }
+        }
+    }
+
     /// The table as text, with a line end after each row; `empty` if there are no rows.
     pub(crate) fn text_or(&self, empty: &str) -> String {
         if self.rows.len() == 1 {

@@ -8,10 +8,11 @@ use super::{task_style, words};
 
 /// A list of tasks.
 pub(crate) fn list(tasks: &[TaskView], now: Timestamp) -> String {
-    let mut table = Table::new(["TASK", "STATE", "FOR", ">ATTEMPT", "CE", "DETAIL"]);
+    let mut table = Table::new(["TASK", "NODE", "STATE", "FOR", ">ATTEMPT", "CE", "DETAIL"]);
     for task in tasks {
         table.row([
             Cell::new(task.id),
+            Cell::maybe(task.node.as_ref()),
             Cell::new(task.state.name()).styled(task_style(task.state)),
             Cell::new(words::age(now, task.since)),
             Cell::number(task.attempt),
@@ -19,6 +20,7 @@ pub(crate) fn list(tasks: &[TaskView], now: Timestamp) -> String {
             Cell::new(detail(task).unwrap_or_default()),
         ]);
     }
+    table.without_empty("NODE");
     table.text_or("no tasks")
 }
 
@@ -26,6 +28,7 @@ pub(crate) fn list(tasks: &[TaskView], now: Timestamp) -> String {
 pub(crate) fn one(task: &TaskView, now: Timestamp) -> String {
     let mut rows = vec![
         ("task", task.id.to_string()),
+        ("node", task.node.clone().unwrap_or_default()),
         (
             "state",
             format!(
@@ -38,6 +41,7 @@ pub(crate) fn one(task: &TaskView, now: Timestamp) -> String {
         ("owner", task.owner.to_string()),
         ("attempts", task.attempt.to_string()),
     ];
+    rows.retain(|(_, value)| !value.is_empty());
     if let Some(ce) = &task.ce {
         rows.push(("CE", ce.to_string()));
     }

@@ -1,6 +1,8 @@
 //! What people see, as snapshots without colours.
 
-use fairway_api::public::{Explanation, JobView, PilotView, SharesView, SiteView, TaskView};
+use fairway_api::public::{
+    Explanation, JobView, NodeView, PilotView, SharesView, SiteView, TaskView,
+};
 use fairway_model::{Event, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -56,6 +58,42 @@ fn one_job() {
 }
 
 #[test]
+fn node_list() {
+    let read = |value: Value| -> NodeView { read(value) };
+    let list = [
+        read(
+            json!({"name": "fetch", "first": 0, "tasks": 1, "state": "succeeded",
+                    "states": {"succeeded": 1}}),
+        ),
+        read(
+            json!({"name": "sweep", "first": 1, "tasks": 40, "state": "running",
+                    "states": {"waiting": 12, "running": 8, "succeeded": 20}, "parents": ["fetch"]}),
+        ),
+        read(
+            json!({"name": "evil\u{1b}[2J", "first": 41, "tasks": 1, "state": "blocked",
+                    "states": {"blocked": 1}, "parents": ["fetch", "sweep", "a", "b", "c", "d"]}),
+        ),
+    ];
+    let one = jobs::node(fairway_model::JobId(12), &list[1]);
+    insta::assert_snapshot!(plain(&format!("{}\n{one}", jobs::nodes(&list))));
+}
+
+#[test]
+fn task_list_of_a_compound_job() {
+    let blocked: TaskView = read(json!({
+        "id": "12.41", "node": "plot", "state": "blocked", "since": NOW.0 - 125_000,
+        "owner": "alice", "attempt": 0, "ce": null, "pilot": null, "leased_at": null,
+        "started_at": null, "last_end": null, "detail": null,
+    }));
+    let text = format!(
+        "{}\n{}",
+        tasks::list(std::slice::from_ref(&blocked), NOW),
+        tasks::one(&blocked, NOW)
+    );
+    insta::assert_snapshot!(plain(&text));
+}
+
+#[test]
 fn task_list() {
     let waiting: TaskView = read(json!({
         "id": "12.150", "state": "waiting", "since": NOW.0 - 125_000, "owner": "alice",
@@ -81,6 +119,8 @@ fn history() {
         json!({"event": "task-changed", "task": "12.7", "verb": "cancel", "state": "cancelled", "by": "alice"}),
         json!({"event": "tasks-changed", "job": 12, "from": 8, "to": 200, "verb": "hold",
                "state": "held", "by": "alice"}),
+        json!({"event": "tasks-moved", "job": 12, "from": 8, "to": 10, "state": "skipped",
+               "because": "task 12.7 of node `fit`, which it depends on, failed"}),
         json!({"event": "pilot-ended", "pilot": "p42", "end": {"why": "done", "reason": "no work"}}),
     ];
     let events: Vec<Event> = kinds

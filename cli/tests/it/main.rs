@@ -12,6 +12,7 @@ mod bad_input;
 mod common;
 mod crash;
 mod disk;
+mod graphs;
 mod policies;
 mod run;
 mod slurm;

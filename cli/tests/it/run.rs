@@ -82,6 +82,19 @@ async fn the_sweep_computes_what_its_check_expects() {
 }
 
 #[tokio::test]
+async fn the_collection_and_the_dag_compute_what_their_checks_expect() {
+    for name in ["collection", "dag"] {
+        let folder = folder();
+        let results = run_example(folder.path(), &format!("{name}/{name}.jdl")).await;
+        let mut check = cli::command("sh", folder.path());
+        check
+            .arg(example(&format!("{name}/check.sh")))
+            .arg(&results);
+        cli::run(check).await.ok();
+    }
+}
+
+#[tokio::test]
 async fn the_example_in_the_other_dialect_counts_all_primes() {
     let folder = folder();
     let results = run_example(folder.path(), "dirac/primes.jdl").await;

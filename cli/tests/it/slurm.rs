@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fairway_api::public::{UsageQuery, UsageView};
+use fairway_api::public::{SubmitReply, UsageQuery, UsageView};
 use fairway_model::AttemptEnd;
 
 use crate::common::{
-    Fairway, History, Setup, assert_each_once, counting_payload, lines, over, submit, sweep, until,
-    until_true,
+    Fairway, History, Setup, assert_each_once, checkout, cli, counting_payload, lines, over,
+    submit, sweep, until, until_true,
 };
+use crate::graphs::collection;
 
 /// The test bed, started by `cargo xtask test`.
 struct Bed {
@@ -213,6 +214,42 @@ async fn a_sweep_over_three_partitions() {
         fairway.live_pilots().await.is_empty()
     })
     .await;
+}
+
+#[tokio::test]
+async fn compound_jobs_run_to_their_end() {
+    const NODES: u32 = 100;
+    let Some(on) = OnSlurm::start(&[("short", 2), ("long", 1)]).await else {
+        return;
+    };
+    let fairway = &on.fairway;
+    let alice = fairway.user("alice").await;
+    let collection = submit(&alice.client, collection(NODES)).await;
+    let example = checkout().join("examples/dag");
+    let jdl = example.join("dag.jdl").display().to_string();
+    let submitted: Vec<SubmitReply> = alice.run(&["submit", "--json", &jdl]).await.json();
+    let [dag] = submitted.as_slice() else {
+        panic!("{submitted:?}")
+    };
+
+    let history = async |job| {
+        over(&alice.client, job).await;
+        History::of(&alice.client, job).await
+    };
+    let of_collection = history(collection).await;
+    assert_eq!(
+        of_collection.assert_each_succeeded_once(collection, NODES),
+        0
+    );
+    let of_dag = history(dag.job).await;
+    assert_eq!(of_dag.assert_each_succeeded_once(dag.job, dag.tasks), 0);
+
+    let results = fairway.folder().join("results").display().to_string();
+    let fetch = ["output", &dag.job.to_string(), "--output-dir", &results];
+    alice.run(&fetch).await.ok();
+    let mut check = cli::command("sh", fairway.folder());
+    check.arg(example.join("check.sh")).arg(&results);
+    cli::run(check).await.ok();
 }
 
 #[tokio::test]

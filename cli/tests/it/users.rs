@@ -314,8 +314,11 @@ async fn users_see_only_their_own() {
     fairway.set_mode(SiteMode::Closed).await;
     let waiting = submit(&alice.client, "[ Executable = \"/bin/true\"; ]").await;
     let (hers_too, his_own) = (format!("{waiting}.0"), format!("{his}.0"));
-    let told = bob.run(&["cancel", &hers_too, &his_own]).await.ok();
-    assert!(told.contains(&format!("{hers_too}: there is no")), "{told}");
+    let told = bob.run(&["cancel", &hers_too, &his_own]).await.fails(3);
+    assert!(
+        told.contains(&format!("there is no task {hers_too}")),
+        "{told}"
+    );
     assert_eq!(state(&alice, waiting, 0).await, TaskState::Waiting);
 
     let jobs: Vec<JobView> = bob.run(&["status", "--json"]).await.json();

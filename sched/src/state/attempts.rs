@@ -224,12 +224,12 @@ impl State {
         };
         let before = row.state;
         let outcome = outcome(row, &end, &needs, self.settings.losses_max);
-        live.counts.shift(before, outcome.state, 1);
         row.state = outcome.state;
         row.since = now;
         row.last_end = Some(end.clone());
         row.hold_on_return = false;
         let row = row.clone();
+        live.moved((task.index, task.index + 1), before, outcome.state);
         let owner = live.job.owner.clone();
         let group = live.job.group.clone();
         if outcome.state.is_final() {
@@ -281,7 +281,7 @@ impl State {
             self.enqueue(task.job, task.index, task.index + 1);
         } else if outcome.state.is_final() {
             self.leave_class(class, 1);
-            self.finish_job(task.job, now);
+            self.settle(task.job, now);
         }
     }
 }

@@ -7,6 +7,7 @@ use fairway_model::{EventKind, JobId, Principal, TaskId, TaskState, Timestamp};
 
 use super::{State, Untouched, refused};
 use crate::command::{Change, Refused, RefusedKind, Reply, Selection};
+use crate::nodes::Row;
 
 /// So many tasks that were left as they are, are told.
 const LEFT_MAX: usize = 100;
@@ -20,8 +21,13 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn leave(&mut self, task: TaskId, reason: impl Into<String>) {
+        self.leave_with(task, || reason.into());
+    }
+
+    /// As [`leave`](Self::leave), for a reason that takes some finding.
+    pub(super) fn leave_with(&mut self, task: TaskId, reason: impl FnOnce() -> String) {
         if self.left.len() < LEFT_MAX {
-            self.left.push((task, reason.into()));
+            self.left.push((task, reason()));
         }
     }
 
@@ -45,18 +51,21 @@ enum Effect {
 
 fn effect(verb: TaskVerb, state: TaskState, hold_on_return: bool) -> Effect {
     use Effect::{Become, HoldOnReturn, Leave};
-    use TaskState::{Cancelled, Cancelling, Failed, Held, Leased, Running, Succeeded, Waiting};
+    use TaskState::{
+        Blocked, Cancelled, Cancelling, Failed, Held, Leased, Running, Skipped, Succeeded, Waiting,
+    };
     match (verb, state) {
-        (_, Succeeded | Failed | Cancelled) => Leave("it is over"),
-        (TaskVerb::Cancel, Waiting | Held) => Become(Cancelled),
+        (_, Succeeded | Failed | Cancelled | Skipped) => Leave("it is over"),
+        (TaskVerb::Cancel, Blocked | Waiting | Held) => Become(Cancelled),
         (TaskVerb::Cancel, Leased | Running) => Become(Cancelling),
         (_, Cancelling) => Leave("it is being cancelled"),
-        (TaskVerb::Hold, Waiting) => Become(Held),
+        (TaskVerb::Hold, Blocked | Waiting) => Become(Held),
         (TaskVerb::Hold, Held) => Leave("it is held already"),
         (TaskVerb::Hold, Leased | Running) => HoldOnReturn(true),
         (TaskVerb::Release, Held) => Become(Waiting),
         (TaskVerb::Release, Leased | Running) if hold_on_return => HoldOnReturn(false),
-        (TaskVerb::Release, Waiting | Leased | Running) => Leave("it is not held"),
+        (TaskVerb::Release, Blocked | Waiting | Leased | Running) => Leave("it is not held"),
+        (TaskVerb::Retry, Blocked) => Leave("it waits for other tasks of its job"),
         (TaskVerb::Retry, Waiting) => Leave("it waits in the queue"),
         (TaskVerb::Retry, Held) => Leave("it is held: release it"),
         (TaskVerb::Retry, Leased | Running) => Leave("it is with a pilot"),
@@ -75,7 +84,12 @@ impl State {
         match tasks {
             Selection::Job(id) => {
                 self.may_touch(id, by)?;
-                self.change_job(verb, id, by, &mut tally, now);
+                self.change_rows(verb, id, (0, u32::MAX), by, &mut tally, now);
+            }
+            Selection::Row(id, from, to) => {
+                self.may_touch(id, by)?;
+                self.refuse_ended(id, (from, to))?;
+                self.change_rows(verb, id, (from, to), by, &mut tally, now);
             }
             Selection::Tasks(ids) => {
                 let ids: BTreeSet<TaskId> = ids.into_iter().collect();
@@ -98,10 +112,23 @@ impl State {
         }
     }
 
-    fn change_job(
+    /// Refuses if no task of the row is left.
+    fn refuse_ended(&self, id: JobId, (from, to): Row) -> Result<(), Refused> {
+        let left = self.jobs.get(&id).is_some_and(|live| {
+            live.tasks.range(from..to).next().is_some() || live.untouched.meets(from, to)
+        });
+        if left {
+            return Ok(());
+        }
+        let reason = format!("all of these tasks of job {id} are over");
+        Err(refused(RefusedKind::Conflict, reason))
+    }
+
+    fn change_rows(
         &mut self,
         verb: TaskVerb,
         id: JobId,
+        (from, to): Row,
         by: &Principal,
         tally: &mut Tally,
         now: Timestamp,
@@ -109,15 +136,19 @@ impl State {
         let Some(live) = self.jobs.get(&id) else {
             return;
         };
-        let ranges: Vec<_> = live.untouched.iter().collect();
-        let others: Vec<u32> = live.tasks.keys().copied().collect();
+        let ranges = live.untouched.within(from, to);
+        let others: Vec<u32> = live
+            .tasks
+            .range(from..to)
+            .map(|(&index, _)| index)
+            .collect();
         for (from, to, untouched) in ranges {
             self.change_range(verb, (id, from, to), untouched, by, tally, now);
         }
         for index in others {
             self.change_task(verb, TaskId::new(id, index), by, tally, now);
         }
-        self.finish_job(id, now);
+        self.settle(id, now);
     }
 
     pub(super) fn change_chosen(
@@ -161,7 +192,7 @@ impl State {
             }
         }
         for job in jobs {
-            self.finish_job(job, now);
+            self.settle(job, now);
         }
     }
 
@@ -186,32 +217,20 @@ impl State {
                 return;
             }
         };
-        if before.state == TaskState::Waiting {
-            self.dequeue(id, from, to);
-        }
-        let Some(live) = self.jobs.get_mut(&id) else {
-            return;
-        };
-        live.untouched.take(from, to);
-        live.counts.shift(before.state, state, to - from);
-        let mut left = Vec::new();
-        if state.is_final() {
-            left = live.classes.stretches(from, to);
-        } else {
-            live.untouched
-                .insert(from, to, Untouched { state, since: now });
-        }
         tally.changed += to - from;
-        if state == TaskState::Waiting {
-            self.enqueue(id, from, to);
+        let rows = match (state, self.jobs.get(&id)) {
+            // What is released goes where it would be had it never been held.
+            (TaskState::Waiting, Some(live)) => live.by_readiness((from, to)),
+            _ => vec![(true, (from, to))],
+        };
+        for (ready, row) in rows {
+            let state = if ready { state } else { TaskState::Blocked };
+            self.move_row(id, row, before.state, state, now);
+            self.row_changed(verb, (id, row.0, row.1), state, by, now);
         }
-        for (class, from, to) in left {
-            self.leave_class(class, u64::from(to - from));
-        }
-        self.range_changed(verb, (id, from, to), state, by, now);
     }
 
-    pub(super) fn range_changed(
+    pub(super) fn row_changed(
         &mut self,
         verb: TaskVerb,
         (job, from, to): (JobId, u32, u32),
@@ -219,13 +238,6 @@ impl State {
         by: &Principal,
         now: Timestamp,
     ) {
-        self.changes.push(Change::TaskRange {
-            job,
-            from,
-            to,
-            state,
-            since: now,
-        });
         let kind = EventKind::TasksChanged {
             job,
             from,
@@ -281,10 +293,10 @@ impl State {
         if state != before {
             row.state = state;
             row.hold_on_return = false;
-            live.counts.shift(before, state, 1);
             tally.changed += 1;
         }
         let (row, class) = (row.clone(), live.classes.of(task.index));
+        live.moved((task.index, task.index + 1), before, state);
         if before == TaskState::Waiting {
             self.dequeue(task.job, task.index, task.index + 1);
         }

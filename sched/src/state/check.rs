@@ -6,6 +6,7 @@ use fairway_model::{TaskState, UserName};
 
 use super::{LiveJob, State};
 use crate::matching::LivePilot;
+use crate::nodes::Nodes;
 
 impl State {
     /// Checks every invariant. Costs as much as there is in memory.
@@ -36,7 +37,9 @@ impl State {
     /// cost of a command does not grow.
     pub(super) fn check_now_and_then(&mut self) {
         self.unchecked += 1;
-        let touched: usize = self.jobs.values().map(|job| job.tasks.len() + 1).sum();
+        let nodes = |job: &LiveJob| job.nodes.as_ref().map_or(0, |nodes| nodes.len());
+        let touched = |job: &LiveJob| 1 + job.tasks.len() + nodes(job);
+        let touched: usize = self.jobs.values().map(touched).sum();
         if self.unchecked < (touched + self.pilots.len()) / 4 {
             return;
         }
@@ -131,6 +134,39 @@ fn check_job(live: &LiveJob) -> Result<(), String> {
     }
     if live.counts.ended() == u64::from(live.job.task_count) {
         return Err(format!("job {id} is over and still there"));
+    }
+    match &live.nodes {
+        Some(nodes) => check_nodes(live, nodes),
+        None => Ok(()),
+    }
+}
+
+/// Tasks wait for their parents, and for nothing else; the nodes count what there is.
+fn check_nodes(live: &LiveJob, nodes: &Nodes) -> Result<(), String> {
+    let described = live.spec.nodes();
+    nodes.check(described)?;
+    for (place, node) in (0..).zip(described) {
+        let (from, to) = (node.tasks.start, node.tasks.end);
+        let untouched = live.untouched.within(from, to);
+        let begun = live.tasks.range(from..to).count();
+        let skipped = nodes.skipped((from, to));
+        let size = |(from, to): (u32, u32)| u64::from(to - from);
+        let open = begun as u64 + untouched.iter().map(|it| size((it.0, it.1))).sum::<u64>();
+        let skipped: u64 = skipped.into_iter().map(size).sum();
+        let missing = open + skipped + u64::from(nodes.broken(place));
+        let stands = |state| match (nodes.is_ready(place), nodes.is_futile(place)) {
+            (true, _) => state != TaskState::Blocked,
+            (false, false) => matches!(state, TaskState::Blocked | TaskState::Held),
+            (false, true) => false,
+        };
+        let sound = missing == u64::from(nodes.missing(place))
+            && (begun == 0 || nodes.is_ready(place))
+            && (skipped == 0 || nodes.is_futile(place))
+            && untouched.iter().all(|(_, _, it)| stands(it.state));
+        if !sound {
+            let (id, name) = (live.job.id, &node.name);
+            return Err(format!("node {name} of job {id} is not as its tasks are"));
+        }
     }
     Ok(())
 }

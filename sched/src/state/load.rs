@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use fairway_jdl::JobSpec;
 use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp, UserName};
 
-use super::{Classes, Counts, LiveJob, Settings, State, Untouched};
-use crate::command::{ActiveJob, Snapshot};
+use super::{Counts, LiveJob, Settings, State, Untouched};
+use crate::command::{ActiveJob, EndedRow, Snapshot};
 use crate::matching::Lease;
+use crate::nodes::Nodes;
 use crate::queue::Queue;
 use crate::ranges::Ranges;
 use crate::shares::{Shares, Used};
+
+/// How far the nodes of a job are of which these tasks have ended, if tasks depend on others.
+pub(super) fn nodes_restored(spec: &JobSpec, ended: &[EndedRow]) -> Option<Box<Nodes>> {
+    spec.has_dependencies()
+        .then(|| Box::new(Nodes::restore(spec.nodes(), ended)))
+}
 
 impl State {
     /// The state that a snapshot of the store describes. Pilots in it count as heard of at `now`.
@@ -57,7 +65,11 @@ impl State {
         for (job, spec, idempotency) in snapshot.jobs {
             let counts = ended.remove(&job.id).unwrap_or_default();
             let rows = tasks.remove(&job.id).unwrap_or_default();
-            leased.extend(state.load_job((job, spec, idempotency), rows, counts));
+            let ended_rows = snapshot
+                .ended_rows
+                .get(&job.id)
+                .map_or(&[][..], Vec::as_slice);
+            leased.extend(state.load_job((job, spec, idempotency), rows, counts, ended_rows));
         }
         state.load_leases(leased, now);
         // Nothing that loading did is news to the store.
@@ -87,10 +99,12 @@ impl State {
         (job, spec, idempotency): ActiveJob,
         mut rows: Vec<Task>,
         counts: Counts,
+        ended: &[EndedRow],
     ) -> Vec<Task> {
         let id = job.id;
         let mut live = LiveJob {
             classes: self.classes_of(&job, &spec, 0),
+            nodes: nodes_restored(&spec, ended),
             job,
             spec,
             idempotency,
@@ -122,31 +136,14 @@ impl State {
                 live.tasks.insert(index, row);
             }
         }
-        self.join_again(&mut live, &joining);
         self.admit(live);
+        for (from, to, ()) in joining.iter() {
+            self.rejoin(id, (from, to));
+        }
         for (from, to, ()) in waiting.iter() {
             self.enqueue(id, from, to);
         }
         leased
-    }
-
-    /// Lets the tasks that are not over join their classes.
-    fn join_again(&mut self, live: &mut LiveJob, joining: &Ranges<()>) {
-        let group = live.job.group.as_ref();
-        match &mut live.classes {
-            Classes::Uniform(id) => {
-                let tasks = joining.count_below(u32::MAX);
-                *id = self.join_class(&live.spec.needs(0), group, tasks);
-            }
-            Classes::Each(ids) => {
-                for (from, to, ()) in joining.iter() {
-                    for index in from..to {
-                        let needs = live.spec.needs(index);
-                        ids[index as usize] = self.join_class(&needs, group, 1);
-                    }
-                }
-            }
-        }
     }
 
     /// Gives the pilots their tasks back, in the order of leasing.

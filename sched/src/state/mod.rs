@@ -4,6 +4,7 @@
 mod attempts;
 mod change_tasks;
 mod check;
+mod follow;
 mod load;
 mod pilots;
 mod policy;
@@ -27,6 +28,7 @@ use fairway_model::{
 use crate::command::{Applied, Change, Command, Refused, RefusedKind, Reply};
 use crate::element::Element;
 use crate::matching::{Limits, LivePilot};
+use crate::nodes::Nodes;
 use crate::queue::{ClassId, Queue};
 use crate::ranges::Ranges;
 use crate::shares::Shares;
@@ -96,7 +98,7 @@ pub struct State {
 /// What is known of a task that no attempt was ever begun for, beside its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Untouched {
-    /// `Waiting` or `Held`.
+    /// `Blocked`, `Waiting` or `Held`.
     pub(crate) state: TaskState,
     pub(crate) since: Timestamp,
 }
@@ -113,11 +115,13 @@ pub(crate) struct LiveJob {
     pub(crate) tasks: BTreeMap<u32, Task>,
     counts: Counts,
     classes: Classes,
+    /// Only if tasks depend on others.
+    pub(crate) nodes: Option<Box<Nodes>>,
 }
 
 /// How many tasks are in each state, in the order of [`TaskState::ALL`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts([u32; 8]);
+pub(crate) struct Counts([u32; TaskState::ALL.len()]);
 
 impl Counts {
     pub(crate) fn of(&self, state: TaskState) -> u32 {

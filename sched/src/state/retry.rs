@@ -3,13 +3,50 @@
 
 use std::collections::BTreeSet;
 
+use fairway_jdl::JobSpec;
 use fairway_model::event::TaskVerb;
-use fairway_model::{EventKind, JobId, Principal, Task, TaskId, TaskState, Timestamp};
+use fairway_model::{EventKind, JobId, Principal, Task, TaskState, Timestamp};
 
 use super::change_tasks::Tally;
-use super::{Classes, Counts, LiveJob, State, Untouched, refused};
+use super::load::nodes_restored;
+use super::{Counts, LiveJob, State, refused};
 use crate::command::{Change, EndedTasks, Refused, RefusedKind, Reply, Selection};
+use crate::nodes::Nodes;
 use crate::ranges::Ranges;
+
+/// Whether a task in this state may be asked to be queued again.
+fn is_again(state: TaskState) -> bool {
+    matches!(
+        state,
+        TaskState::Failed | TaskState::Cancelled | TaskState::Skipped
+    )
+}
+
+/// Leaves only those rows that are to be queued again. Not among them: what depends on others
+/// that are still in the way when all of the rows are, which is told; and what was skipped and
+/// waits again by itself.
+fn leave_futile(spec: &JobSpec, mut nodes: Nodes, rows: &mut Vec<Task>, tally: &mut Tally) {
+    let described = spec.nodes();
+    for row in rows.iter().filter(|row| row.state != TaskState::Skipped) {
+        let index = row.id.index;
+        nodes.note(described, (index, index + 1), row.state, TaskState::Waiting);
+    }
+    nodes.settle(described);
+    rows.retain(|row| {
+        let Some(node) = spec
+            .node_of(row.id.index)
+            .filter(|node| nodes.is_futile(*node))
+        else {
+            return row.state != TaskState::Skipped;
+        };
+        tally.leave_with(row.id, || {
+            let culprit = nodes.culprit(described, node).unwrap_or(node);
+            let name = described.get(culprit as usize).map_or("?", |it| &it.name);
+            format!("it depends on node `{name}`, which did not succeed: retry that too")
+        });
+        false
+    });
+}
 
 impl State {
     pub(super) fn retry(
@@ -23,11 +60,12 @@ impl State {
             self.check_ended(given, by)?;
         }
         let mut asked = match tasks {
-            Selection::Job(id) if !ended.iter().any(|given| given.job.id == id) => {
-                self.may_touch(id, by)?;
+            Selection::Job(id) | Selection::Row(id, ..) => {
+                if !ended.iter().any(|given| given.job.id == id) {
+                    self.may_touch(id, by)?;
+                }
                 BTreeSet::new()
             }
-            Selection::Job(_) => BTreeSet::new(),
             Selection::Tasks(ids) => ids.into_iter().collect(),
         };
         let mut tally = Tally::default();
@@ -54,11 +92,16 @@ impl State {
         let counted: u64 = given.counts.iter().map(|(_, n)| u64::from(*n)).sum();
         let known = self.jobs.contains_key(&id);
         let sound = given.tasks.iter().all(|task| {
-            task.id.job == id
-                && task.id.index < given.job.task_count
-                && matches!(task.state, TaskState::Failed | TaskState::Cancelled)
+            task.id.job == id && task.id.index < given.job.task_count && is_again(task.state)
         });
-        if !sound || (!known && counted != u64::from(given.job.task_count)) {
+        let in_rows: u64 = given
+            .rows
+            .iter()
+            .map(|(_, from, to)| u64::from(to - from))
+            .sum();
+        let complete = counted == u64::from(given.job.task_count)
+            && (!given.spec.has_dependencies() || in_rows == counted);
+        if !sound || !(known || complete) {
             let reason = format!("job {id} has changed meanwhile: try again");
             return Err(refused(RefusedKind::Conflict, reason));
         }
@@ -73,6 +116,13 @@ impl State {
         rows.retain(|row| known.is_none_or(|live| live.task(row.id.index).is_none()));
         rows.sort_by_key(|row| row.id);
         rows.dedup_by_key(|row| row.id);
+        let nodes = match known {
+            Some(live) => live.nodes.clone(),
+            None => nodes_restored(&given.spec, &given.rows),
+        };
+        if let Some(nodes) = nodes {
+            leave_futile(&given.spec, *nodes, &mut rows, tally);
+        }
         if rows.is_empty() {
             return;
         }
@@ -81,9 +131,6 @@ impl State {
                 tasks: Vec::new(),
                 ..given
             });
-        }
-        for row in &rows {
-            self.rejoin(row.id);
         }
         let mut rows = rows.into_iter().peekable();
         while let Some(row) = rows.next() {
@@ -100,6 +147,7 @@ impl State {
             }
             self.retry_range((id, from, to), state, by, tally, now);
         }
+        tally.changed += self.settle(id, now);
     }
 
     /// Takes a job that is over back into memory, with no task that is not over.
@@ -111,6 +159,7 @@ impl State {
         }
         let classes = self.classes_of(&given.job, &given.spec, 0);
         self.admit(LiveJob {
+            nodes: nodes_restored(&given.spec, &given.rows),
             job: given.job,
             spec: given.spec,
             idempotency: given.idempotency,
@@ -125,21 +174,6 @@ impl State {
         });
     }
 
-    /// Lets a task that was over join its class, which may have gone meanwhile.
-    fn rejoin(&mut self, task: TaskId) {
-        let Some(live) = self.jobs.get(&task.job) else {
-            return;
-        };
-        let (needs, group) = (live.spec.needs(task.index), live.job.group.clone());
-        let class = self.join_class(&needs, group.as_ref(), 1);
-        if let Some(live) = self.jobs.get_mut(&task.job) {
-            match &mut live.classes {
-                Classes::Uniform(id) => *id = class,
-                Classes::Each(ids) => ids[task.index as usize] = class,
-            }
-        }
-    }
-
     fn retry_range(
         &mut self,
         (id, from, to): (JobId, u32, u32),
@@ -148,24 +182,27 @@ impl State {
         tally: &mut Tally,
         now: Timestamp,
     ) {
-        let Some(live) = self.jobs.get_mut(&id) else {
-            return;
-        };
-        let state = TaskState::Waiting;
-        live.counts.shift(before, state, to - from);
-        live.untouched
-            .insert(from, to, Untouched { state, since: now });
-        tally.changed += to - from;
-        self.enqueue(id, from, to);
-        self.range_changed(TaskVerb::Retry, (id, from, to), state, by, now);
+        let live = self.jobs.get(&id);
+        let rows = live.map_or(Vec::new(), |live| live.by_readiness((from, to)));
+        for (ready, (from, to)) in rows {
+            let state = if ready {
+                TaskState::Waiting
+            } else {
+                TaskState::Blocked
+            };
+            tally.changed += to - from;
+            self.move_row(id, (from, to), before, state, now);
+            self.row_changed(TaskVerb::Retry, (id, from, to), state, by, now);
+        }
     }
 
     fn retry_task(&mut self, row: Task, by: &Principal, tally: &mut Tally, now: Timestamp) {
         let task = row.id;
+        self.rejoin(task.job, (task.index, task.index + 1));
         let Some(live) = self.jobs.get_mut(&task.job) else {
             return;
         };
-        live.counts.shift(row.state, TaskState::Waiting, 1);
+        live.moved((task.index, task.index + 1), row.state, TaskState::Waiting);
         let row = Task {
             state: TaskState::Waiting,
             since: now,

@@ -2,11 +2,19 @@
 
 use std::sync::Arc;
 
+use fairway_jdl::JobSpec;
 use fairway_model::{EventKind, Job, JobId, TaskState, Timestamp};
 
 use super::{Classes, Counts, LiveJob, State, Untouched, refused};
 use crate::command::{Change, Refused, RefusedKind, Reply, Submission};
+use crate::nodes::Nodes;
 use crate::ranges::Ranges;
+
+/// How far the nodes of a new job are, if tasks depend on others.
+fn nodes_of(spec: &JobSpec) -> Option<Box<Nodes>> {
+    spec.has_dependencies()
+        .then(|| Box::new(Nodes::new(spec.nodes())))
+}
 
 impl State {
     pub(super) fn submit(
@@ -32,6 +40,7 @@ impl State {
         };
         self.changes.push(Change::NewJob {
             job: job.clone(),
+            nodes: submission.spec.nodes().to_vec(),
             idempotency: submission.idempotency.clone(),
         });
         let kind = EventKind::JobSubmitted {
@@ -42,6 +51,7 @@ impl State {
         self.event(kind, now);
         let mut live = LiveJob {
             classes: self.classes_of(&job, &submission.spec, 1),
+            nodes: nodes_of(&submission.spec),
             job,
             spec: submission.spec,
             idempotency: submission.idempotency,
@@ -49,14 +59,21 @@ impl State {
             tasks: Default::default(),
             counts: Counts::default(),
         };
-        let untouched = Untouched {
-            state: TaskState::Waiting,
-            since: now,
-        };
-        live.untouched.insert(0, tasks, untouched);
-        live.counts.add(TaskState::Waiting, tasks);
+        let rows = live.by_readiness((0, tasks));
+        for &(ready, (from, to)) in &rows {
+            let state = if ready {
+                TaskState::Waiting
+            } else {
+                TaskState::Blocked
+            };
+            let untouched = Untouched { state, since: now };
+            live.untouched.insert(from, to, untouched);
+            live.counts.add(state, to - from);
+        }
         self.admit(live);
-        self.enqueue(id, 0, tasks);
+        for (_, (from, to)) in rows.into_iter().filter(|(ready, _)| *ready) {
+            self.enqueue(id, from, to);
+        }
         Ok(Reply::Submitted {
             job: id,
             tasks,
@@ -91,12 +108,7 @@ impl State {
 
     /// The class of every task of a job. Each counts as `members` members of its class: 1, or 0
     /// if not all of them are in the game and those that are join later.
-    pub(super) fn classes_of(
-        &mut self,
-        job: &Job,
-        spec: &Arc<fairway_jdl::JobSpec>,
-        members: u64,
-    ) -> Classes {
+    pub(super) fn classes_of(&mut self, job: &Job, spec: &Arc<JobSpec>, members: u64) -> Classes {
         let group = job.group.as_ref();
         if spec.uniform() {
             let members = members * u64::from(job.task_count);

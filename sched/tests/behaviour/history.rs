@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fairway_jdl::JobNode;
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     Attempt, AttemptEnd, EventKind, JobId, Metric, PilotId, PilotState, Policy, PolicyKind, TaskId,
@@ -13,7 +14,7 @@ use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant,
 use fairway_sched::{Command, RefusedKind, Reply, State};
 use proptest::prelude::*;
 
-use crate::world::{HOUR_S, World, ended, exit, sweep, user};
+use crate::world::{HOUR_S, World, dag, ended, exit, sweep, user};
 
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
 const CES: [&str; 2] = ["long", "short"];
@@ -34,6 +35,12 @@ enum Step {
         user: usize,
         tasks: u32,
         more: usize,
+    },
+    SubmitGraph {
+        user: usize,
+        retries: bool,
+        /// Of each node: how many tasks, and which of the nodes before it are its parents.
+        nodes: Vec<(u32, Vec<prop::sample::Index>)>,
     },
     NewPilot {
         ce: usize,
@@ -74,6 +81,7 @@ enum Step {
     },
     Retry {
         job: usize,
+        some: Option<u32>,
     },
     Pass {
         seconds: u64,
@@ -101,6 +109,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         3 => (0..3_usize, 1..12_u32, 0..5_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
+        2 => graph(),
         3 => (0..2_usize, 1..5_u32).prop_map(|(ce, cores)| Step::NewPilot { ce, cores }),
         12 => (0..8_usize, fate, any::<bool>(), 0..3_u32)
             .prop_map(|(pilot, fate, wish, backlog)| Step::Sync { pilot, fate, wish, backlog }),
@@ -112,7 +121,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8_usize).prop_map(|pilot| Step::Drain { pilot }),
         4 => (0..3_usize, 0..8_usize, prop::option::of(0..12_u32))
             .prop_map(|(verb, job, some)| Step::Change { verb, job, some }),
-        2 => (0..8_usize).prop_map(|job| Step::Retry { job }),
+        3 => (0..8_usize, prop::option::of(0..12_u32))
+            .prop_map(|(job, some)| Step::Retry { job, some }),
         2 => (1..2000_u64).prop_map(|seconds| Step::Pass { seconds }),
         3 => Just(Step::Serve),
         2 => Just(Step::Tick),
@@ -121,6 +131,16 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..2_usize, any::<bool>()).prop_map(|(ce, up)| Step::Publish { ce, up }),
         1 => Just(Step::Restart),
     ]
+}
+
+fn graph() -> impl Strategy<Value = Step> {
+    let parents = prop::collection::vec(any::<prop::sample::Index>(), 0..3);
+    let nodes = prop::collection::vec((1..4_u32, parents), 2..7);
+    (0..3_usize, any::<bool>(), nodes).prop_map(|(user, retries, nodes)| Step::SubmitGraph {
+        user,
+        retries,
+        nodes,
+    })
 }
 
 /// A pilot as it is out there: it knows only what reached it.
@@ -188,6 +208,26 @@ impl Run {
                 ][*more];
                 self.world.submit(USERS[*user], &sweep(*tasks, more));
             }
+            Step::SubmitGraph {
+                user,
+                retries,
+                nodes,
+            } => {
+                let parents = |place: usize, parents: &[prop::sample::Index]| -> BTreeSet<usize> {
+                    let before = parents.iter().filter(|_| place > 0);
+                    before.map(|parent| parent.index(place)).collect()
+                };
+                let nodes: Vec<(u32, Vec<usize>)> = nodes
+                    .iter()
+                    .enumerate()
+                    .map(|(place, (tasks, own))| {
+                        (*tasks, parents(place, own).into_iter().collect())
+                    })
+                    .collect();
+                let nodes: Vec<_> = nodes.iter().map(|(n, own)| (*n, own.as_slice())).collect();
+                let more = if *retries { "RetryCount = 1;" } else { "" };
+                self.world.submit(USERS[*user], &dag(&nodes, more));
+            }
             Step::NewPilot { ce, cores } => {
                 if self.agents.values().filter(|agent| !agent.over).count() < 6 {
                     let pilot = self.world.pilot(CES[*ce], *cores);
@@ -246,10 +286,13 @@ impl Run {
                 }
             }
             Step::Change { verb, job, some } => self.change(*verb, *job, *some),
-            Step::Retry { job } => {
+            Step::Retry { job, some } => {
                 if let Some(job) = pick(self.world.rows.jobs.keys().copied(), *job) {
                     let owner = self.world.rows.jobs[&job].0.owner.to_string();
-                    self.world.retry(job, &owner).unwrap();
+                    let row = some.map_or(0..u32::MAX, |from| from..from + 3);
+                    // That all of it is over, and nothing to be retried, is a conflict.
+                    let refused = self.world.retry_row(job, row, &owner).err();
+                    assert!(refused.is_none_or(|it| it.kind == RefusedKind::Conflict));
                 }
             }
             Step::Pass { seconds } => {
@@ -471,7 +514,55 @@ impl Run {
             assert_eq!(ended_at.is_some(), over);
             assert_eq!(self.world.state.knows_job(job.id), !over);
         }
+        for (job, ..) in rows.jobs.values() {
+            self.check_graph(job.id);
+        }
         same(&self.world.state, &self.world.reloaded());
+    }
+
+    /// That tasks stand as those do that they depend on, found in the most simple way.
+    fn check_graph(&self, job: JobId) {
+        let nodes = self.world.specs[&job].nodes();
+        let tasks: Vec<TaskState> = self
+            .world
+            .rows
+            .tasks_of(job)
+            .map(|task| task.state)
+            .collect();
+        let states = |node: u32| {
+            let JobNode { tasks: own, .. } = &nodes[node as usize];
+            &tasks[own.start as usize..own.end as usize]
+        };
+        for (place, node) in (0_u32..).zip(nodes) {
+            let ready = node.parents.iter().all(|&parent| {
+                let mut states = states(parent).iter();
+                states.all(|state| *state == TaskState::Succeeded)
+            });
+            let mut before: Vec<u32> = node.parents.to_vec();
+            let mut seen = BTreeSet::new();
+            while let Some(one) = before.pop() {
+                if seen.insert(one) {
+                    before.extend(&nodes[one as usize].parents);
+                }
+            }
+            let futile = seen.iter().any(|&one| {
+                let mut states = states(one).iter();
+                states.any(|state| matches!(state, TaskState::Failed | TaskState::Cancelled))
+            });
+            for (index, state) in node.tasks.clone().zip(states(place)) {
+                let fits = match state {
+                    TaskState::Cancelled => true,
+                    TaskState::Blocked => !ready && !futile,
+                    TaskState::Held => !futile,
+                    TaskState::Skipped => futile,
+                    _ => ready,
+                };
+                assert!(
+                    fits,
+                    "{job}.{index} is {state:?}; ready {ready}, futile {futile}"
+                );
+            }
+        }
     }
 
     /// Every ended attempt has one usage record and one event; a success is the last attempt.
@@ -528,9 +619,15 @@ impl Run {
                 self.sync(pilot, Fate::Arrives, Some(0));
             }
             self.serve();
-            let over = self.world.rows.tasks.values().all(|task| {
-                // Released only after they came back.
-                task.state.is_final() || task.state == TaskState::Held
+            let rows = &self.world.rows;
+            let over = rows.tasks.values().all(|task| {
+                let states = || rows.tasks_of(task.id.job).map(|task| task.state);
+                match task.state {
+                    // Released only after they came back.
+                    TaskState::Held => true,
+                    TaskState::Blocked => states().any(|state| state == TaskState::Held),
+                    state => state.is_final(),
+                }
             });
             if over {
                 return;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod explain;
+mod graphs;
 mod history;
 mod order;
 mod provision;

@@ -13,7 +13,8 @@ use fairway_model::{
     UserName,
 };
 use fairway_sched::command::{
-    AttemptNews, AttemptReport, EndedTasks, Observation, PilotWant, Selection, Snapshot, Submission,
+    AttemptNews, AttemptReport, EndedRow, EndedTasks, Observation, PilotWant, Selection, Snapshot,
+    Submission,
 };
 use fairway_sched::provision::{PilotOrder, PilotPlan, plan};
 use fairway_sched::{Change, Command, Grant, Refused, Reply, Settings, State};
@@ -42,10 +43,20 @@ impl Rows {
 
     fn fold_one(&mut self, change: &Change) {
         match change {
-            Change::NewJob { job, idempotency } => {
+            Change::NewJob {
+                job,
+                nodes,
+                idempotency,
+            } => {
                 for index in 0..job.task_count {
                     let id = TaskId::new(job.id, index);
                     self.tasks.insert(id, Task::new(id, job.submitted_at));
+                }
+                for node in nodes.iter().filter(|node| !node.parents.is_empty()) {
+                    for index in node.tasks.clone() {
+                        let id = TaskId::new(job.id, index);
+                        self.tasks.get_mut(&id).unwrap().state = TaskState::Blocked;
+                    }
                 }
                 let row = (job.clone(), idempotency.clone(), None);
                 assert!(self.jobs.insert(job.id, row).is_none());
@@ -122,6 +133,20 @@ impl Rows {
         counts
     }
 
+    /// The rows of ended tasks that the store gives of a job in which tasks depend on others.
+    pub(crate) fn ended_rows(&self, job: JobId, spec: &JobSpec) -> Vec<EndedRow> {
+        let mut rows: Vec<EndedRow> = Vec::new();
+        let ended = self.tasks_of(job).filter(|task| task.state.is_final());
+        for task in ended.filter(|_| spec.has_dependencies()) {
+            let index = task.id.index;
+            match rows.last_mut() {
+                Some((state, _, to)) if *state == task.state && *to == index => *to += 1,
+                _ => rows.push((task.state, index, index + 1)),
+            }
+        }
+        rows
+    }
+
     pub(crate) fn snapshot(&self, specs: &BTreeMap<JobId, Arc<JobSpec>>) -> Snapshot {
         let active: Vec<_> = self
             .jobs
@@ -142,6 +167,10 @@ impl Rows {
                 .collect(),
             tasks: self.tasks.values().filter(live).cloned().collect(),
             ended: counted.collect(),
+            ended_rows: ids
+                .iter()
+                .map(|id| (*id, self.ended_rows(*id, &specs[id])))
+                .collect(),
             pilots: self
                 .pilots
                 .values()
@@ -196,6 +225,28 @@ pub(crate) fn sweep(tasks: u32, more: &str) -> String {
         "Executable = \"/bin/work\"; Arguments = \"_PARAM_\"; JobType = \"Parametric\"; \
          Parameters = {tasks}; ParameterStart = 0; ParameterStep = 1; {more}"
     )
+}
+
+/// A DAG of the nodes `n0`, `n1` and so on: how many tasks each has, and its parents.
+pub(crate) fn dag(nodes: &[(u32, &[usize])], more: &str) -> String {
+    let mut members = String::new();
+    let mut edges = Vec::new();
+    for (place, (tasks, parents)) in nodes.iter().enumerate() {
+        let tasks = match tasks {
+            1 => "Executable = \"/bin/work\";".to_owned(),
+            tasks => sweep(*tasks, ""),
+        };
+        members += &format!("n{place} = [ description = [ {tasks} {more} ]; ];\n");
+        edges.extend(
+            parents
+                .iter()
+                .map(|parent| format!("{{ n{parent}, n{place} }}")),
+        );
+    }
+    if !edges.is_empty() {
+        members += &format!("Dependencies = {{ {} }};", edges.join(", "));
+    }
+    format!("[ Type = \"dag\"; JobName = \"graph\"; Nodes = [ {members} ]; ]")
 }
 
 pub(crate) const HOUR_S: u64 = 3600;
@@ -444,18 +495,39 @@ impl World {
 
     /// As the engine does it: with the rows of ended tasks.
     pub(crate) fn retry(&mut self, job: JobId, by: &str) -> Result<Reply, Refused> {
+        self.retry_row(job, 0..u32::MAX, by)
+    }
+
+    /// As [`retry`](Self::retry), of some tasks in a row.
+    pub(crate) fn retry_row(
+        &mut self,
+        job: JobId,
+        indices: std::ops::Range<u32>,
+        by: &str,
+    ) -> Result<Reply, Refused> {
         let (row, key, _) = self.rows.jobs[&job].clone();
-        let lost = |task: &&Task| matches!(task.state, TaskState::Failed | TaskState::Cancelled);
-        let tasks: Vec<Task> = self.rows.tasks_of(job).filter(lost).cloned().collect();
+        let whole = indices == (0..u32::MAX);
+        let asked = |task: &&Task| match task.state {
+            TaskState::Failed | TaskState::Cancelled => indices.contains(&task.id.index),
+            TaskState::Skipped => !whole && indices.contains(&task.id.index),
+            _ => false,
+        };
+        let tasks: Vec<Task> = self.rows.tasks_of(job).filter(asked).cloned().collect();
         let ended = EndedTasks {
             job: row,
             spec: self.specs[&job].clone(),
             idempotency: key,
             counts: self.rows.ended_counts(job).into_iter().collect(),
+            rows: self.rows.ended_rows(job, &self.specs[&job]),
             tasks,
         };
+        let tasks = if whole {
+            Selection::Job(job)
+        } else {
+            Selection::Row(job, indices.start, indices.end)
+        };
         self.ask(Command::Retry {
-            tasks: Selection::Job(job),
+            tasks,
             by: principal(by),
             ended: vec![ended],
         })

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::ops::Range;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use fairway_model::{Attempt, JobId, TaskId};
@@ -48,18 +50,24 @@ impl Files {
         self.read(&archive_path(task, attempt)).await
     }
 
-    /// One archive with the outputs of all tasks of a job, each in a folder named by the
-    /// task's index. Made while it is read; an error ends the stream.
+    /// One archive with the outputs of these tasks of a job, each in the folder that its index
+    /// is given. Made while it is read; an error ends the stream.
     ///
     /// # Errors
     /// [`FilesError::NotFound`] if there are none; [`FilesError::Storage`]
-    pub async fn job_output(
+    pub async fn job_output<F>(
         &self,
         job: JobId,
-    ) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, FilesError> {
-        let parts = self
+        tasks: Range<u32>,
+        folder: F,
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + use<F>, FilesError>
+    where
+        F: Fn(u32) -> PathBuf + Send + 'static,
+    {
+        let mut parts = self
             .last_attempts(&Path::from_iter([FOLDER, &job.to_string()]))
             .await?;
+        parts.retain(|index, _| tasks.contains(index));
         if parts.is_empty() {
             return Err(FilesError::NotFound);
         }
@@ -76,7 +84,7 @@ impl Files {
                     .map_err(io::Error::other)?;
                 let part =
                     SyncIoBridge::new(StreamReader::new(part.content.map_err(io::Error::other)));
-                copy_entries(part, index, &mut archive)?;
+                copy_entries(part, &folder(index), &mut archive)?;
             }
             archive.into_inner()?.finish()?.flush()
         });
@@ -107,7 +115,7 @@ impl Files {
 /// elsewhere) is left out, so that unpacking is safe for the user.
 fn copy_entries(
     part: impl io::Read,
-    index: u32,
+    folder: &std::path::Path,
     archive: &mut tar::Builder<impl Write>,
 ) -> io::Result<()> {
     let mut entries = tar::Archive::new(GzDecoder::new(part));
@@ -125,11 +133,7 @@ fn copy_entries(
             continue;
         }
         let mut header = entry.header().clone();
-        archive.append_data(
-            &mut header,
-            std::path::Path::new(&index.to_string()).join(path),
-            entry,
-        )?;
+        archive.append_data(&mut header, folder.join(path), entry)?;
     }
     Ok(())
 }
@@ -196,7 +200,7 @@ mod tests {
         put(&files, 0, 2, "second try").await;
         put(&files, 10, 1, "ten").await;
         let chunks: Vec<Bytes> = files
-            .job_output(JobId(7))
+            .job_output(JobId(7), 0..u32::MAX, |index| index.to_string().into())
             .await
             .unwrap()
             .try_collect()
@@ -230,7 +234,7 @@ mod tests {
             .await
             .unwrap();
         let read: io::Result<Vec<Bytes>> = files
-            .job_output(JobId(7))
+            .job_output(JobId(7), 0..u32::MAX, |index| index.to_string().into())
             .await
             .unwrap()
             .try_collect()

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use fairway_api::public::{
     CeVerdict, CeView, Explanation, Refusal, ShareInterval, ShareView, SharesView, SiteView,
-    TaskView,
+    TaskView, WaitsFor,
 };
 use fairway_jdl::{Ad, Needs, Value, eval};
-use fairway_model::{AdapterSettings, CeId, Principal, Site, TaskId, Timestamp};
+use fairway_model::{AdapterSettings, CeId, Principal, Site, TaskId, TaskState, Timestamp};
 use fairway_sched::state::Standing;
 use fairway_sched::{State, explain};
 
@@ -135,7 +135,9 @@ pub(super) fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Exp
     let explained = explain::explain(state, task, now)?;
     Some(Explanation {
         task: explained.task,
+        node: explained.node,
         state: explained.state,
+        waits_for: explained.waits_for.into_iter().map(waits_for).collect(),
         summary: explained.summary,
         ahead: explained.ahead,
         share: Some(share(explained.standing)),
@@ -145,6 +147,10 @@ pub(super) fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Exp
         rank: explained.rank,
         ces: explained.ces.into_iter().map(verdict).collect(),
     })
+}
+
+fn waits_for(explain::WaitsFor { node, states }: explain::WaitsFor) -> WaitsFor {
+    WaitsFor { node, states }
 }
 
 fn verdict(verdict: explain::CeVerdict) -> CeVerdict {
@@ -161,16 +167,22 @@ fn verdict(verdict: explain::CeVerdict) -> CeVerdict {
 }
 
 /// The explanation of a task that is over: what it asked for is read from its JDL again.
-pub(super) fn ended(task: &TaskView, needs: &Needs) -> Explanation {
-    let why = task
-        .detail
-        .as_deref()
-        .map(|detail| format!(": {detail}"))
-        .unwrap_or_default();
+/// `because` tells why it was skipped, if it was.
+pub(super) fn ended(task: &TaskView, needs: &Needs, because: Option<&str>) -> Explanation {
+    let why = because.or(task.detail.as_deref());
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    let over = match task.state {
+        TaskState::Skipped => {
+            format!("It was skipped{why}. It waits again when that is retried.")
+        }
+        _ => format!("It is over{why}."),
+    };
     Explanation {
         task: task.id,
+        node: task.node.clone(),
         state: task.state,
-        summary: format!("It is over{why}."),
+        summary: over,
+        waits_for: Vec::new(),
         ahead: None,
         share: None,
         resources: needs.resources,

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use fairway_jdl::JobNode;
 use fairway_model::{
     Attempt, Job, JobId, Pilot, PilotId, Policy, Site, SiteName, Task, TaskId, TaskState,
     Timestamp, UsageRecord, UserName,
@@ -44,7 +45,7 @@ pub(super) async fn commit(
 /// What is left of a batch when only the last image of each row counts.
 #[derive(Default)]
 struct Batch<'a> {
-    jobs: Vec<(&'a Job, Option<&'a (String, String)>)>,
+    jobs: Vec<NewJob<'a>>,
     job_ends: BTreeMap<JobId, Option<Timestamp>>,
     ranges: Vec<Range>,
     tasks: BTreeMap<TaskId, Cow<'a, Task>>,
@@ -55,6 +56,12 @@ struct Batch<'a> {
     shares: BTreeMap<(&'a UserName, Timestamp), (u64, u64)>,
     usage: BTreeMap<(TaskId, Attempt), &'a UsageRecord>,
     events: Vec<&'a fairway_model::Event>,
+}
+
+struct NewJob<'a> {
+    job: &'a Job,
+    nodes: &'a [JobNode],
+    idempotency: Option<&'a (String, String)>,
 }
 
 /// Tasks of one job that go to one state together.
@@ -77,7 +84,15 @@ impl<'a> Batch<'a> {
 
     fn add(&mut self, change: &'a Change) {
         match change {
-            Change::NewJob { job, idempotency } => self.jobs.push((job, idempotency.as_ref())),
+            Change::NewJob {
+                job,
+                nodes,
+                idempotency,
+            } => self.jobs.push(NewJob {
+                job,
+                nodes,
+                idempotency: idempotency.as_ref(),
+            }),
             Change::JobProgress { job, ended_at } => {
                 self.job_ends.insert(*job, *ended_at);
             }
@@ -160,10 +175,15 @@ impl<'a> Batch<'a> {
 
     async fn write_jobs(&self, db: &DatabaseTransaction) -> Result<(), StoreError> {
         let rows = self.jobs.iter();
-        let rows = rows.map(|(job, idempotency)| entity::job::row(job, *idempotency));
+        let rows = rows.map(|new| entity::job::row(new.job, new.idempotency));
         append::<entity::job::Entity>(db, rows.collect()).await?;
-        for (job, _) in &self.jobs {
-            insert_tasks(db, job).await?;
+        for new in &self.jobs {
+            for tasks in new.tasks() {
+                insert_tasks(db, &tasks).await?;
+            }
+            let nodes = new.nodes.iter().enumerate();
+            let nodes = nodes.map(|(place, node)| entity::node::row(new.job.id, place, node));
+            append::<entity::node::Entity>(db, nodes.collect::<Result<_, _>>()?).await?;
         }
         let mut by_end: BTreeMap<Option<Timestamp>, Vec<i64>> = BTreeMap::new();
         for (job, ended_at) in &self.job_ends {
@@ -201,19 +221,49 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// All tasks of a new job by one statement, however many they are.
-async fn insert_tasks(db: &DatabaseTransaction, job: &Job) -> Result<(), StoreError> {
+impl NewJob<'_> {
+    /// Its tasks in as few ranges as their states allow.
+    fn tasks(&self) -> Vec<Range> {
+        let range = |from, to, state| Range {
+            job: self.job.id,
+            from,
+            to,
+            state,
+            since: self.job.submitted_at,
+        };
+        if self.nodes.is_empty() {
+            return vec![range(0, self.job.task_count, TaskState::Waiting)];
+        }
+        let mut ranges: Vec<Range> = Vec::new();
+        for JobNode { tasks, parents, .. } in self.nodes {
+            let state = if parents.is_empty() {
+                TaskState::Waiting
+            } else {
+                TaskState::Blocked
+            };
+            match ranges.last_mut() {
+                Some(last) if last.state == state => last.to = tasks.end,
+                _ => ranges.push(range(tasks.start, tasks.end, state)),
+            }
+        }
+        ranges
+    }
+}
+
+/// New tasks in a row by one statement, however many they are.
+async fn insert_tasks(db: &DatabaseTransaction, range: &Range) -> Result<(), StoreError> {
     const SQL: &str = "\
         WITH RECURSIVE series (idx) AS ( \
-            SELECT CAST(0 AS BIGINT) UNION ALL SELECT idx + 1 FROM series WHERE idx + 1 < $1 \
+            SELECT CAST($1 AS BIGINT) UNION ALL SELECT idx + 1 FROM series WHERE idx + 1 < $2 \
         ) \
         INSERT INTO task (job_id, idx, state, since) \
-        SELECT CAST($2 AS BIGINT), idx, CAST($3 AS TEXT), CAST($4 AS BIGINT) FROM series";
+        SELECT CAST($3 AS BIGINT), idx, CAST($4 AS TEXT), CAST($5 AS BIGINT) FROM series";
     let values = [
-        i64::from(job.task_count).into(),
-        int(job.id.0).into(),
-        TaskState::Waiting.name().into(),
-        job.submitted_at.0.into(),
+        i64::from(range.from).into(),
+        i64::from(range.to).into(),
+        int(range.job.0).into(),
+        range.state.name().into(),
+        range.since.0.into(),
     ];
     let insert = Statement::from_sql_and_values(db.get_database_backend(), SQL, values);
     db.execute_raw(insert).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fairway_jdl::{JobSpec, Severity};
 use fairway_model::policy::MAX_DEPTH_MAX;
 use fairway_model::{Job, JobId, Pilot, PilotState, Task, TaskId, TaskState, Timestamp};
-use fairway_sched::command::{EndedTasks, Selection, Snapshot};
+use fairway_sched::command::{EndedRow, EndedTasks, Selection, Snapshot};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
 use sea_orm::{
     ColumnTrait as _, DatabaseConnection, EntityTrait, FromQueryResult, QueryFilter as _,
@@ -16,6 +16,9 @@ use sea_orm::{
 use super::StoreError;
 use super::entity::{self, from_json, int, parse, read};
 use super::query::jobs::{Counts, counts};
+
+/// Of the skipped tasks in a row that is to be queued again, so many are looked at.
+const SKIPPED_MAX: u64 = 100;
 
 /// What a job not in memory is made of again.
 type Described = (Job, Arc<JobSpec>, Option<(String, String)>);
@@ -31,7 +34,15 @@ pub(super) async fn instance(db: &DatabaseConnection) -> Result<String, StoreErr
 pub(super) async fn load(db: &DatabaseConnection) -> Result<Snapshot, StoreError> {
     let jobs = active_jobs(db).await?;
     let ids: Vec<JobId> = jobs.iter().map(|(job, ..)| job.id).collect();
+    let mut rows_of = BTreeMap::new();
+    for (job, spec, _) in &jobs {
+        let rows = ended_rows(db, job.id, spec).await?;
+        if !rows.is_empty() {
+            rows_of.insert(job.id, rows);
+        }
+    }
     Ok(Snapshot {
+        ended_rows: rows_of,
         policy: policy(db).await?,
         tasks: active_tasks(db).await?,
         ended: ended_counts(&counts(db, &ids).await?),
@@ -139,12 +150,51 @@ async fn untouched_tasks(db: &DatabaseConnection) -> Result<Vec<Run>, StoreError
                 PARTITION BY job_id, state, since ORDER BY idx \
             ) AS run \
             FROM task \
-            WHERE attempt = 0 AND state IN ('waiting', 'held') \
+            WHERE attempt = 0 AND state IN ('blocked', 'waiting', 'held') \
                 AND job_id IN (SELECT id FROM job WHERE ended_at IS NULL) \
         ) AS untouched \
         GROUP BY job_id, state, since, run";
     let select = Statement::from_string(db.get_database_backend(), SQL);
     Ok(Run::find_by_statement(select).all(db).await?)
+}
+
+/// Which tasks of a job are in which final state, if tasks depend on others.
+async fn ended_rows(
+    db: &DatabaseConnection,
+    job: JobId,
+    spec: &JobSpec,
+) -> Result<Vec<EndedRow>, StoreError> {
+    // As for the tasks that are not over; neighbours are alike in state only.
+    const SQL: &str = "\
+        SELECT state, MIN(idx) AS first, MAX(idx) AS last \
+        FROM ( \
+            SELECT state, idx, idx - ROW_NUMBER() OVER (PARTITION BY state ORDER BY idx) AS run \
+            FROM task \
+            WHERE job_id = $1 AND state IN ('succeeded', 'failed', 'cancelled', 'skipped') \
+        ) AS ended \
+        GROUP BY state, run \
+        ORDER BY first";
+    if !spec.has_dependencies() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let select = Statement::from_sql_and_values(backend, SQL, [int(job.0).into()]);
+    let rows = EndedRun::find_by_statement(select).all(db).await?;
+    rows.into_iter()
+        .map(|run| {
+            let last: u32 = read(run.last, "task.idx")?;
+            let state = entity::task::state(&run.state)?;
+            Ok((state, read(run.first, "task.idx")?, last + 1))
+        })
+        .collect()
+}
+
+/// Neighbouring tasks of a job in the same final state.
+#[derive(FromQueryResult)]
+struct EndedRun {
+    state: String,
+    first: i64,
+    last: i64,
 }
 
 fn ended_counts(counts: &Counts) -> Vec<(JobId, TaskState, u32)> {
@@ -258,6 +308,7 @@ pub(super) async fn ended(
         let (job, spec, idempotency) = describe(row)?;
         let states = counts.remove(&id).unwrap_or_default().into_iter();
         ended.push(EndedTasks {
+            rows: ended_rows(db, id, &spec).await?,
             job,
             spec,
             idempotency,
@@ -268,16 +319,27 @@ pub(super) async fn ended(
     Ok(ended)
 }
 
-/// The queries for what is selected and may be queued again.
+/// The queries for what is selected and may be queued again, and for those that were skipped
+/// and asked for by themselves, so that they can be told what is in their way.
 fn selected(selection: &Selection) -> Vec<Select<entity::task::Entity>> {
     use entity::task::Column;
-    let again = names(|state| state.may_become(TaskState::Waiting) && state.is_final());
+    let again = |state: TaskState| state.is_final() && state.may_become(TaskState::Waiting);
     let all = entity::task::Entity::find()
-        .filter(Column::State.is_in(again))
         .order_by_asc(Column::JobId)
         .order_by_asc(Column::Idx);
+    let lost = all.clone().filter(Column::State.is_in(names(again)));
     match selection {
-        Selection::Job(job) => vec![all.filter(Column::JobId.eq(int(job.0)))],
+        Selection::Job(job) => vec![lost.filter(Column::JobId.eq(int(job.0)))],
+        Selection::Row(job, from, to) => {
+            let within = Column::JobId
+                .eq(int(job.0))
+                .and(Column::Idx.gte(i64::from(*from)))
+                .and(Column::Idx.lt(i64::from(*to)));
+            let skipped = all
+                .filter(Column::State.eq(TaskState::Skipped.name()))
+                .limit(SKIPPED_MAX);
+            vec![lost.filter(within.clone()), skipped.filter(within)]
+        }
         Selection::Tasks(tasks) => tasks
             .chunks(1000)
             .map(|tasks| {
@@ -285,7 +347,9 @@ fn selected(selection: &Selection) -> Vec<Select<entity::task::Entity>> {
                     .iter()
                     .map(|task: &TaskId| (int(task.job.0), i64::from(task.index)));
                 let key = Expr::tuple([Expr::col(Column::JobId), Expr::col(Column::Idx)]);
-                all.clone().filter(key.in_tuples(keys))
+                let asked = names(|state| again(state) || state == TaskState::Skipped);
+                let select = all.clone().filter(Column::State.is_in(asked));
+                select.filter(key.in_tuples(keys))
             })
             .collect(),
     }

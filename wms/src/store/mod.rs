@@ -13,11 +13,12 @@
 //! - `token`: tokens, which do not pass through the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use fairway_api::public::{
-    EventsQuery, JobView, JobsQuery, Page, PilotView, PilotsQuery, TaskView, TasksQuery,
-    UsageQuery, UsageView,
+    EventsQuery, JobView, JobsQuery, NodeView, NodesQuery, Page, PilotView, PilotsQuery, TaskView,
+    TasksQuery, UsageQuery, UsageView,
 };
 use fairway_model::{
     Attempt, Event, Job, JobId, PilotId, Policy, Principal, TaskId, Timestamp, UserName,
@@ -201,14 +202,15 @@ impl Store {
         query::jobs::row(&self.inner.readers, job).await
     }
 
-    /// The owner of each of these jobs; those that are not there are left out.
+    /// The owner of each of these jobs and how many tasks it has; those that are not there are
+    /// left out.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn job_owners(
         &self,
         jobs: &BTreeSet<JobId>,
-    ) -> Result<BTreeMap<JobId, UserName>, StoreError> {
+    ) -> Result<BTreeMap<JobId, (UserName, u32)>, StoreError> {
         query::jobs::owners(&self.inner.readers, jobs).await
     }
 
@@ -230,6 +232,42 @@ impl Store {
         owner: Option<&UserName>,
     ) -> Result<Page<JobView>, StoreError> {
         query::jobs::page(&self.inner.readers, query, owner).await
+    }
+
+    /// A page of the nodes of a compound job, in order; empty if it is not compound.
+    ///
+    /// # Errors
+    /// [`StoreError::BadQuery`] if the query makes no sense.
+    pub async fn nodes(
+        &self,
+        job: JobId,
+        query: &NodesQuery,
+    ) -> Result<Page<NodeView>, StoreError> {
+        query::nodes::page(&self.inner.readers, job, query).await
+    }
+
+    /// A node of a job as shown.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn node_view(&self, job: JobId, name: &str) -> Result<Option<NodeView>, StoreError> {
+        query::nodes::one(&self.inner.readers, job, name).await
+    }
+
+    /// The names of all nodes of a job with their tasks, in order; empty if it is not compound.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn node_names(&self, job: JobId) -> Result<Vec<(Range<u32>, String)>, StoreError> {
+        query::nodes::names(&self.inner.readers, job).await
+    }
+
+    /// Why a task was moved last by what it depends on, if it ever was.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn last_move(&self, task: TaskId) -> Result<Option<String>, StoreError> {
+        query::events::last_move(&self.inner.readers, task).await
     }
 
     /// A task as shown.

@@ -6,18 +6,24 @@ use serde_json::json;
 use crate::bed::Bed;
 
 const HELLO: &str = "Executable = \"/bin/true\";";
+const COMPOUND: &str =
+    "[ Type = \"collection\"; Nodes = { [ NodeName = \"only\"; Executable = \"/bin/true\"; ] }; ]";
 
 #[tokio::test]
 async fn others_jobs_do_not_exist() {
     let bed = Bed::start().await;
     let alice = bed.user("alice").await;
-    bed.submit(&alice, HELLO).await.expect(201);
+    bed.submit(&alice, COMPOUND).await.expect(201);
     for (name, role) in [("bob", Role::User), ("carol", Role::SiteAdmin)] {
         let other = bed.token(name, role).await;
         for path in [
             "/v1/jobs/1",
             "/v1/jobs/1/jdl",
             "/v1/jobs/1/output",
+            "/v1/jobs/1/nodes",
+            "/v1/jobs/1/nodes/only",
+            "/v1/jobs/1/nodes/only/output",
+            "/v1/tasks?job=1&node=only",
             "/v1/tasks/1.0",
             "/v1/tasks/1.0/events",
             "/v1/tasks/1.0/explain",
@@ -27,7 +33,7 @@ async fn others_jobs_do_not_exist() {
         ] {
             let theirs = bed.get(&other, path).await.expect(404).json();
             let nobodys = bed
-                .get(&other, &path.replace("/1", "/9"))
+                .get(&other, &path.replace("/1", "/9").replace("=1", "=9"))
                 .await
                 .expect(404)
                 .json();
@@ -40,6 +46,7 @@ async fn others_jobs_do_not_exist() {
         for path in [
             "/v1/jobs/1/cancel",
             "/v1/jobs/1/retry",
+            "/v1/jobs/1/nodes/only/cancel",
             "/v1/tasks/1.0/hold",
         ] {
             bed.post(&other, path).await.expect(404);
@@ -88,7 +95,8 @@ async fn others_ended_jobs_do_not_exist() {
         assert_eq!(reply["changed"], own, "{verb}");
         let left = reply["left"].as_array().unwrap();
         for task in ["1.0", "9.0"] {
-            let told = json!({"task": task, "because": "there is no such task"});
+            let because = "there is no such task";
+            let told = json!({"task": task, "because": because, "missing": true});
             assert!(left.contains(&told), "{verb}: {left:?}");
         }
         assert_eq!(left.len(), 3 - own, "{verb}: {left:?}");

@@ -181,3 +181,56 @@ async fn operators_see_everybody_s_jobs() {
     assert_eq!(bobs["items"][0]["owner"], "bob");
     bed.post(&operator, "/v1/jobs/1/cancel").await.expect(200);
 }
+
+const GRAPH: &str = r#"[ Type = "dag"; JobName = "graph"; Nodes = [
+    fetch = [ Executable = "/bin/true"; ];
+    sweep = [ JobType = "Parametric"; Executable = "/bin/echo"; Arguments = "_PARAM_";
+              Parameters = 2; ParameterStart = 0; ParameterStep = 1; ];
+    plot = [ Executable = "/bin/true"; ];
+    Dependencies = { { fetch, sweep }, { sweep, plot } };
+]; ]"#;
+
+#[tokio::test]
+async fn a_compound_job_as_its_owner_sees_it() {
+    let bed = Bed::start().await;
+    let user = bed.user("alice").await;
+    bed.submit(&user, GRAPH).await.expect(201);
+    let paths = [
+        ("job", "/v1/jobs/1"),
+        ("nodes", "/v1/jobs/1/nodes"),
+        ("node", "/v1/jobs/1/nodes/sweep"),
+        ("no_such_node", "/v1/jobs/1/nodes/swep"),
+        ("tasks_of_node", "/v1/tasks?job=1&node=sweep&limit=1"),
+        ("explain_blocked", "/v1/tasks/1.3/explain"),
+    ];
+    for (name, path) in paths {
+        let reply = bed.get(&user, path).await;
+        steady().bind(|| insta::assert_json_snapshot!(format!("graph_{name}"), reply.seen()));
+    }
+    let verbs = [
+        ("cancel_node", "/v1/jobs/1/nodes/sweep/cancel"),
+        ("cancel_node_again", "/v1/jobs/1/nodes/sweep/cancel"),
+        ("retry_behind_it", "/v1/jobs/1/nodes/plot/retry"),
+        ("retry_skipped_task", "/v1/tasks/1.3/retry"),
+        ("retry_node", "/v1/jobs/1/nodes/sweep/retry"),
+        ("verb_of_no_node", "/v1/jobs/1/nodes/swep/hold"),
+    ];
+    for (name, path) in verbs {
+        let reply = bed.post(&user, path).await;
+        steady().bind(|| insta::assert_json_snapshot!(format!("graph_{name}"), reply.seen()));
+        if name == "cancel_node" {
+            let skipped = bed
+                .get(&user, "/v1/tasks/1.3/explain")
+                .await
+                .expect(200)
+                .json();
+            assert_eq!(
+                skipped["summary"],
+                "It was skipped: task 1.1 of node `sweep`, which it depends on, was cancelled. \
+                 It waits again when that is retried."
+            );
+        }
+    }
+    let job = bed.get(&user, "/v1/jobs/1").await.expect(200).json();
+    assert_eq!(job["states"], json!({"waiting": 1, "blocked": 3}));
+}

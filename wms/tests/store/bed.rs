@@ -1,5 +1,6 @@
 //! A database of its own for each test, and the things to put into it.
 
+use fairway_jdl::JobSpec;
 use fairway_model::{
     Attempt, AttemptEnd, CeId, Event, EventKind, Job, JobId, Pilot, PilotId, PilotState, Resources,
     Task, TaskId, TaskState, Timestamp, UsageRecord,
@@ -118,8 +119,33 @@ pub(crate) fn job(id: u64, owner: &str, tasks: u32) -> Job {
 pub(crate) fn new_job(id: u64, owner: &str, tasks: u32) -> Change {
     Change::NewJob {
         job: job(id, owner, tasks),
+        nodes: Vec::new(),
         idempotency: None,
     }
+}
+
+/// A job of the nodes `fetch`, `sweep` of 3 tasks after it, `plot` after that, and `alone`.
+pub(crate) fn new_graph(id: u64, owner: &str) -> (Change, JobSpec) {
+    const JDL: &str = r#"[ Type = "dag"; Nodes = [
+        fetch = [ Executable = "/bin/true"; ];
+        sweep = [ JobType = "Parametric"; Executable = "/bin/true"; Arguments = "_PARAM_";
+                  Parameters = 3; ParameterStart = 0; ParameterStep = 1; ];
+        plot = [ Executable = "/bin/true"; ];
+        alone = [ Executable = "/bin/true"; ];
+        Dependencies = { { fetch, sweep }, { { fetch, sweep }, plot } };
+    ]; ]"#;
+    let (spec, _) = JobSpec::read(JDL).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let job = Job {
+        jdl: JDL.to_owned(),
+        ..job(id, owner, spec.task_count())
+    };
+    let nodes = spec.nodes().to_vec();
+    let new = Change::NewJob {
+        job,
+        nodes,
+        idempotency: None,
+    };
+    (new, spec)
 }
 
 pub(crate) fn id(job: u64, index: u32) -> TaskId {

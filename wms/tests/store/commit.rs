@@ -8,8 +8,8 @@ use fairway_sched::Change;
 use fairway_sched::command::Selection;
 
 use crate::bed::{
-    Bed, NOW, active_tasks, event, id, job, new_job, pilot, started, submitted, task, task_counts,
-    usage, user,
+    Bed, NOW, active_tasks, event, id, job, new_graph, new_job, pilot, started, submitted, task,
+    task_counts, usage, user,
 };
 
 crate::on_both!(
@@ -21,6 +21,7 @@ crate::on_both!(
     batches_of_any_size,
     what_is_over_is_not_loaded,
     ended_tasks_can_be_queued_again,
+    a_compound_job_comes_back,
 );
 
 fn site(name: &str) -> Site {
@@ -88,6 +89,7 @@ async fn every_kind_of_row_comes_back(bed: &Bed) {
         .commit(&[
             Change::NewJob {
                 job: full_job.clone(),
+                nodes: Vec::new(),
                 idempotency: idempotency.clone(),
             },
             Change::Task(full_task.clone()),
@@ -364,5 +366,58 @@ async fn ended_tasks_can_be_queued_again(bed: &Bed) {
     assert_eq!(ended[0].counts.len(), 3);
     let none = store.ended(&Selection::Job(JobId(2))).await.unwrap();
     assert!(none.is_empty());
+    store.close().await;
+}
+
+async fn a_compound_job_comes_back(bed: &Bed) {
+    use TaskState::{Blocked, Cancelled, Failed, Held, Skipped, Succeeded, Waiting};
+    let store = bed.leader().await;
+    let (new, spec) = new_graph(1, "alice");
+    let range = |from, to, state| Change::TaskRange {
+        job: JobId(1),
+        from,
+        to,
+        state,
+        since: NOW,
+    };
+    store.commit(&[new]).await.unwrap();
+    let snapshot = store.load().await.unwrap();
+    let states: Vec<_> = snapshot.tasks.iter().map(|task| task.state).collect();
+    assert_eq!(
+        states,
+        [Waiting, Blocked, Blocked, Blocked, Blocked, Waiting]
+    );
+    assert_eq!(snapshot.jobs[0].1.nodes(), spec.nodes());
+    assert!(snapshot.ended_rows.is_empty());
+
+    let changes = [
+        Change::Task(task(1, 0, Succeeded)),
+        Change::Task(task(1, 1, Failed)),
+        Change::Task(task(1, 2, Failed)),
+        range(3, 4, Held),
+        range(4, 5, Skipped),
+        range(5, 6, Cancelled),
+    ];
+    store.commit(&changes).await.unwrap();
+    let ended = vec![
+        (Succeeded, 0, 1),
+        (Failed, 1, 3),
+        (Skipped, 4, 5),
+        (Cancelled, 5, 6),
+    ];
+    let snapshot = store.load().await.unwrap();
+    assert_eq!(snapshot.ended_rows, [(JobId(1), ended.clone())].into());
+    assert_eq!(snapshot.tasks, [task(1, 3, Held)]);
+
+    let asked = async |selection| {
+        let asked = store.ended(&selection).await.unwrap();
+        assert_eq!(asked[0].rows, ended);
+        let tasks = asked[0].tasks.iter();
+        tasks.map(|task| task.id.index).collect::<Vec<_>>()
+    };
+    // What was skipped is looked at only where it is asked for by itself.
+    assert_eq!(asked(Selection::Job(JobId(1))).await, [1, 2, 5]);
+    assert_eq!(asked(Selection::Row(JobId(1), 2, 5)).await, [2, 4]);
+    assert_eq!(asked(Selection::Tasks(vec![id(1, 4)])).await, [4]);
     store.close().await;
 }

@@ -116,6 +116,7 @@ async fn a_job_that_cannot_be_read_any_more_is_named(bed: &Bed) {
         bed,
         Change::NewJob {
             job,
+            nodes: Vec::new(),
             idempotency: None,
         },
     )
@@ -130,6 +131,7 @@ async fn a_job_with_another_number_of_tasks_is_named(bed: &Bed) {
         bed,
         Change::NewJob {
             job,
+            nodes: Vec::new(),
             idempotency: None,
         },
     )

@@ -1,6 +1,8 @@
 //! Lists and views.
 
-use fairway_api::public::{EventsQuery, JobsQuery, PilotsQuery, TasksQuery, UsageQuery};
+use fairway_api::public::{
+    EventsQuery, JobsQuery, NodesQuery, PilotsQuery, TasksQuery, UsageQuery,
+};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     Attempt, AttemptEnd, Event, EventKind, JobId, PilotId, PilotState, Principal, Role, TaskId,
@@ -10,7 +12,7 @@ use fairway_sched::Change;
 use fairway_wms::store::{Store, StoreError, StoredToken};
 
 use crate::bed::{
-    Bed, NOW, ce, event, id, job, new_job, pilot, started, submitted, task, usage, user,
+    Bed, NOW, ce, event, id, job, new_graph, new_job, pilot, started, submitted, task, usage, user,
 };
 
 crate::on_both!(
@@ -18,6 +20,7 @@ crate::on_both!(
     tasks_by_page_in_every_order,
     tasks_by_filter,
     a_task_with_its_surroundings,
+    nodes_with_their_tasks,
     events_of_a_task_job_and_pilot,
     pilots_with_their_tasks,
     owners_see_their_own,
@@ -213,6 +216,87 @@ fn range_held(seq: u64, job: u64, from: u32, to: u32) -> Change {
             by: user("alice"),
         },
     )
+}
+
+async fn nodes_with_their_tasks(bed: &Bed) {
+    let store = bed.leader().await;
+    let (new, _) = new_graph(2, "alice");
+    let because = "all that it waited for has succeeded";
+    let moved = EventKind::TasksMoved {
+        job: JobId(2),
+        from: 1,
+        to: 4,
+        state: TaskState::Waiting,
+        because: because.into(),
+    };
+    let changes = [
+        new_job(1, "alice", 2),
+        new,
+        Change::Task(task(2, 0, TaskState::Succeeded)),
+        Change::Task(task(2, 2, TaskState::Running)),
+        Change::Task(task(2, 3, TaskState::Failed)),
+        event(1, moved),
+    ];
+    store.commit(&changes).await.unwrap();
+
+    let mut query = NodesQuery {
+        limit: Some(3),
+        ..NodesQuery::default()
+    };
+    let first = store.nodes(JobId(2), &query).await.unwrap();
+    insta::assert_json_snapshot!("nodes", first.items);
+    query.cursor = first.next;
+    let last = store.nodes(JobId(2), &query).await.unwrap();
+    assert!(last.next.is_none() && last.items.len() == 1);
+    let alone = store.node_view(JobId(2), "alone").await.unwrap().unwrap();
+    assert_eq!((alone.first, alone.tasks), (5, 1));
+    assert!(store.node_view(JobId(2), "x").await.unwrap().is_none());
+    let plain = store.nodes(JobId(1), &NodesQuery::default()).await.unwrap();
+    assert!(plain.items.is_empty());
+    assert_eq!(store.job_view(JobId(1)).await.unwrap().unwrap().nodes, 0);
+    assert_eq!(store.job_view(JobId(2)).await.unwrap().unwrap().nodes, 4);
+
+    let named = async |query: TasksQuery| -> Vec<String> {
+        let page = store.tasks(&query, None).await.unwrap();
+        let named = page.items.into_iter();
+        let text = |node: Option<String>| node.unwrap_or_default();
+        named
+            .map(|it| format!("{} {}", it.id, text(it.node)))
+            .collect()
+    };
+    let all = named(TasksQuery::default()).await;
+    assert_eq!(
+        all,
+        [
+            "1.0 ",
+            "1.1 ",
+            "2.0 fetch",
+            "2.1 sweep",
+            "2.2 sweep",
+            "2.3 sweep",
+            "2.4 plot",
+            "2.5 alone"
+        ]
+    );
+    let query = TasksQuery {
+        job: Some(JobId(2)),
+        node: Some("sweep".into()),
+        state: Some("running,failed".into()),
+        ..TasksQuery::default()
+    };
+    assert_eq!(named(query.clone()).await, ["2.2 sweep", "2.3 sweep"]);
+    let unknown = TasksQuery {
+        node: Some("x".into()),
+        ..query.clone()
+    };
+    let told = refused(store.tasks(&unknown, None).await);
+    assert_eq!(told, "job 2 has no node `x`");
+    let astray = TasksQuery { job: None, ..query };
+    refused(store.tasks(&astray, None).await);
+
+    assert_eq!(store.last_move(id(2, 3)).await.unwrap().unwrap(), because);
+    assert!(store.last_move(id(2, 4)).await.unwrap().is_none());
+    store.close().await;
 }
 
 async fn events_of_a_task_job_and_pilot(bed: &Bed) {
@@ -461,7 +545,7 @@ async fn senseless_queries_are_refused(bed: &Bed) {
     assert!(
         tasks(query)
             .await
-            .starts_with("state `done` is not one of waiting, held")
+            .starts_with("state `done` is not one of blocked, waiting")
     );
     let query = TasksQuery {
         cursor: Some("id~1~2".into()),
@@ -489,6 +573,7 @@ async fn a_repeated_submission_is_found(bed: &Bed) {
     let store = bed.leader().await;
     let with_key = |id, owner| Change::NewJob {
         job: job(id, owner, 3),
+        nodes: Vec::new(),
         idempotency: Some(("key".into(), format!("hash-{id}"))),
     };
     let changes = [

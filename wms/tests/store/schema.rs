@@ -4,13 +4,14 @@ use fairway_migrations::{Migrator, MigratorTrait as _};
 use fairway_model::{PilotState, TaskState};
 use fairway_sched::Change;
 
-use crate::bed::{Bed, id, new_job, pilot, started, task, usage};
+use crate::bed::{Bed, id, new_graph, new_job, pilot, started, task, usage};
 
 crate::on_both!(up_down_up);
 
 async fn up_down_up(bed: &Bed) {
     let changes = [
         new_job(1, "alice", 3),
+        new_graph(2, "alice").0,
         Change::Task(task(1, 0, TaskState::Running)),
         Change::Pilot(pilot(1, PilotState::Active)),
         Change::Usage(usage(id(1, 0), 1, "alice", 0)),
@@ -33,6 +34,6 @@ async fn up_down_up(bed: &Bed) {
     let store = bed.leader().await;
     assert!(store.load().await.unwrap().jobs.is_empty());
     store.commit(&changes).await.unwrap();
-    assert_eq!(store.load().await.unwrap().tasks.len(), 3);
+    assert_eq!(store.load().await.unwrap().tasks.len(), 3 + 6);
     store.close().await;
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::super::output::tell_left_out;
 use crate::exit::Failure;
 use crate::progress::Counts;
+use crate::render::table::harmless;
 use crate::render::words;
 use crate::screen;
 use crate::submission::output_folder;
@@ -117,7 +118,7 @@ impl Summary {
     ) -> Result<(), Failure> {
         if tails {
             for task in &self.failures {
-                screen::remark(&format!("task {} {}", task.id, how(task)));
+                screen::remark(&format!("{} {}", named(task), how(task)));
                 screen::write_raw_stderr(&tail(client, task).await?);
             }
         }
@@ -133,7 +134,7 @@ impl Summary {
     /// Why the run as a whole did not succeed.
     pub(super) fn verdict(&self, counts: Counts) -> String {
         match self.failures.first() {
-            Some(task) if counts.total == 1 => format!("task {} {}", task.id, how(task)),
+            Some(task) if counts.total == 1 => format!("{} {}", named(task), how(task)),
             _ => format!(
                 "{} of {} tasks did not succeed",
                 counts.total - counts.succeeded,
@@ -149,7 +150,7 @@ impl Ended {
         let mut text = format!(
             "job {} ({}): {} of {} succeeded",
             job.id,
-            crate::render::table::harmless(&job.name),
+            harmless(&job.name),
             job.count(TaskState::Succeeded),
             words::count(job.tasks, "task")
         );
@@ -160,6 +161,13 @@ impl Ended {
             text.push_str(&format!("; outputs are in {}", folder.display()));
         }
         text
+    }
+}
+
+fn named(task: &TaskView) -> String {
+    match &task.node {
+        Some(node) => format!("task {} of node {}", task.id, harmless(node)),
+        None => format!("task {}", task.id),
     }
 }
 

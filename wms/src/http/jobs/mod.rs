@@ -2,6 +2,7 @@
 
 mod change;
 mod list;
+mod nodes;
 mod output;
 mod show;
 mod submit;
@@ -19,6 +20,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(show::show))
         .routes(routes!(show::jdl))
         .routes(routes!(output::output))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::show))
+        .routes(routes!(nodes::output))
+        .routes(routes!(nodes::change))
         .routes(routes!(change::change))
 }
 
@@ -28,7 +33,7 @@ pub(super) fn submission_routes() -> OpenApiRouter<App> {
 }
 
 /// The job, if `who` may see it.
-async fn visible(app: &App, who: &Principal, job: JobId) -> Result<JobView, Failure> {
+pub(super) async fn visible(app: &App, who: &Principal, job: JobId) -> Result<JobView, Failure> {
     app.store
         .job_view(job)
         .await?

@@ -89,14 +89,15 @@ async fn change_many(
             tasks.len()
         )));
     }
-    let (theirs, hidden) = split_visible(app, &who, tasks).await?;
+    let (theirs, missing) = split_visible(app, &who, tasks).await?;
     let mut changed = change_tasks(app, who, verb, Selection::Tasks(theirs)).await?;
-    changed.left.extend(hidden);
+    changed.left.extend(missing);
     Ok(Answer(changed))
 }
 
-/// The tasks whose jobs `who` may see, and an answer for each of the others, as if there were no
-/// such task. The engine could not tell for jobs that are over, since it forgets their owners.
+/// The tasks that are there and whose jobs `who` may see, and an answer for each of the others:
+/// there is no such task. The engine could not tell for jobs that are over, since it forgets
+/// their owners.
 async fn split_visible(
     app: &App,
     who: &Principal,
@@ -104,16 +105,17 @@ async fn split_visible(
 ) -> Result<(Vec<TaskId>, Vec<TaskLeft>), Failure> {
     let jobs = tasks.iter().map(|task| task.job).collect();
     let owners = app.store.job_owners(&jobs).await?;
-    let (theirs, hidden): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| {
+    let (theirs, missing): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| {
         owners
             .get(&task.job)
-            .is_some_and(|owner| who.may_touch(owner))
+            .is_some_and(|(owner, tasks)| task.index < *tasks && who.may_touch(owner))
     });
-    let hidden = hidden.into_iter().take(LEFT_MAX).map(|task| TaskLeft {
+    let missing = missing.into_iter().take(LEFT_MAX).map(|task| TaskLeft {
         task,
         because: "there is no such task".to_owned(),
+        missing: true,
     });
-    Ok((theirs, hidden.collect()))
+    Ok((theirs, missing.collect()))
 }
 
 /// Cancels, holds, releases or retries one task. That it is not in a state for it is a conflict.
@@ -156,9 +158,11 @@ pub(in crate::http) async fn change_tasks(
     };
     match reply {
         Reply::TasksChanged { changed, left } => {
-            let left = left
-                .into_iter()
-                .map(|(task, because)| TaskLeft { task, because });
+            let left = left.into_iter().map(|(task, because)| TaskLeft {
+                task,
+                because,
+                missing: false,
+            });
             Ok(TasksChanged {
                 changed,
                 left: left.collect(),

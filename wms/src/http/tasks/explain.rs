@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use fairway_api::public::{Explanation, TaskView};
 use fairway_jdl::JobSpec;
-use fairway_model::TaskId;
+use fairway_model::{TaskId, TaskState};
 
 use super::visible;
 use crate::auth::Authenticated;
@@ -42,5 +42,10 @@ async fn over(app: &App, known: &TaskView) -> Result<Explanation, Failure> {
         .await
         .map_err(Failure::internal)?
         .map_err(|_| Failure::internal("a JDL that was accepted is no longer understood"))?;
-    Ok(view::ended(known, &spec.needs(known.id.index)))
+    let because = match known.state {
+        TaskState::Skipped => app.store.last_move(known.id).await?,
+        _ => None,
+    };
+    let needs = spec.needs(known.id.index);
+    Ok(view::ended(known, &needs, because.as_deref()))
 }

@@ -6,7 +6,7 @@ use fairway_api::public::{Page, TaskView, TasksQuery};
 
 use crate::auth::Authenticated;
 use crate::http::extract::Query;
-use crate::http::{App, Failure, Failures, owner_limit};
+use crate::http::{App, Failure, Failures, jobs, owner_limit};
 
 /// Lists tasks.
 #[utoipa::path(
@@ -19,5 +19,9 @@ pub(super) async fn list(
     Authenticated(who): Authenticated,
     Query(query): Query<TasksQuery>,
 ) -> Result<Json<Page<TaskView>>, Failure> {
+    if let (Some(job), Some(_)) = (query.job, &query.node) {
+        // Whether there is such a node, is told of one's own jobs only.
+        jobs::visible(&app, &who, job).await?;
+    }
     Ok(Json(app.store.tasks(&query, owner_limit(&who)).await?))
 }

@@ -47,7 +47,9 @@ impl TryFrom<Model> for Event {
 pub(crate) fn row(event: &Event) -> Result<ActiveModel, StoreError> {
     let task = event.kind.task();
     let range = match event.kind {
-        EventKind::TasksChanged { from, to, .. } => Some((from, to)),
+        EventKind::TasksChanged { from, to, .. } | EventKind::TasksMoved { from, to, .. } => {
+            Some((from, to))
+        }
         _ => None,
     };
     let job = event.kind.job().or(task.map(|task| task.job));

@@ -15,6 +15,7 @@ use super::StoreError;
 pub(super) mod event;
 pub(super) mod job;
 pub(super) mod meta;
+pub(super) mod node;
 pub(super) mod pilot;
 pub(super) mod policy;
 pub(super) mod share;

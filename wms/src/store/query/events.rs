@@ -1,7 +1,7 @@
 //! The ledger, oldest first.
 
 use fairway_api::public::{EventsQuery, Page};
-use fairway_model::{Event, TaskId, UserName};
+use fairway_model::{Event, EventKind, TaskId, UserName};
 use sea_orm::sea_query::{ExprTrait as _, Query, SelectStatement, UnionType};
 use sea_orm::{
     ColumnTrait as _, DatabaseConnection, EntityTrait as _, QueryFilter as _, QueryOrder as _,
@@ -49,6 +49,31 @@ pub(crate) async fn page(
         |row| super::cursor(ORDER, &[row.seq]),
         |rows| rows.into_iter().map(Event::try_from).collect(),
     )
+}
+
+/// Why the task was moved last by what it depends on, if it ever was.
+pub(crate) async fn last_move(
+    db: &DatabaseConnection,
+    task: TaskId,
+) -> Result<Option<String>, StoreError> {
+    // What a person asked for lies in between at most a few times.
+    const LOOK_BACK: u64 = 100;
+    let index = i64::from(task.index);
+    let rows = Entity::find()
+        .filter(Column::JobId.eq(int(task.job.0)))
+        .filter(Column::Idx.is_null())
+        .filter(Column::RangeFrom.lte(index))
+        .filter(Column::RangeTo.gt(index))
+        .order_by_desc(Column::Seq)
+        .limit(LOOK_BACK)
+        .all(db)
+        .await?;
+    for row in rows {
+        if let EventKind::TasksMoved { because, .. } = Event::try_from(row)?.kind {
+            return Ok(Some(because));
+        }
+    }
+    Ok(None)
 }
 
 /// The numbers of the events of the task itself, of its job as a whole, and of ranges of its

@@ -48,23 +48,26 @@ pub(crate) async fn row(db: &DatabaseConnection, job: JobId) -> Result<Option<Jo
     row.map(Job::try_from).transpose()
 }
 
-/// The owner of each of these jobs; those that are not there are left out.
+/// The owner of each of these jobs and how many tasks it has; those that are not there are left
+/// out.
 pub(crate) async fn owners(
     db: &DatabaseConnection,
     jobs: &BTreeSet<JobId>,
-) -> Result<BTreeMap<JobId, UserName>, StoreError> {
+) -> Result<BTreeMap<JobId, (UserName, u32)>, StoreError> {
     let jobs: Vec<i64> = jobs.iter().map(|job| int(job.0)).collect();
     let mut owners = BTreeMap::new();
     for jobs in jobs.chunks(1000) {
-        let rows: Vec<(i64, String)> = Entity::find()
+        let rows: Vec<(i64, String, i64)> = Entity::find()
             .select_only()
-            .columns([Column::Id, Column::Owner])
+            .columns([Column::Id, Column::Owner, Column::TaskCount])
             .filter(Column::Id.is_in(jobs.iter().copied()))
             .into_tuple()
             .all(db)
             .await?;
-        for (job, owner) in rows {
-            owners.insert(JobId(read(job, "job.id")?), parse(&owner, "job.owner")?);
+        for (job, owner, tasks) in rows {
+            let owner = parse(&owner, "job.owner")?;
+            let tasks = read(tasks, "job.task_count")?;
+            owners.insert(JobId(read(job, "job.id")?), (owner, tasks));
         }
     }
     Ok(owners)
@@ -116,7 +119,8 @@ pub(crate) async fn one(
         return Ok(None);
     };
     let mut counts = counts(db, &[job]).await?;
-    view(head, &mut counts).map(Some)
+    let nodes = super::nodes::counts(db, &[job]).await?;
+    view(head, &mut counts, &nodes).map(Some)
 }
 
 pub(crate) async fn page(
@@ -165,6 +169,7 @@ pub(crate) async fn page(
         .map(|head| read(head.id, "job.id").map(JobId))
         .collect::<Result<_, _>>()?;
     let mut counts = counts(db, &ids).await?;
+    let nodes = super::nodes::counts(db, &ids).await?;
     super::page(
         heads,
         limit,
@@ -172,13 +177,17 @@ pub(crate) async fn page(
         |heads| {
             heads
                 .into_iter()
-                .map(|head| view(head, &mut counts))
+                .map(|head| view(head, &mut counts, &nodes))
                 .collect()
         },
     )
 }
 
-fn view(head: Head, counts: &mut Counts) -> Result<JobView, StoreError> {
+fn view(
+    head: Head,
+    counts: &mut Counts,
+    nodes: &BTreeMap<JobId, u32>,
+) -> Result<JobView, StoreError> {
     let id = JobId(read(head.id, "job.id")?);
     Ok(JobView {
         id,
@@ -192,5 +201,6 @@ fn view(head: Head, counts: &mut Counts) -> Result<JobView, StoreError> {
         tasks: read(head.task_count, "job.task_count")?,
         states: counts.remove(&id).unwrap_or_default(),
         ended_at: head.ended_at.map(Timestamp),
+        nodes: nodes.get(&id).copied().unwrap_or(0),
     })
 }

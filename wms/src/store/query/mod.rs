@@ -7,6 +7,7 @@ use super::StoreError;
 
 pub(super) mod events;
 pub(super) mod jobs;
+pub(super) mod nodes;
 pub(super) mod pilots;
 pub(super) mod tasks;
 pub(super) mod usage;

@@ -1,9 +1,10 @@
 //! Tasks, with their owner and the place of their last attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use fairway_api::public::{Page, TaskView, TasksQuery};
-use fairway_model::{CeId, Task, TaskId, TaskState, UserName};
+use fairway_model::{CeId, JobId, Task, TaskId, TaskState, UserName};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait as _, DatabaseConnection, EntityTrait as _, QueryFilter as _, QueryOrder as _,
@@ -12,7 +13,7 @@ use sea_orm::{
 
 use super::super::StoreError;
 use super::super::entity::task::{Column, Entity, Model};
-use super::super::entity::{int, job, parse, pilot};
+use super::super::entity::{int, job, parse, pilot, read};
 
 /// The ids of an owner's jobs.
 pub(super) fn jobs_of(owner: &UserName) -> SelectStatement {
@@ -45,6 +46,12 @@ pub(crate) async fn page(
     if let Some(job) = query.job {
         select = select.filter(Column::JobId.eq(int(job.0)));
     }
+    if let Some(node) = &query.node {
+        let tasks = node_tasks(db, query.job, node).await?;
+        select = select
+            .filter(Column::Idx.gte(i64::from(tasks.start)))
+            .filter(Column::Idx.lt(i64::from(tasks.end)));
+    }
     if let Some(pilot) = query.pilot {
         select = select.filter(Column::PilotId.eq(int(pilot.0)));
     }
@@ -66,6 +73,37 @@ pub(crate) async fn page(
     super::page(rows, limit, behind, |rows| {
         rows.into_iter().map(|row| around.view(row)).collect()
     })
+}
+
+/// The node of each of these tasks, where there is one.
+async fn nodes(
+    db: &DatabaseConnection,
+    rows: &[Model],
+) -> Result<BTreeMap<(i64, i64), String>, StoreError> {
+    let jobs: BTreeSet<i64> = rows.iter().map(|row| row.job_id).collect();
+    let jobs: Vec<JobId> = jobs
+        .into_iter()
+        .map(|job| read(job, "task.job_id").map(JobId))
+        .collect::<Result<_, _>>()?;
+    let compound = super::nodes::counts(db, &jobs).await?;
+    let tasks = rows.iter().map(|row| (row.job_id, row.idx));
+    let tasks = tasks.filter(|(job, _)| compound.keys().any(|it| int(it.0) == *job));
+    super::nodes::of_tasks(db, tasks).await
+}
+
+/// The tasks of the node that a query asks for.
+async fn node_tasks(
+    db: &DatabaseConnection,
+    job: Option<JobId>,
+    node: &str,
+) -> Result<Range<u32>, StoreError> {
+    let Some(job) = job else {
+        return Err(StoreError::BadQuery(
+            "a node is a node of a job: give `job` too".into(),
+        ));
+    };
+    let tasks = super::nodes::tasks(db, job, node).await?;
+    tasks.ok_or_else(|| StoreError::BadQuery(format!("job {job} has no node `{node}`")))
 }
 
 /// The rows behind the cursor, in order.
@@ -106,6 +144,8 @@ fn ordered(
 struct Around {
     owners: BTreeMap<i64, String>,
     places: BTreeMap<i64, (String, String)>,
+    /// Of tasks of compound jobs.
+    nodes: BTreeMap<(i64, i64), String>,
 }
 
 impl Around {
@@ -130,6 +170,7 @@ impl Around {
             .all(db)
             .await?;
         Ok(Self {
+            nodes: nodes(db, rows).await?,
             owners: owners.into_iter().collect(),
             places: places
                 .into_iter()
@@ -145,9 +186,11 @@ impl Around {
         let owner: UserName = parse(owner, "job.owner")?;
         let place = row.pilot_id.and_then(|id| self.places.get(&id));
         let ce: Option<CeId> = place.map(|(site, ce)| pilot::ce(site, ce)).transpose()?;
+        let node = self.nodes.get(&(row.job_id, row.idx)).cloned();
         let task = Task::try_from(row)?;
         Ok(TaskView {
             id: task.id,
+            node,
             state: task.state,
             since: task.since,
             owner,
