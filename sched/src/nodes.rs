@@ -40,6 +40,48 @@ struct Progress {
     told_in_the_way: bool,
 }
 
+/// What the children of a node have to hear of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Told {
+    /// That it is complete.
+    complete: bool,
+    /// That it is in the way, or not any more.
+    in_the_way: Option<bool>,
+}
+
+impl Progress {
+    /// What its children do not know yet, and know from here on.
+    fn tell(&mut self) -> Told {
+        let complete = self.missing == 0;
+        let in_the_way = self.broken > 0 || self.in_the_way > 0;
+        let told = Told {
+            complete: complete && !self.told_complete,
+            in_the_way: (in_the_way != self.told_in_the_way).then_some(in_the_way),
+        };
+        self.told_complete = complete;
+        self.told_in_the_way = in_the_way;
+        told
+    }
+
+    /// Takes from a parent that it is complete. True if it was the last one to wait for.
+    fn hear_complete(&mut self, parent: Told) -> bool {
+        self.waits_for -= u32::from(parent.complete);
+        parent.complete && self.waits_for == 0
+    }
+
+    /// Takes from a parent that it is in the way or not any more. Whether the node is futile, if
+    /// that has changed.
+    fn hear_in_the_way(&mut self, parent: Told) -> Option<bool> {
+        let before = self.in_the_way > 0;
+        match parent.in_the_way? {
+            true => self.in_the_way += 1,
+            false => self.in_the_way -= 1,
+        }
+        let futile = self.in_the_way > 0;
+        (futile != before).then_some(futile)
+    }
+}
+
 /// The task that made others futile, and how it ended.
 pub(crate) type Culprit = (u32, TaskState);
 
@@ -155,80 +197,32 @@ impl Nodes {
         news.into_iter().collect()
     }
 
-    /// Has the nodes hear of what was noted. Each node is in at most one of the consequences.
+    /// Has the nodes hear of what was noted.
     pub(crate) fn settle(&mut self, nodes: &[JobNode]) -> Consequences {
         let mut ready = Vec::new();
-        let mut moved: Vec<(Place, bool, Option<Culprit>)> = Vec::new();
+        let mut turned = Vec::new();
         let mut news = self.gather();
         while let Some((place, culprit)) = news.pop_front() {
-            let Some(node) = self.progress.get_mut(place as usize) else {
+            let told = self.progress.get_mut(place as usize).map(Progress::tell);
+            let Some(told) = told.filter(|told| *told != Told::default()) else {
                 continue;
             };
-            let completed = node.missing == 0 && !node.told_complete;
-            node.told_complete |= completed;
-            let in_the_way = node.broken > 0 || node.in_the_way > 0;
-            let turned = in_the_way != node.told_in_the_way;
-            node.told_in_the_way = in_the_way;
-            if !completed && !turned {
-                continue;
-            }
             for &child in &nodes[place as usize].children {
                 let Some(heard) = self.progress.get_mut(child as usize) else {
                     continue;
                 };
-                if completed {
-                    heard.waits_for -= 1;
-                    if heard.waits_for == 0 {
-                        ready.push(child);
-                    }
+                if heard.hear_complete(told) {
+                    ready.push(child);
                 }
-                if turned {
-                    let was_futile = heard.in_the_way > 0;
-                    if in_the_way {
-                        heard.in_the_way += 1;
-                    } else {
-                        heard.in_the_way -= 1;
-                    }
-                    let futile = heard.in_the_way > 0;
-                    if futile != was_futile {
-                        moved.push((child, futile, culprit));
-                        news.push_back((child, culprit));
-                    }
+                if let Some(futile) = heard.hear_in_the_way(told) {
+                    turned.push((child, (futile, culprit)));
+                    news.push_back((child, culprit));
                 }
             }
         }
-        self.consequences(nodes, ready, moved)
-    }
-
-    /// The rows of tasks of the nodes that changed, in order. Of several turns that a node took
-    /// the last counts.
-    fn consequences(
-        &self,
-        nodes: &[JobNode],
-        mut ready: Vec<Place>,
-        moved: Vec<(Place, bool, Option<Culprit>)>,
-    ) -> Consequences {
-        let mut told = Consequences::default();
         ready.sort_unstable();
-        for place in ready {
-            join(&mut told.ready, row(nodes, place));
-        }
-        let last: BTreeMap<_, _> = moved
-            .into_iter()
-            .map(|(place, futile, culprit)| (place, (futile, culprit)))
-            .collect();
-        for (place, (futile, culprit)) in last {
-            let row = row(nodes, place);
-            match (futile, culprit) {
-                (false, _) => join(&mut told.hopeful, row),
-                (true, None) => {}
-                (true, Some(culprit)) => match told.futile.last_mut() {
-                    Some((last, same)) if last.1 == row.0 && *same == culprit => last.1 = row.1,
-                    _ => told.futile.push((row, culprit)),
-                },
-            }
-        }
-        told
+        // Of several turns that a node took the last counts.
+        consequences(nodes, &ready, &turned.into_iter().collect())
     }
 
     /// Whether all parents of the node are complete.
@@ -324,6 +318,30 @@ impl Nodes {
         }
         Ok(())
     }
+}
+
+/// The rows of tasks of the nodes that have become ready, and of those that have become futile
+/// or are so no more, in order.
+fn consequences(
+    nodes: &[JobNode],
+    ready: &[Place],
+    turned: &BTreeMap<Place, (bool, Option<Culprit>)>,
+) -> Consequences {
+    let mut told = Consequences::default();
+    for &place in ready {
+        join(&mut told.ready, row(nodes, place));
+    }
+    for (&place, &(futile, culprit)) in turned {
+        let row = row(nodes, place);
+        match culprit.filter(|_| futile) {
+            None => join(&mut told.hopeful, row),
+            Some(culprit) => match told.futile.last_mut() {
+                Some((last, same)) if last.1 == row.0 && *same == culprit => last.1 = row.1,
+                _ => told.futile.push((row, culprit)),
+            },
+        }
+    }
+    told
 }
 
 fn count(places: &[Place]) -> u32 {

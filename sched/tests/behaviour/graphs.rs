@@ -1,5 +1,8 @@
 //! Jobs in which tasks depend on others.
 
+use std::collections::BTreeSet;
+
+use fairway_jdl::JobNode;
 use fairway_model::event::TaskVerb;
 use fairway_model::{EventKind, JobId, PilotId, PolicyKind, TaskId, TaskState, TaskState::*};
 use fairway_sched::command::{EndedTasks, Selection};
@@ -9,6 +12,46 @@ use crate::world::{World, changed, dag, exit, principal};
 
 /// `n0` before `n1` and `n2`, both before `n3`; `n4` for itself.
 const DIAMOND: [(u32, &[usize]); 5] = [(1, &[]), (2, &[0]), (1, &[0]), (1, &[1, 2]), (1, &[])];
+
+/// That tasks stand as those do that they depend on, found in the most simple way.
+pub(crate) fn check_graph(world: &World, job: JobId) {
+    let nodes = world.specs[&job].nodes();
+    let tasks: Vec<TaskState> = world.rows.tasks_of(job).map(|task| task.state).collect();
+    let states = |node: u32| {
+        let JobNode { tasks: own, .. } = &nodes[node as usize];
+        &tasks[own.start as usize..own.end as usize]
+    };
+    for (place, node) in (0_u32..).zip(nodes) {
+        let ready = node.parents.iter().all(|&parent| {
+            let mut states = states(parent).iter();
+            states.all(|state| *state == Succeeded)
+        });
+        let mut before: Vec<u32> = node.parents.to_vec();
+        let mut seen = BTreeSet::new();
+        while let Some(one) = before.pop() {
+            if seen.insert(one) {
+                before.extend(&nodes[one as usize].parents);
+            }
+        }
+        let futile = seen.iter().any(|&one| {
+            let mut states = states(one).iter();
+            states.any(|state| matches!(state, Failed | Cancelled))
+        });
+        for (index, state) in node.tasks.clone().zip(states(place)) {
+            let fits = match state {
+                Cancelled => true,
+                Blocked => !ready && !futile,
+                Held => !futile,
+                Skipped => futile,
+                _ => ready,
+            };
+            assert!(
+                fits,
+                "{job}.{index} is {state:?}; ready {ready}, futile {futile}"
+            );
+        }
+    }
+}
 
 struct Graph {
     world: World,

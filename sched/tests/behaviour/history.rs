@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_jdl::JobNode;
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     Attempt, AttemptEnd, EventKind, JobId, Metric, PilotId, PilotState, Policy, PolicyKind, TaskId,
@@ -14,6 +13,7 @@ use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant,
 use fairway_sched::{Command, RefusedKind, Reply, State};
 use proptest::prelude::*;
 
+use crate::graphs::check_graph;
 use crate::world::{HOUR_S, World, dag, ended, exit, sweep, user};
 
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
@@ -515,54 +515,9 @@ impl Run {
             assert_eq!(self.world.state.knows_job(job.id), !over);
         }
         for (job, ..) in rows.jobs.values() {
-            self.check_graph(job.id);
+            check_graph(&self.world, job.id);
         }
         same(&self.world.state, &self.world.reloaded());
-    }
-
-    /// That tasks stand as those do that they depend on, found in the most simple way.
-    fn check_graph(&self, job: JobId) {
-        let nodes = self.world.specs[&job].nodes();
-        let tasks: Vec<TaskState> = self
-            .world
-            .rows
-            .tasks_of(job)
-            .map(|task| task.state)
-            .collect();
-        let states = |node: u32| {
-            let JobNode { tasks: own, .. } = &nodes[node as usize];
-            &tasks[own.start as usize..own.end as usize]
-        };
-        for (place, node) in (0_u32..).zip(nodes) {
-            let ready = node.parents.iter().all(|&parent| {
-                let mut states = states(parent).iter();
-                states.all(|state| *state == TaskState::Succeeded)
-            });
-            let mut before: Vec<u32> = node.parents.to_vec();
-            let mut seen = BTreeSet::new();
-            while let Some(one) = before.pop() {
-                if seen.insert(one) {
-                    before.extend(&nodes[one as usize].parents);
-                }
-            }
-            let futile = seen.iter().any(|&one| {
-                let mut states = states(one).iter();
-                states.any(|state| matches!(state, TaskState::Failed | TaskState::Cancelled))
-            });
-            for (index, state) in node.tasks.clone().zip(states(place)) {
-                let fits = match state {
-                    TaskState::Cancelled => true,
-                    TaskState::Blocked => !ready && !futile,
-                    TaskState::Held => !futile,
-                    TaskState::Skipped => futile,
-                    _ => ready,
-                };
-                assert!(
-                    fits,
-                    "{job}.{index} is {state:?}; ready {ready}, futile {futile}"
-                );
-            }
-        }
     }
 
     /// Every ended attempt has one usage record and one event; a success is the last attempt.
