@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use fairway_jdl::job::{TASKS_MAX, schema};
 use fairway_jdl::json::{from_json, json_to_jdl, to_json};
 use fairway_jdl::syntax::TEXT_BYTES_MAX;
-use fairway_jdl::{Diagnostic, Dialect, JobNode, JobSpec, Severity};
+use fairway_jdl::{Diagnostic, Dialect, JobNode, JobSpec, MissingFiles, ReadOptions, Severity};
 use fairway_model::{JobId, TaskId};
 use proptest::prelude::*;
 
@@ -112,7 +112,10 @@ fn good_descriptions_become_tasks() {
 fn bad_descriptions_are_refused_with_place_and_remedy() {
     insta::glob!("bad/*.jdl", |path| {
         let text = std::fs::read(path).unwrap();
-        let errors = JobSpec::read_bytes(&text).expect_err(&path.display().to_string());
+        let errors = match JobSpec::read_bytes(&text) {
+            Ok(_) => panic!("{} is accepted", path.display()),
+            Err(errors) => errors,
+        };
         assert!(errors.iter().any(|e| e.severity == Severity::Error));
         insta::assert_snapshot!(rendered(&errors));
     });
@@ -221,6 +224,88 @@ fn the_key_does_not_depend_on_how_names_are_written() {
     assert_eq!(*a.needs(0), *b.needs(0));
 }
 
+#[test]
+fn strictly_nothing_is_forgiven_and_notices_stay() {
+    let strict = ReadOptions {
+        strict: true,
+        ..ReadOptions::default()
+    };
+    let errors = JobSpec::read_with("[ Executable = a.out ]", &strict).unwrap_err();
+    assert_eq!(errors[0].severity, Severity::Error);
+    let latin1 = b"# caf\xe9\n[ Executable = \"a\" ]";
+    assert!(JobSpec::read_bytes_with(latin1, &strict).is_err());
+    let text = "[ Executable = \"a\"; FuzzyRank = true ]";
+    let (_, notices) = JobSpec::read_with(text, &strict).unwrap();
+    assert_eq!(notices[0].severity, Severity::Notice);
+}
+
+#[test]
+fn a_dialect_can_be_asked_for() {
+    let text = "Executable = \"a\"; Arguments = \"%s\"; Parameters = 3; ParameterStart = 1;";
+    let counts = [Dialect::Glite, Dialect::Dirac, Dialect::Alien].map(|dialect| {
+        let options = ReadOptions {
+            dialect: Some(dialect),
+            ..ReadOptions::default()
+        };
+        let (spec, _) = JobSpec::read_with(text, &options).unwrap();
+        assert_eq!(spec.dialect(), dialect);
+        spec.task_count()
+    });
+    assert_eq!(counts, [2, 3, 1]);
+    assert_eq!(read(text).dialect(), Dialect::Dirac);
+}
+
+#[test]
+fn nodes_in_files_count_where_that_is_asked_for() {
+    let text = "Type = \"dag\"; Nodes = [ a = [ file = \"a.jdl\" ]; b = [ file = \"a.jdl\" ] ]; \
+                Dependencies = { { a, b } };";
+    assert!(JobSpec::read(text).is_err());
+    let options = ReadOptions {
+        missing_files: MissingFiles::Count,
+        ..ReadOptions::default()
+    };
+    let (spec, warnings) = JobSpec::read_with(text, &options).unwrap();
+    assert_eq!((spec.task_count(), warnings.len()), (2, 2));
+    assert!(spec.has_dependencies());
+}
+
+#[test]
+fn a_node_waits_for_all_tasks_of_another() {
+    let spec = read(
+        "Type = \"dag\"; Nodes = [ a = [ JobType = \"Parametric\"; Parameters = 3; Executable = \"x\" ]; \
+         b = [ Executable = \"y\" ] ]; Dependencies = { { a, b } };",
+    );
+    assert_eq!(spec.nodes()[0].tasks, 0..3);
+    assert_eq!(
+        (0..4).map(|it| spec.node_of(it)).collect::<Vec<_>>(),
+        [Some(0), Some(0), Some(0), Some(1)]
+    );
+    assert_eq!(*spec.nodes()[1].parents, [0]);
+    assert_eq!(spec.task(task_id(3)).executable, "y".into());
+}
+
+#[test]
+fn limits_are_told() {
+    let many = "[],".repeat(fairway_jdl::job::NODES_MAX) + "[]";
+    let text = format!("Type = \"Collection\"; Nodes = {{ {many} }};");
+    let errors = JobSpec::read(&text).unwrap_err();
+    assert!(errors[0].message.contains("100001 nodes"), "{}", errors[0]);
+    let nodes: String = (0..1100)
+        .map(|it| format!("n{it} = [ Executable = \"a\" ];"))
+        .collect();
+    let names: Vec<String> = (0..1100).map(|it| format!("n{it}")).collect();
+    let group = names.join(",");
+    let text = format!(
+        "Type = \"dag\"; Nodes = [ {nodes} ]; Dependencies = {{ {{ {{ {group} }}, {{ {group} }} }} }};"
+    );
+    let errors = JobSpec::read(&text).unwrap_err();
+    assert!(
+        errors[0].message.contains("too many dependencies"),
+        "{}",
+        errors[0]
+    );
+}
+
 proptest! {
     #[test]
     fn glite_counts_up_to_the_bound(end in -50_i64..500, start in -50_i64..50, step in 1_i64..30) {
@@ -311,5 +396,74 @@ proptest! {
                 prop_assert_eq!(spec.task(task_id(index)).needs, spec.needs(index));
             }
         }
+    }
+
+    #[test]
+    fn nodes_are_in_the_order_that_is_written(
+        tasks in proptest::collection::vec(1_u32..4, 1..12),
+        pairs in proptest::collection::vec((0_usize..12, 0_usize..12), 0..30),
+        back in any::<bool>(),
+    ) {
+        let count = tasks.len();
+        let nodes: String = tasks.iter().enumerate().map(|(i, tasks)| format!(
+            "n{i} = [ JobType = \"Parametric\"; Parameters = {tasks}; Executable = \"a\" ];\n"
+        )).collect();
+        let edges: BTreeSet<(usize, usize)> = pairs
+            .into_iter()
+            .map(|(a, b)| (a % count, b % count))
+            .filter(|(a, b)| a < b)
+            .collect();
+        let mut written: Vec<String> = edges.iter().map(|(a, b)| format!("{{ n{a}, n{b} }}")).collect();
+        let closed = edges.first().filter(|_| back);
+        written.extend(closed.map(|(a, b)| format!("{{ n{b}, n{a} }}")));
+        let text = format!(
+            "Type = \"dag\"; Nodes = [ {nodes} Dependencies = {{ {} }} ];", written.join(", ")
+        );
+        let spec = match JobSpec::read(&text) {
+            Ok((spec, _)) => spec,
+            Err(errors) => {
+                prop_assert!(closed.is_some(), "{}", rendered(&errors));
+                prop_assert!(errors.iter().any(|it| it.message.contains(" -> ")), "{}", rendered(&errors));
+                return Ok(());
+            }
+        };
+        prop_assert!(closed.is_none());
+        let mut start = 0;
+        for (place, (node, tasks)) in (0_u32..).zip(spec.nodes().iter().zip(&tasks)) {
+            prop_assert_eq!(&node.tasks, &(start..start + tasks));
+            start += tasks;
+            for index in node.tasks.clone() {
+                prop_assert_eq!(spec.node_of(index), Some(place));
+            }
+        }
+        prop_assert_eq!(spec.task_count(), start);
+        let read: BTreeSet<(usize, usize)> = spec.nodes().iter().enumerate()
+            .flat_map(|(a, node)| node.children.iter().map(move |b| (a, *b as usize)))
+            .collect();
+        let back: BTreeSet<(usize, usize)> = spec.nodes().iter().enumerate()
+            .flat_map(|(b, node)| node.parents.iter().map(move |a| (*a as usize, b)))
+            .collect();
+        prop_assert_eq!(&read, &edges);
+        prop_assert_eq!(&back, &edges);
+    }
+
+    #[test]
+    fn a_node_takes_over_what_it_does_not_say(
+        of_all in proptest::collection::btree_map("Own[A-D]", 0_i64..9, 0..5),
+        of_node in proptest::collection::btree_map("Own[A-D]", 10_i64..19, 0..5),
+    ) {
+        let written = |ad: &std::collections::BTreeMap<String, i64>| -> String {
+            ad.iter().map(|(name, value)| format!("{name} = {value}; ")).collect()
+        };
+        let text = format!(
+            "Type = \"Collection\"; {} Nodes = {{ [ Executable = \"a\"; {} ] }};",
+            written(&of_all), written(&of_node)
+        );
+        let spec = read(&text);
+        let ad = spec.node_ad(0).unwrap();
+        for (name, value) in of_all.iter().filter(|(name, _)| !of_node.contains_key(*name)).chain(&of_node) {
+            prop_assert_eq!(ad.get(name).unwrap().to_string(), value.to_string());
+        }
+        prop_assert_eq!(ad.len(), 1 + of_all.keys().chain(of_node.keys()).collect::<BTreeSet<_>>().len());
     }
 }

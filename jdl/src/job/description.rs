@@ -187,7 +187,7 @@ impl Description {
         inputs.extend(self.remote.iter().cloned());
         if let Some(variation) = &self.variation {
             variation.each_sandbox(&self.ad, |sandbox| {
-                inputs.extend(sandbox.remote);
+                inputs.extend(sandbox.absent);
                 inputs.len() <= INPUTS_MAX
             });
         }

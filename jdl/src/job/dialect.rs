@@ -21,6 +21,17 @@ pub enum Dialect {
     Alien,
 }
 
+/// The types of jobs of gLite; DIRAC takes any word.
+const GLITE_TYPES: [&str; 7] = [
+    "",
+    "normal",
+    "parametric",
+    "interactive",
+    "checkpointable",
+    "partitionable",
+    "mpich",
+];
+
 /// All, the likeliest first where nothing tells.
 const DIALECTS: [Dialect; 3] = [Dialect::Glite, Dialect::Dirac, Dialect::Alien];
 
@@ -109,7 +120,11 @@ impl Evidence {
                 self.count(Dialect::Dirac, 1, || "`%` placeholders".into());
             }
         }
-        if job_types(ad).iter().any(|word| word == "parametric") {
+        let types = job_types(ad);
+        if let Some(word) = types.iter().find(|word| !GLITE_TYPES.contains(&&***word)) {
+            self.count(Dialect::Dirac, 1, || format!("`JobType = \"{word}\"`"));
+        }
+        if types.iter().any(|word| word == "parametric") {
             self.count(Dialect::Glite, 3, || "`JobType = \"Parametric\"`".into());
         } else if ad.get("Parameters").is_some() {
             // gLite asks for the job type.

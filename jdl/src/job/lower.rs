@@ -76,13 +76,13 @@ fn quoted(expr: &Expr, ad: &Ad, source: &str, report: &mut Report) -> Option<Exp
     Some(Expr::at(Node::Literal(text.into()), expr.span()))
 }
 
-/// All known attributes of the ad, under their usual names; without lists of parameters,
-/// which may be as long as the text and are read by themselves.
+/// All known attributes of the ad, under their usual names; without `Parameters`, which may be
+/// as long as the text and are read by themselves.
 pub(super) fn lower(ad: &Ad, report: &mut Report) -> Map<String, Json> {
     let mut lowered = Map::new();
     for attribute in attributes::all() {
         if let Some(expr) = ad.get(attribute.name)
-            && !(attribute.kind == Kind::Parameters && matches!(expr.node(), Node::List(_)))
+            && attribute.name != "Parameters"
         {
             let json = attribute_value(attribute, expr, ad, report);
             lowered.insert(attribute.name.to_owned(), json);

@@ -5,7 +5,8 @@
 //! - [`attributes`]: every known attribute, in one table; [`remarks`]: on names that are not;
 //! - [`schema`]: the JSON Schema made from it, and the check against it;
 //! - [`compound`]: nodes, what they share and who waits for whom;
-//! - [`description`]: one ad that makes tasks, checked; [`variation`]: what they differ in;
+//! - [`description`]: one ad that makes tasks, checked; [`variation`] and [`fields`]:
+//!   what they differ in;
 //! - [`checks`]: what attributes have to do with each other;
 //! - [`json`]: an ad as JSON and back;
 //! - [`lower`]: what each attribute is worth; [`parameters`]: values and placeholders;
@@ -30,6 +31,7 @@ mod compound;
 mod decode;
 mod description;
 mod dialect;
+mod fields;
 pub mod json;
 mod lower;
 mod needs;
@@ -251,8 +253,9 @@ impl JobSpec {
         inputs.into_iter().collect()
     }
 
-    /// Every input of some task that is elsewhere, as a URI or a name of a catalogue, each
-    /// once. Nobody fetches them: a job that names any cannot do what it should.
+    /// Every input of some task that cannot be had, each once: URIs and names of a catalogue,
+    /// which nobody fetches, and folders and patterns. A job that names any cannot do what it
+    /// should.
     pub fn remote_inputs(&self) -> Vec<String> {
         let mut inputs = IndexSet::new();
         for description in &self.descriptions {

@@ -31,12 +31,14 @@ pub(super) const SOURCES: &[&str] = &[
     "MaxWallTime",
     "TTL",
     "CPUTime",
+    "MaxCPUTime",
     "Site",
     "Sites",
     "BannedSites",
     "BannedSite",
     "GridCE",
     "Platform",
+    "SystemConfig",
     "Tags",
     "Tag",
     "Packages",
@@ -136,10 +138,12 @@ impl Builder<'_> {
         if asked.is_some() {
             return asked;
         }
-        let cpu = self.values.integer("CPUTime")?;
+        let names = ["CPUTime", "MaxCPUTime"];
+        let name = names.into_iter().find(|name| self.values.has(name))?;
+        let cpu = self.values.integer(name)?;
         self.report.notice(
-            self.values.place("CPUTime"),
-            "`CPUTime` is taken as walltime: the task is stopped after so many seconds",
+            self.values.place(name),
+            format!("`{name}` is taken as walltime: the task is stopped after so many seconds"),
             format!("say it with `WallTime = {cpu};`"),
         );
         Some(cpu)
@@ -188,7 +192,7 @@ impl Builder<'_> {
         clauses.extend(one_of("GlueCEUniqueID", self.choices(&["SubmitTo"])));
         clauses.extend(one_of(
             "GlueHostArchitecturePlatformType",
-            self.choices(&["Platform"]),
+            self.choices(&["Platform", "SystemConfig"]),
         ));
         for tag in self.choices(&["Tags", "Tag", "Packages"]) {
             let tags = other("GlueHostApplicationSoftwareRunTimeEnvironment");

@@ -125,8 +125,9 @@ impl Reader<'_> {
         let mut members = members::read(&root, count_files, report)?;
         let shared = Shared::of(&root, report);
         for member in &mut members {
+            shared.resolve(&mut member.own, report);
             lower::quote_bare_texts(&mut member.own, self.text, report);
-            shared.complete(member, report);
+            shared.complete(member);
         }
         let owns = members.iter().map(|member| &member.own);
         let dialect = self.dialect(std::iter::once(&root).chain(owns));

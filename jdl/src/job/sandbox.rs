@@ -15,13 +15,30 @@ use crate::syntax::Span;
 pub(super) struct Inputs {
     /// Those that the submitter has.
     pub(super) local: Vec<InputName>,
-    /// Those that are elsewhere, as URIs or names of a catalogue.
-    pub(super) remote: Vec<String>,
+    /// Those that cannot be had: URIs, names of a catalogue, folders and patterns.
+    pub(super) absent: Vec<String>,
 }
 
-enum Input<'t> {
-    Local(&'t str),
-    Remote(String),
+/// Why an input is not one.
+enum Unusable {
+    /// It cannot be had.
+    Absent {
+        written: String,
+        why: &'static str,
+        help: &'static str,
+    },
+    /// What it would be called is not a file's name.
+    Misnamed,
+}
+
+impl Unusable {
+    fn elsewhere(written: String) -> Self {
+        Self::Absent {
+            written,
+            why: "is elsewhere and is not fetched",
+            help: "to submit this job, copy the file to your machine and name it by its path",
+        }
+    }
 }
 
 impl Builder<'_> {
@@ -121,21 +138,21 @@ impl Builder<'_> {
                 self.report.warn(place, message, "remove it");
                 continue;
             }
-            let path = match self.input(path.trim()) {
-                Input::Local(path) => path,
-                Input::Remote(uri) => {
-                    self.report.notice(
-                        place,
-                        format!("`{}` is elsewhere and is not fetched", shown(&uri)),
-                        "to submit this job, copy the file to your machine and name it by its path",
-                    );
-                    inputs.remote.push(uri);
+            let renamed = names.get(i).map(|(name, _)| *name);
+            let input = match self.input(path.trim(), renamed) {
+                Ok(input) => input,
+                Err(Unusable::Absent { written, why, help }) => {
+                    let message = format!("`{}` {why}", shown(&written));
+                    self.report.notice(place, message, help);
+                    inputs.absent.push(written);
                     continue;
                 }
-            };
-            let renamed = names.get(i).map(|(name, _)| *name);
-            let Some(input) = input_name(path, renamed, place, self.report) else {
-                continue;
+                Err(Unusable::Misnamed) => {
+                    let message = "a file's name in the task's folder has no `/`";
+                    self.report
+                        .error_with(place, message, "write the name alone");
+                    continue;
+                }
             };
             match taken.get(&input.name) {
                 None => {
@@ -151,21 +168,24 @@ impl Builder<'_> {
         inputs
     }
 
-    /// Where an input is. With a base URI, what is not a URI itself is there.
-    fn input<'t>(&self, path: &'t str) -> Input<'t> {
+    /// An input that the submitter has. With a base URI, what is not a URI itself is there.
+    fn input(&self, path: &str, renamed: Option<&str>) -> Result<InputName, Unusable> {
         if let Some(rest) = path.strip_prefix("file://") {
-            return Input::Local(rest.strip_prefix("localhost").unwrap_or(rest));
+            return local(rest.strip_prefix("localhost").unwrap_or(rest), renamed);
         }
         if url_scheme(path).is_some() {
-            return Input::Remote(path.to_owned());
+            return Err(Unusable::elsewhere(path.to_owned()));
         }
         let base = self.values.text("InputSandboxBaseURI");
         match base.map(|base| base.trim_end_matches('/')) {
-            Some(base) => match base.strip_prefix("file://") {
-                Some(_) if path.starts_with('/') => Input::Local(path),
-                _ => Input::Remote(format!("{base}/{}", path.trim_start_matches('/'))),
-            },
-            None => Input::Local(path),
+            None => local(path, renamed),
+            Some(base) if base.starts_with("file://") && path.starts_with('/') => {
+                local(path, renamed)
+            }
+            Some(base) => {
+                let path = path.trim_start_matches('/');
+                Err(Unusable::elsewhere(format!("{base}/{path}")))
+            }
         }
     }
 }
@@ -242,37 +262,29 @@ pub(super) fn folder_name(name: &str) -> Option<&str> {
     Some(name.strip_prefix("./").unwrap_or(name))
 }
 
-fn input_name(
-    path: &str,
-    renamed: Option<&str>,
-    place: Option<Span>,
-    report: &mut Report,
-) -> Option<InputName> {
+fn local(path: &str, renamed: Option<&str>) -> Result<InputName, Unusable> {
     let name = renamed.unwrap_or_else(|| path.rsplit('/').next().unwrap_or(path));
-    let (message, help) = if path.contains(['*', '?', '[']) {
-        (
-            "patterns are not expanded in `InputSandbox`",
+    let absent = |why, help| Unusable::Absent {
+        written: path.to_owned(),
+        why,
+        help,
+    };
+    if path.contains(['*', '?', '[']) {
+        Err(absent(
+            "is a pattern, which is not expanded",
             "name each file",
-        )
+        ))
     } else if name.is_empty() || name == "." || name == ".." {
-        (
-            "`InputSandbox` must name a file",
-            "a folder must be packed first, e.g. with tar",
-        )
+        let help = "pack it first, e.g. with tar, and name the packed file";
+        Err(absent("is a folder, which is not sent", help))
     } else if name.contains(['/', '\0']) || path.contains('\0') {
-        (
-            "a file's name in the task's folder has no `/`",
-            "write the name alone",
-        )
+        Err(Unusable::Misnamed)
     } else {
-        return Some(InputName {
+        Ok(InputName {
             path: path.to_owned(),
             name: name.to_owned(),
-        });
-    };
-    let message = format!("{message}: `{}`", shown(path));
-    report.error_with(place, message, help);
-    None
+        })
+    }
 }
 
 /// Whether an output is named that is not in the task's folder.

@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 
 use super::sandbox::shown;
 use super::values::Values;
-use super::{Dialect, Needs, TaskSpec, words};
+use super::words::{self, Unbalanced};
+use super::{Dialect, Needs, TaskSpec};
 use crate::diagnostic::Report;
 use crate::syntax::Span;
 use crate::{Ad, Value, eval};
@@ -26,7 +27,7 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The task, and those of its inputs that are elsewhere.
+    /// The task, and those of its inputs that cannot be had.
     pub(super) fn task(&mut self, needs: Arc<Needs>) -> (TaskSpec, Vec<String>) {
         let inputs = self.inputs();
         let task = TaskSpec {
@@ -40,17 +41,17 @@ impl Builder<'_> {
             outputs: self.outputs(),
             needs,
         };
-        (task, inputs.remote)
+        (task, inputs.absent)
     }
 
     pub(super) fn executable(&mut self) -> Arc<str> {
-        let text = self.values.text("Executable").unwrap_or_default();
-        if text.is_empty() && self.values.has("Executable") {
+        let text = self.values.raw("Executable");
+        if text.is_some_and(|text| text.trim().is_empty()) {
             let place = self.values.place("Executable");
             let help = "say what to run: `Executable = \"program\";`";
             self.report.error_with(place, "`Executable` is empty", help);
         }
-        program(text).into()
+        program(text.unwrap_or_default()).into()
     }
 
     pub(super) fn arguments(&mut self) -> Vec<Arc<str>> {
@@ -87,14 +88,26 @@ impl Builder<'_> {
 }
 
 fn split(attribute: &str, line: &str, place: Option<Span>, report: &mut Report) -> Vec<String> {
-    words::split(line).unwrap_or_else(|unbalanced| {
-        report.error_with(
+    let (words, unbalanced) = words_of(line);
+    if let Some(unbalanced) = unbalanced {
+        report.warn(
             place,
-            format!("`{attribute}` cannot be split into words: {unbalanced}"),
+            format!("`{attribute}` is split at its blanks only: {unbalanced}"),
             "close the quote, or put `\\\\` before it to mean the character itself",
         );
-        Vec::new()
-    })
+    }
+    words
+}
+
+/// The words of a line as a shell would split it; if it cannot, what is between blanks.
+pub(super) fn words_of(line: &str) -> (Vec<String>, Option<Unbalanced>) {
+    match words::split(line) {
+        Ok(words) => (words, None),
+        Err(unbalanced) => {
+            let words = line.split_whitespace().map(str::to_owned).collect();
+            (words, Some(unbalanced))
+        }
+    }
 }
 
 /// What a program of AliEn finds of an attribute of its job; `None` if there is nothing.
@@ -120,11 +133,11 @@ pub(super) fn program(text: &str) -> &str {
     text.strip_prefix("./").unwrap_or(text)
 }
 
-/// The name and the value of a variable; `None` if the name cannot be one.
+/// The name and the value of a variable; `None` if there is no name.
 pub(super) fn assignment(entry: &str) -> Option<(&str, &str)> {
     let (name, value) = entry.split_once('=')?;
     let name = name.trim();
-    is_variable(name).then_some((name, value))
+    (!name.is_empty() && !entry.contains('\0')).then_some((name, value))
 }
 
 fn variable<'t>(
@@ -133,13 +146,20 @@ fn variable<'t>(
     report: &mut Report,
 ) -> Option<(&'t str, &'t str)> {
     let Some((name, value)) = assignment(entry) else {
-        report.error_with(
+        report.warn(
             place,
             format!("`{}` does not set a variable", shown(entry)),
-            "write \"NAME=value\"; a name has letters, digits and `_`",
+            "write \"NAME=value\"",
         );
         return None;
     };
+    if !is_variable(name) {
+        report.warn(
+            place,
+            format!("a shell does not see the variable `{}`", shown(name)),
+            "a name has letters, digits and `_`, and no digit in front",
+        );
+    }
     if name.starts_with(RESERVED_PREFIX) {
         report.error_with(
             place,

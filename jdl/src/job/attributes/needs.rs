@@ -123,6 +123,7 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
         DIRAC,
         "Processor time in HS06 seconds; taken as `WallTime` in seconds.",
     ),
+    Attribute::new("MaxCPUTime", SECONDS, DIRAC, "Old name of `CPUTime`."),
     Attribute::new(
         "Site",
         Texts,
@@ -144,6 +145,7 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
         DIRAC,
         "Processor architectures that the job runs on; `ANY` is no restriction.",
     ),
+    Attribute::new("SystemConfig", Texts, DIRAC, "Old name of `Platform`."),
     Attribute::new(
         "Tags",
         Texts,

@@ -77,9 +77,8 @@ impl<'a> Shared<'a> {
         shared
     }
 
-    /// Completes a node.
-    pub(in crate::job) fn complete(&self, member: &mut Member, report: &mut Report) {
-        let own = &mut member.own;
+    /// Puts in what a node names of the compound ad.
+    pub(in crate::job) fn resolve(&self, own: &mut Ad, report: &mut Report) {
         let names: Vec<String> = own.iter().map(|(name, _)| name.to_owned()).collect();
         for name in names {
             let resolved = own.get(&name).map(|expr| self.resolved(expr, report));
@@ -87,6 +86,11 @@ impl<'a> Shared<'a> {
                 own.replace(&name, resolved);
             }
         }
+    }
+
+    /// Adds what a node does not say itself.
+    pub(in crate::job) fn complete(&self, member: &mut Member) {
+        let own = &member.own;
         let mut ad = own.clone();
         for (name, span, expr) in &self.attributes {
             let goes_with = |(with, lead): &(&str, &str)| {

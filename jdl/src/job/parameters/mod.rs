@@ -363,7 +363,7 @@ fn number(ad: &Ad, key: &str, default: Option<i64>, report: &mut Report) -> Opti
         report.error_with(
             expr.span(),
             format!("`{key}` must be a number, not {found}"),
-            "write a number without quotes",
+            "write a number without quotes; values are listed: `Parameters = { \"a\", \"b\" };`",
         );
     }
     number
