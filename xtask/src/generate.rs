@@ -19,6 +19,7 @@ const DOCUMENTS: &[(&str, &[&str])] = &[
         "docs/reference/configuration.md",
         &["reference", "configuration"],
     ),
+    ("docs/reference/classad.md", &["reference", "classad"]),
     ("docs/reference/jdl.md", &["reference", "jdl"]),
     (
         "docs/reference/jdl.schema.json",

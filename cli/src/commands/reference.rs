@@ -23,6 +23,8 @@ enum Document {
     Configuration,
     /// The REST API, as OpenAPI 3.1
     Openapi,
+    /// The functions of the ClassAd language, and what is not as elsewhere, in Markdown
+    Classad,
     /// The attributes of job descriptions, in Markdown
     Jdl,
     /// Job descriptions in JSON, as JSON Schema
@@ -45,6 +47,7 @@ impl Reference {
                 let api = fairway_wms::http::openapi();
                 serde_json::to_string_pretty(&api).map_err(failed)? + "\n"
             }
+            Document::Classad => fairway_jdl::eval::reference(),
             Document::Jdl => format!(
                 "# Attributes of job descriptions\n\n{}",
                 fairway_jdl::job::attributes_reference()

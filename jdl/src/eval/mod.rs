@@ -21,9 +21,11 @@ mod clauses;
 mod differences;
 pub(crate) mod functions;
 mod operators;
+mod reference;
 
 pub use clauses::{Clause, clauses};
 pub use differences::{DIFFERENCES, Difference};
+pub use reference::reference;
 
 /// Most steps that one evaluation takes.
 pub const STEPS_MAX: u32 = 100_000;

@@ -355,8 +355,21 @@ impl Ad {
     /// # Errors
     /// Every diagnostic, at least one of them an error.
     pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
+        Self::parse_with(text, parser::Manners::Strict)
+    }
+
+    /// Reads one ad with the leniency of job descriptions: the brackets may be left out, and
+    /// there may be comments of every kind.
+    ///
+    /// # Errors
+    /// Every diagnostic, at least one of them an error.
+    pub fn parse_lenient(text: &str) -> Result<Self, Vec<Diagnostic>> {
+        Self::parse_with(text, parser::Manners::Jdl)
+    }
+
+    fn parse_with(text: &str, manners: parser::Manners) -> Result<Self, Vec<Diagnostic>> {
         let mut report = Report::default();
-        let ad = parser::document(text, parser::Manners::Strict, &mut report);
+        let ad = parser::document(text, manners, &mut report);
         if report.has_errors() {
             return Err(report.into_diagnostics(text));
         }

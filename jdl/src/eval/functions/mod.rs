@@ -51,22 +51,23 @@ const fn entry(
 
 const ANY: usize = usize::MAX;
 
-const FAMILIES: [&[Entry]; 9] = [
-    types::TABLE,
-    strings::TABLE,
-    regexes::TABLE,
-    string_lists::TABLE,
-    lists::TABLE,
-    numbers::TABLE,
-    time::TABLE,
-    versions::TABLE,
-    environment::TABLE,
+/// Each family with what it is about.
+pub(super) const FAMILIES: [(&str, &[Entry]); 9] = [
+    ("types and conversions", types::TABLE),
+    ("texts", strings::TABLE),
+    ("regular expressions", regexes::TABLE),
+    ("lists in a text", string_lists::TABLE),
+    ("lists and ads", lists::TABLE),
+    ("numbers", numbers::TABLE),
+    ("times", time::TABLE),
+    ("versions", versions::TABLE),
+    ("surroundings", environment::TABLE),
 ];
 
 /// By their names in lower case.
 static BY_NAME: LazyLock<HashMap<String, &'static Entry, foldhash::fast::RandomState>> =
     LazyLock::new(|| {
-        let all = FAMILIES.into_iter().flatten();
+        let all = FAMILIES.into_iter().flat_map(|(_, family)| family);
         all.map(|entry| (entry.name.to_ascii_lowercase(), entry))
             .collect()
     });
@@ -91,12 +92,27 @@ impl Function {
 
     /// The names of all functions, as they are usually written.
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-        FAMILIES.into_iter().flatten().map(|entry| entry.name)
+        let all = FAMILIES.into_iter().flat_map(|(_, family)| family);
+        all.map(|entry| entry.name)
     }
 
     /// Whether it may be called with so many arguments.
     pub(crate) fn takes(self, count: usize) -> bool {
         (self.0.arguments_min..=self.0.arguments_max).contains(&count)
+    }
+
+    /// The function of a row.
+    pub(super) fn of(entry: &'static Entry) -> Self {
+        Self(entry)
+    }
+
+    /// How many arguments it takes, in figures: `2`, `1–3`, `1–`.
+    pub(super) fn arity_short(self) -> String {
+        match (self.0.arguments_min, self.0.arguments_max) {
+            (min, ANY) => format!("{min}–"),
+            (min, max) if min == max => min.to_string(),
+            (min, max) => format!("{min}–{max}"),
+        }
     }
 
     /// How many arguments it takes, in words.
