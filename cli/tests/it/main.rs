@@ -13,6 +13,7 @@ mod common;
 mod crash;
 mod disk;
 mod graphs;
+mod jdl;
 mod policies;
 mod run;
 mod slurm;

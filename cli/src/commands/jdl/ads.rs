@@ -21,7 +21,7 @@ pub(super) fn read(path: &Path) -> Result<Ad, Failure> {
 
 /// The ad in a text that a file held.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Ad, Failure> {
-    Ad::parse(text)
+    Ad::parse_lenient(text)
         .map_err(|diagnostics| Failure::Refused(listed(path, "a valid ad", &diagnostics)))
 }
 

@@ -10,13 +10,19 @@ use super::ads;
 use crate::exit::Failure;
 use crate::screen;
 
+/// The attribute that `time()` and its like look at: an evaluation reads no clock.
+const CURRENT_TIME: &str = "CurrentTime";
+
 /// Print what an expression of the ClassAd language is worth
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   fairway jdl eval '2 + 3 * 4'
   fairway jdl eval 'Rank' --ad job.jdl --target site.json
-  printf '1/0\\nsize({1, 2})\\n' | fairway jdl eval --lines")]
+  printf '1/0\\nsize({1, 2})\\n' | fairway jdl eval --lines
+
+Values are printed as HTCondor's library prints them. The present is the ad's CurrentTime (seconds
+since 1970), which is set from this machine's clock if the ad has none.")]
 pub(crate) struct Eval {
     /// The expression
     #[arg(
@@ -51,7 +57,10 @@ struct Told {
 impl Eval {
     pub(super) fn run(self) -> Result<(), Failure> {
         let ad = |path: &Option<PathBuf>| path.as_deref().map(ads::read).transpose();
-        let my = ad(&self.ad)?.unwrap_or_default();
+        let mut my = ad(&self.ad)?.unwrap_or_default();
+        if my.get(CURRENT_TIME).is_none() {
+            my.insert(CURRENT_TIME, crate::commands::now().0 / 1000);
+        }
         let target = ad(&self.target)?;
         match &self.expression {
             Some(text) => {
@@ -94,10 +103,10 @@ impl Eval {
 
     fn told(&self, value: &Value) -> Result<String, Failure> {
         if !self.json {
-            return Ok(value.to_string());
+            return Ok(value.unparse());
         }
         let told = Told {
-            value: value.to_string(),
+            value: value.unparse(),
             kind: kind(value),
         };
         serde_json::to_string(&told).map_err(|error| Failure::Local(error.to_string()))

@@ -5,6 +5,7 @@ mod check;
 mod eval;
 mod expand;
 mod explain;
+mod fmt;
 mod json;
 mod matching;
 
@@ -14,6 +15,7 @@ use crate::exit::Failure;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Jdl {
     Check(check::Check),
+    Fmt(fmt::Fmt),
     Expand(expand::Expand),
     Explain(explain::Explain),
     ToJson(json::ToJson),
@@ -26,6 +28,7 @@ impl Jdl {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Check(check) => check.run(),
+            Self::Fmt(fmt) => fmt.run(),
             Self::Expand(expand) => expand.run(),
             Self::Explain(explain) => explain.run(),
             Self::ToJson(json) => json.run(),
