@@ -1,6 +1,7 @@
 //! Lists, and what is asked of all their items.
 
-use super::{AdRef, Call, Entry, Fault, Outcome, Val, entry, list_of};
+use super::{AdRef, Call, Entry, Fault, Items, Outcome, Val, entry, list_of};
+use crate::Value;
 use crate::eval::operators::{self, Number};
 use crate::syntax::BinaryOp;
 
@@ -56,9 +57,18 @@ fn find<'a>(call: &Call<'_, 'a>, wanted: &Val<'a>, list: &Val<'a>, op: BinaryOp)
     if matches!(wanted, Val::List(_) | Val::Ad(_)) {
         return Err(Fault::Error);
     }
-    let found = call
-        .items(items)
-        .any(|item| matches!(operators::binary(op, &item, wanted), Val::Bool(true)));
+    let is_it = |item: &Val<'a>| matches!(operators::binary(op, item, wanted), Val::Bool(true));
+    let found = match (items, wanted) {
+        // What sites publish: a long list of texts, looked through without evaluating them.
+        (Items::Lazy(exprs, scope), Val::Text(wanted)) => {
+            exprs.iter().any(|expr| match expr.literal() {
+                Some(Value::String(item)) if op == BinaryOp::Is => **item == **wanted,
+                Some(Value::String(item)) => item.eq_ignore_ascii_case(wanted),
+                _ => is_it(&call.evaluator.eval(expr, *scope)),
+            })
+        }
+        _ => call.items(items).any(|item| is_it(&item)),
+    };
     Ok(Val::Bool(found))
 }
 
