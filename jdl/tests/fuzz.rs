@@ -13,6 +13,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+#[expect(unreachable_pub, reason = "a library for cargo-fuzz")]
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 

@@ -220,6 +220,69 @@ fn depth_is_told_not_suffered() {
 }
 
 #[test]
+fn what_is_hostile_ends_soon() {
+    // Deep in every way that there is: refused with the place, or evaluated.
+    for (unit, end) in [
+        ("true ? 1 : ", "1"),
+        ("a ?: ", "1"),
+        ("! - ~ + ", "1"),
+        ("a.", "a"),
+        ("1 - ", "1"),
+        ("{ [ a = f(", ""),
+        ("x[", ""),
+        ("a && (", ""),
+    ] {
+        let deep = format!("{}{end}", unit.repeat(100_000));
+        let errors = Expr::parse(&deep).unwrap_err();
+        assert!(errors[0].message.contains("deeply"), "{unit}: {errors:?}");
+    }
+    // Long, but not deep.
+    let megabyte = "x".repeat(1 << 20);
+    assert_eq!(
+        value(&format!("size(\"{megabyte}\")")),
+        Value::Integer(1 << 20)
+    );
+    let list = format!("size({{ {} 0 }})", "0, ".repeat(500_000));
+    assert_eq!(value(&list), Value::Integer(500_001));
+    assert!(Expr::parse(&"9".repeat(1 << 20)).is_err());
+    // What doubles with each name: texts and lists end at their limits.
+    let doubling = |operation: &str| -> String {
+        let names =
+            (0..60).map(|i| format!("a{} = {operation};", i).replace('#', &format!("a{}", i + 1)));
+        format!(
+            "[ {} a60 = \"xxxxxxxxxxxxxxxx\" ]",
+            names.collect::<String>()
+        )
+    };
+    assert_eq!(value_in(&doubling("strcat(#, #)"), "a40"), Value::Error);
+    assert_eq!(
+        value_in(&doubling("replaceAll(\"x\", #, #)"), "a40"),
+        Value::Error
+    );
+    let lists = value_in(&doubling("{ #, # }"), "size(string(a40))");
+    assert_eq!(lists, Value::Integer(11));
+    // A pattern that backtracking engines need the age of the universe for.
+    let text = "a".repeat(5000);
+    for (pattern, expected) in [
+        ("(a*)*b", "false"),
+        ("(a|aa)+$", "true"),
+        ("(a*)*\\\\1b", "error"),
+    ] {
+        let expr = format!("regexp(\"{pattern}\", \"{text}\")");
+        assert_eq!(value(&expr).to_string(), expected, "{pattern}");
+    }
+    // A list of lists that would not fit into memory.
+    let many = "b, ".repeat(200_000);
+    let wide = format!(
+        "[ b = {{ {} 1 }}; c = {{ {many} 1 }} ]",
+        "1, ".repeat(200_000)
+    );
+    assert!(value_in(&wide, "c").to_string().contains("error"));
+    let compiled = format!("regexp(\"{}\", \"a\")", "(a{1000}){1000}");
+    assert_eq!(value(&compiled), Value::Error);
+}
+
+#[test]
 fn a_long_chain_of_alternatives_is_not_deep() {
     let chain = vec!["other.GlueCEUniqueID == \"x\""; 20_000].join(" || ");
     let expr = Expr::parse(&chain).unwrap();

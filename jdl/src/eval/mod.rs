@@ -36,6 +36,9 @@ pub const DEPTH_MAX: u32 = 400;
 /// Longest text that an expression makes, in bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
+/// So many bytes of a text, or items of a list, are one step for whoever handles them.
+const SIZE_PER_STEP: usize = 32;
+
 /// The value of `expr` as seen from `my`, with `other` as the ad on the other side.
 /// Total: never panics, never hangs, bounded in time and depth.
 pub fn eval(expr: &Expr, my: &Ad, other: Option<&Ad>) -> Value {
@@ -163,6 +166,24 @@ impl<'a> Evaluator<'a> {
         let value = self.eval_node(expr.node(), scope);
         self.limits.depth.set(depth);
         value
+    }
+
+    /// Counts steps that something takes besides the one of its expression; `false` if
+    /// they are more than there are.
+    pub(crate) fn spend(&self, steps: usize) -> bool {
+        let steps = u32::try_from(steps).unwrap_or(STEPS_MAX);
+        let spent = self.limits.steps.get().saturating_add(steps).min(STEPS_MAX);
+        self.limits.steps.set(spent);
+        spent < STEPS_MAX
+    }
+
+    /// Counts what it takes to handle a value.
+    pub(crate) fn spend_on(&self, value: &Val<'_>) -> bool {
+        match value {
+            Val::Text(text) => self.spend(text.len() / SIZE_PER_STEP),
+            Val::List(items) => self.spend(items.len() / SIZE_PER_STEP),
+            _ => true,
+        }
     }
 
     fn eval_node(&self, node: &'a Node, scope: Scope) -> Val<'a> {
@@ -411,7 +432,7 @@ impl<'a> Evaluator<'a> {
             Val::List(Items::Known(values)) => Value::List(values),
             Val::List(items) => {
                 let depth = self.limits.depth.get();
-                if depth >= DEPTH_MAX {
+                if depth >= DEPTH_MAX || !self.spend(items.len() / SIZE_PER_STEP) {
                     return Value::Error;
                 }
                 self.limits.depth.set(depth + 1);

@@ -140,7 +140,11 @@ impl Function {
             arguments,
             scope,
         };
-        (self.0.run)(&call).unwrap_or_else(Val::from)
+        match (self.0.run)(&call) {
+            Ok(value) if evaluator.spend_on(&value) => value,
+            Ok(_) => Val::Error,
+            Err(fault) => fault.into(),
+        }
     }
 }
 
@@ -170,9 +174,14 @@ impl<'a> Call<'_, 'a> {
 
     /// The argument `i`; UNDEFINED if there are not so many.
     fn value(&self, i: usize) -> Val<'a> {
-        match self.arguments.get(i) {
-            Some(expr) => self.evaluator.eval(expr, self.scope),
-            None => Val::Undefined,
+        let Some(expr) = self.arguments.get(i) else {
+            return Val::Undefined;
+        };
+        let value = self.evaluator.eval(expr, self.scope);
+        if self.evaluator.spend_on(&value) {
+            value
+        } else {
+            Val::Error
         }
     }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use indexmap::{Equivalent, IndexMap};
 
 use super::{Call, Entry, Fault, Outcome, Val, entry, made, string_lists, text_of, text_or};
+use crate::eval::{SIZE_PER_STEP, TEXT_BYTES_MAX};
 
 pub(super) const TABLE: &[Entry] = &[
     entry("regexp", 2, 3, regexp),
@@ -21,10 +22,16 @@ pub(super) const TABLE: &[Entry] = &[
 ];
 
 /// Largest compiled pattern, in bytes.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+const PATTERN_BYTES_MAX: usize = 1 << 18;
 
 /// Most steps back in one match of a pattern that needs them.
-const BACKTRACKS_MAX: usize = 100_000;
+const BACKTRACKS_MAX: usize = 20_000;
+
+/// Steps of the evaluation that a pattern takes, which may have to be compiled.
+const PATTERN_STEPS: usize = 100;
+
+/// Steps of the evaluation that a match by backtracking takes.
+const BACKTRACKING_STEPS: usize = 500;
 
 /// Most compiled patterns that a thread keeps.
 const KEPT_MAX: usize = 64;
@@ -66,7 +73,16 @@ impl Regex {
         })
     }
 
-    fn is_match(&self, text: &str) -> Result<bool, Fault> {
+    /// Counts what a match takes.
+    fn begin(&self, call: &Call<'_, '_>) -> Result<(), Fault> {
+        match self {
+            Self::Backtracking(_) if !call.evaluator.spend(BACKTRACKING_STEPS) => Err(Fault::Error),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_match(&self, text: &str, call: &Call<'_, '_>) -> Result<bool, Fault> {
+        self.begin(call)?;
         match self {
             Self::Linear(regex) => Ok(regex.is_match(text.as_bytes())),
             Self::Backtracking(regex) => regex.is_match(text).map_err(|_| Fault::Error),
@@ -74,7 +90,8 @@ impl Regex {
     }
 
     /// The first match from the byte `at` on.
-    fn groups(&self, text: &str, at: usize) -> Result<Option<Groups>, Fault> {
+    fn groups(&self, text: &str, at: usize, call: &Call<'_, '_>) -> Result<Option<Groups>, Fault> {
+        self.begin(call)?;
         match self {
             Self::Linear(regex) => {
                 let found = regex.captures_at(text.as_bytes(), at);
@@ -150,7 +167,11 @@ thread_local! {
         RefCell::default();
 }
 
-fn compiled(pattern: &str, options: &str) -> Result<Rc<Regex>, Fault> {
+fn compiled(pattern: &str, options: &str, call: &Call<'_, '_>) -> Result<Rc<Regex>, Fault> {
+    // Whether or not it is kept: a value must not depend on what was evaluated before.
+    if !call.evaluator.spend(PATTERN_STEPS) {
+        return Err(Fault::Error);
+    }
     KEPT.with_borrow_mut(|kept| {
         let key = Key { pattern, options };
         if let Some(regex) = kept.get(&key) {
@@ -174,12 +195,16 @@ fn regexp<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
     // What nearly every pattern is given: two texts.
     let (pattern, text) = (call.value(0), call.value(1));
     if let (Val::Text(pattern), Val::Text(text), 2) = (&pattern, &text, call.len()) {
-        return compiled(pattern, "")?.is_match(text).map(Val::Bool);
+        return compiled(pattern, "", call)?
+            .is_match(text, call)
+            .map(Val::Bool);
     }
     let values = call.errors_first()?;
     let (pattern, text) = (text_of(&values, 0)?, text_of(&values, 1)?);
     let options = text_or(&values, 2, "")?;
-    compiled(pattern, options)?.is_match(text).map(Val::Bool)
+    compiled(pattern, options, call)?
+        .is_match(text, call)
+        .map(Val::Bool)
 }
 
 /// Whether a pattern matches an item of a list. A pattern that is none matches nothing.
@@ -188,13 +213,13 @@ fn regexp_member<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
     let Val::List(items) = &values[1] else {
         return Err(Fault::Error);
     };
-    let regex = compiled(text_of(&values, 0)?, text_or(&values, 2, "")?).ok();
+    let regex = compiled(text_of(&values, 0)?, text_or(&values, 2, "")?, call).ok();
     let mut unknown = false;
     for item in call.items(items) {
         match item {
             Val::Text(text) => {
                 if let Some(regex) = &regex
-                    && regex.is_match(&text)?
+                    && regex.is_match(&text, call)?
                 {
                     return Ok(Val::Bool(true));
                 }
@@ -218,9 +243,9 @@ fn string_list_regexp_member<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
     if items.peek().is_none() {
         return Err(Fault::Undefined);
     }
-    let regex = compiled(pattern, options)?;
+    let regex = compiled(pattern, options, call)?;
     for item in items {
-        if regex.is_match(item)? {
+        if regex.is_match(item, call)? {
             return Ok(Val::Bool(true));
         }
     }
@@ -235,19 +260,24 @@ fn substitute<'a>(call: &Call<'_, 'a>, whole: bool, all: bool) -> Outcome<'a> {
     let options = text_or(&values, 3, "")?;
     let (pattern, text) = (text_of(&values, 0)?, text_of(&values, 1)?);
     let template = text_of(&values, 2)?;
-    let regex = compiled(pattern, options)?;
+    let regex = compiled(pattern, options, call)?;
     let (whole, all) = (whole || options.contains('f'), all || options.contains('g'));
     let text = text.as_bytes();
     let mut result = Vec::new();
     let mut rest = 0;
-    while let Some(groups) = regex.groups(text_of(&values, 1)?, rest)? {
+    while let Some(groups) = regex.groups(text_of(&values, 1)?, rest, call)? {
         let found = groups[0].clone().ok_or(Fault::Error)?;
         if whole {
             result.extend_from_slice(&text[rest..found.start]);
         }
         rest = found.end;
+        let size = result.len();
         expand(template, text, &groups, &mut result)?;
-        if all && found.is_empty() || result.len() > crate::eval::TEXT_BYTES_MAX {
+        let affordable = call
+            .evaluator
+            .spend(1 + (result.len() - size) / SIZE_PER_STEP);
+        let fits = result.len() <= TEXT_BYTES_MAX;
+        if all && found.is_empty() || !affordable || !fits {
             return Err(Fault::Error);
         }
         if !all {
