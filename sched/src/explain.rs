@@ -285,7 +285,8 @@ fn waits_for(live: &LiveJob, index: u32) -> Vec<WaitsFor> {
         .collect()
 }
 
-fn blocked_summary(waits_for: &[WaitsFor]) -> String {
+/// What must be for a task to go into the queue.
+fn condition(waits_for: &[WaitsFor]) -> String {
     const TOLD_MAX: usize = 5;
     let told = waits_for.iter().take(TOLD_MAX).map(|it| {
         let states = it.states.iter();
@@ -310,7 +311,7 @@ fn blocked_summary(waits_for: &[WaitsFor]) -> String {
     } else {
         "nodes"
     };
-    format!("It waits until all tasks of {nodes} {all} have succeeded.")
+    format!("all tasks of {nodes} {all} have succeeded")
 }
 
 fn summary(
@@ -328,6 +329,12 @@ fn summary(
     };
     match row.state {
         TaskState::Waiting => waiting_summary(state, ces, ahead.unwrap_or(0)),
+        TaskState::Held if !waits_for.is_empty() => {
+            format!(
+                "Once it is released, it waits until {}.",
+                condition(waits_for)
+            )
+        }
         TaskState::Held => "It waits in the queue again once it is released.".into(),
         TaskState::Leased => format!("It was given to {} and starts there.", place()),
         TaskState::Running if row.hold_on_return => {
@@ -340,7 +347,7 @@ fn summary(
                 place()
             )
         }
-        TaskState::Blocked => blocked_summary(waits_for),
+        TaskState::Blocked => format!("It waits until {}.", condition(waits_for)),
         TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => {
             "It is over.".into()
         }

@@ -250,6 +250,10 @@ fn what_is_held_while_it_is_blocked_waits_for_both() {
     let mut graph = Graph::new(&DIAMOND, "");
     graph.change(TaskVerb::Hold, 1, 5);
     assert_eq!(graph.states()[1..5], [Held; 4]);
+    assert_eq!(
+        graph.explain(1).summary,
+        "Once it is released, it waits until all tasks of node `n0` (1 waiting) have succeeded."
+    );
     graph.change(TaskVerb::Release, 1, 2);
     assert_eq!(graph.states()[1..5], [Blocked, Held, Held, Held]);
     graph.run(0, 0);

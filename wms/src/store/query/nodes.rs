@@ -13,7 +13,7 @@ use sea_orm::{
 
 use super::super::StoreError;
 use super::super::entity::node::{Column, Entity, Model};
-use super::super::entity::{from_json, int, read, task};
+use super::super::entity::{from_json, int, job, read, task};
 
 /// The one order of nodes: that of their tasks.
 const ORDER: &str = "idx";
@@ -65,18 +65,36 @@ pub(crate) async fn counts(
     db: &DatabaseConnection,
     jobs: &[JobId],
 ) -> Result<BTreeMap<JobId, u32>, StoreError> {
-    let rows: Vec<(i64, i64)> = Entity::find()
-        .select_only()
-        .column(Column::JobId)
-        .column_as(Column::Idx.count(), "count")
-        .filter(Column::JobId.is_in(jobs.iter().map(|job| int(job.0))))
-        .group_by(Column::JobId)
-        .into_tuple()
-        .all(db)
-        .await?;
-    rows.into_iter()
-        .map(|(job, count)| Ok((JobId(read(job, "node.job_id")?), read(count, "count")?)))
-        .collect()
+    if jobs.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    // The last place is one step in the index of each job; counting them would be a walk.
+    let last = Query::select()
+        .expr(Expr::col((Entity, Column::Idx)).max())
+        .from(Entity)
+        .and_where(Expr::col((Entity, Column::JobId)).equals((job::Entity, job::Column::Id)))
+        .to_owned();
+    let select = Query::select()
+        .column(job::Column::Id)
+        .expr_as(Expr::from(last), "last")
+        .from(job::Entity)
+        .and_where(job::Column::Id.is_in(jobs.iter().map(|job| int(job.0))))
+        .to_owned();
+    let mut counts = BTreeMap::new();
+    for row in db.query_all(&select).await? {
+        let Last { id, last } = Last::from_query_result(&row, "")?;
+        if let Some(last) = last {
+            counts.insert(JobId(read(id, "job.id")?), read(last + 1, "node.idx")?);
+        }
+    }
+    Ok(counts)
+}
+
+/// A job with the place of its last node, if it has nodes.
+#[derive(FromQueryResult)]
+struct Last {
+    id: i64,
+    last: Option<i64>,
 }
 
 /// The tasks of a node; `None` if the job has no such node.
