@@ -318,6 +318,7 @@ pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> O
         _ => return None,
     };
     known
+        .filter(|known| known.len().abs_diff(name.len()) <= distance_max)
         .map(|known| (edit_distance(&name, &known.to_ascii_lowercase()), known))
         .filter(|(distance, _)| *distance <= distance_max)
         .min()

@@ -1,6 +1,8 @@
 //! Tokens → syntax tree. After an error the parser goes on with the next
 //! attribute, so that one reading tells all that is wrong.
 
+use std::borrow::Cow;
+
 use super::lexer::{Lexer, Mark, Token};
 use super::{Ad, DEPTH_MAX, Expr, Name, Node, Span, TEXT_BYTES_MAX};
 use crate::diagnostic::Report;
@@ -331,9 +333,9 @@ impl<'a, 'r> Parser<'a, 'r> {
     /// A name; in a job description one with dots too (`Parameters.A`).
     fn attribute_name(&mut self) -> Parsed<(Name, Span)> {
         let mut span = self.span;
-        let mut name = match self.token {
-            Token::Word(word) => Name::new(word),
-            Token::QuotedName(name) => Name::new(&name.text()),
+        let mut name: Cow<'_, str> = match self.token {
+            Token::Word(word) => word.into(),
+            Token::QuotedName(name) => name.text(),
             _ => return Err(self.expected("an attribute's name", "write `Name = value;`")),
         };
         self.advance();
@@ -342,11 +344,11 @@ impl<'a, 'r> Parser<'a, 'r> {
             let Token::Word(word) = self.token else {
                 return Err(self.expected("a name after `.`", "write `Name = value;`"));
             };
-            name = Name::new(&format!("{}.{word}", name.text));
+            name.to_mut().extend([".", word]);
             span = span.to(self.span);
             self.advance();
         }
-        Ok((name, span))
+        Ok((Name::new(&name), span))
     }
 
     /// Goes to where the next attribute may begin: behind a `;`, or to a name
