@@ -139,7 +139,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The scope of `ad`, which stands inside of `parent`.
-    fn enter(&self, ad: &'a Ad, parent: Scope) -> Scope {
+    pub(crate) fn enter(&self, ad: &'a Ad, parent: Scope) -> Scope {
         let root = self.frame(parent).root;
         let mut nested = self.nested.borrow_mut();
         nested.push(Frame {

@@ -24,7 +24,7 @@ pub(crate) fn are_deliberate(expr: &str, pair: bool, ours: Option<&Value>, their
         || uses(&["stringlistmin(", "stringlistmax("])
         || theirs.to_string().contains(".LEFT")
         || is_outermost(&text)
-        || pair && uses(&["evalineachcontext(", "countmatches("])
+        || pair && uses(&["evalineachcontext(", "countmatches(", "unresolved("])
         || is_other_layout(&text, ours, theirs)
         || text == r#"regexp("a$","a\n")"#
         || text.contains("é") && theirs["type"] == "failure"

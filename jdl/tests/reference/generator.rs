@@ -35,6 +35,8 @@ pub(crate) const MY: &str = r#"[
     n = [ c = A + 1; d = [ c = 7; f = c; g = parent.c ]; A = 9 ]; CurrentTime = 1000000000;
     when = absTime("2004-02-29T12:30:45+01:00"); span = relTime(3661); loop = loop + 1;
     Rank = other.x; ads = { [ v = 1; w = A ], [ v = 2; w = v ] }; list = "one, two,three";
+    r = TARGET.Memory > A && Disk + other.Cpus > my.b || nothing.x; r2 = strcat(foo, { bar }, r3);
+    r3 = [ x = baz; y = x ].y + zz + Zz; alone = z;
     e2 = v > 1; v2 = v * 2; z = 26; q = "a\"b"
 ]"#;
 pub(crate) const TARGET: &str = r#"[

@@ -18,6 +18,7 @@ pub(crate) mod calendar;
 mod environment;
 mod lists;
 mod numbers;
+mod references;
 mod regexes;
 mod string_lists;
 mod strings;
@@ -52,8 +53,9 @@ const fn entry(
 const ANY: usize = usize::MAX;
 
 /// Each family with what it is about.
-pub(super) const FAMILIES: [(&str, &[Entry]); 9] = [
+pub(super) const FAMILIES: [(&str, &[Entry]); 10] = [
     ("types and conversions", types::TABLE),
+    ("references", references::TABLE),
     ("texts", strings::TABLE),
     ("regular expressions", regexes::TABLE),
     ("lists in a text", string_lists::TABLE),

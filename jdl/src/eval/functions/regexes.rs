@@ -191,6 +191,16 @@ fn compiled(pattern: &str, options: &str, call: &Call<'_, '_>) -> Result<Rc<Rege
     .ok_or(Fault::Error)
 }
 
+/// Whether a pattern matches a text.
+pub(super) fn matches(
+    call: &Call<'_, '_>,
+    pattern: &str,
+    options: &str,
+    text: &str,
+) -> Result<bool, Fault> {
+    compiled(pattern, options, call)?.is_match(text, call)
+}
+
 fn regexp<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
     // What nearly every pattern is given: two texts.
     let (pattern, text) = (call.value(0), call.value(1));
@@ -202,9 +212,7 @@ fn regexp<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
     let values = call.errors_first()?;
     let (pattern, text) = (text_of(&values, 0)?, text_of(&values, 1)?);
     let options = text_or(&values, 2, "")?;
-    compiled(pattern, options, call)?
-        .is_match(text, call)
-        .map(Val::Bool)
+    matches(call, pattern, options, text).map(Val::Bool)
 }
 
 /// Whether a pattern matches an item of a list. A pattern that is none matches nothing.
