@@ -1,5 +1,8 @@
 //! Expressions, by recursive descent and precedence climbing.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use super::{Manners, Parsed, Parser};
 use crate::Value;
 use crate::eval::functions::Function;
@@ -292,7 +295,7 @@ impl<'a> Parser<'a, '_> {
     }
 
     /// Strings one behind the other are one.
-    fn string(&mut self) -> std::sync::Arc<str> {
+    fn string(&mut self) -> Arc<str> {
         let next = |token| match token {
             Token::String(part) => Some(part),
             _ => None,
@@ -300,18 +303,15 @@ impl<'a> Parser<'a, '_> {
         self.joined(next).into()
     }
 
-    fn quoted_name(&mut self) -> std::borrow::Cow<'a, str> {
+    fn quoted_name(&mut self) -> Cow<'a, str> {
         self.joined(|token| match token {
             Token::QuotedName(part) => Some(part),
             _ => None,
         })
     }
 
-    fn joined(
-        &mut self,
-        part: impl Fn(Token<'a>) -> Option<Quoted<'a>>,
-    ) -> std::borrow::Cow<'a, str> {
-        let mut text = std::borrow::Cow::Borrowed("");
+    fn joined(&mut self, part: impl Fn(Token<'a>) -> Option<Quoted<'a>>) -> Cow<'a, str> {
+        let mut text = Cow::Borrowed("");
         while let Some(part) = part(self.token) {
             if text.is_empty() {
                 text = part.text();
@@ -319,6 +319,10 @@ impl<'a> Parser<'a, '_> {
                 text.to_mut().push_str(&part.text());
             }
             self.advance();
+            let between = Span::new(self.last.end as usize, self.span.start as usize);
+            if !between.of(self.lexer.source()).trim().is_empty() {
+                break; // a comment ends the string
+            }
         }
         text
     }
