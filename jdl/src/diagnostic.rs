@@ -169,6 +169,12 @@ impl Report {
         });
     }
 
+    /// Whether a further error would not be told.
+    pub(crate) fn is_full(&self) -> bool {
+        let mut all = self.remarks.iter();
+        self.remarks.len() >= DIAGNOSTICS_MAX && all.all(|r| r.severity == Severity::Error)
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.remarks
             .iter()

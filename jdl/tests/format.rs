@@ -51,6 +51,18 @@ fn what_cannot_be_read_is_not_touched() {
     assert_eq!(errors[0].message, "expected a value, found `;`");
 }
 
+#[test]
+fn what_is_hostile_ends_soon() {
+    let comments = format!("a = 1 {} + 2", "/**/".repeat(200_000));
+    let groups = format!("a = {} 0", "f({ 1 }) + ".repeat(100));
+    let long = format!("a = f({} 0)", "{ 1 } && ".repeat(100_000));
+    for text in [comments, groups, long] {
+        assert!(format(&text).is_ok(), "{}", &text[..40]);
+    }
+    let errors = format(&"a = \"\n\" b;\n".repeat(100_000)).unwrap_err();
+    assert_eq!(errors[0].message, "expected `;` after the value, found `b`");
+}
+
 /// The pieces of an ad, to be put together with anything between them.
 fn pieces() -> impl Strategy<Value = Vec<&'static str>> {
     let value = prop_oneof![

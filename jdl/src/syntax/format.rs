@@ -45,6 +45,8 @@ struct Piece<'t> {
     lines_before: usize,
     /// Whether anything stood between it and the piece before.
     apart: bool,
+    /// The place of the next piece that is no comment, itself if it is none.
+    next: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +108,18 @@ fn pieces<'t>(text: &'t str, bare_words: &[Span], comments: &[Span]) -> Vec<Piec
             kind,
             lines_before: before.matches('\n').count(),
             apart: !before.is_empty(),
+            next: 0,
         }
     };
-    found.into_iter().map(piece).collect()
+    let mut pieces: Vec<Piece<'t>> = found.into_iter().map(piece).collect();
+    let mut next = pieces.len();
+    for (i, piece) in pieces.iter_mut().enumerate().rev() {
+        if piece.kind != Kind::Comment {
+            next = i;
+        }
+        piece.next = next;
+    }
+    pieces
 }
 
 fn is_operator(word: &str) -> bool {
@@ -343,8 +354,7 @@ impl<'p> Writer<'p> {
             let outer = std::mem::replace(&mut self.flat, true);
             flat(self);
             self.flat = outer;
-            let line = self.out.rfind('\n').map_or(0, |end| end + 1);
-            if self.flat || self.out[line..].chars().count() < COLUMNS_MAX {
+            if self.flat || self.line_fits() {
                 return;
             }
             self.out.truncate(length);
@@ -354,6 +364,21 @@ impl<'p> Writer<'p> {
         self.prefix = false;
         broken(self);
         self.base = base;
+    }
+
+    /// Whether the present line is not too long. Looks at its end only: no character
+    /// has more than four bytes.
+    fn line_fits(&self) -> bool {
+        let mut tail = self.out.len().saturating_sub(4 * COLUMNS_MAX);
+        while !self.out.is_char_boundary(tail) {
+            tail += 1;
+        }
+        let line = match self.out[tail..].rfind('\n') {
+            Some(end) => tail + end + 1,
+            None if tail == 0 => 0,
+            None => return false,
+        };
+        self.out[line..].chars().count() < COLUMNS_MAX
     }
 
     /// Whether the group that begins here has neither a line end nor a comment in it.
@@ -472,8 +497,7 @@ impl<'p> Writer<'p> {
 
     /// The next piece that is no comment.
     fn behind_comments(&self) -> Option<Piece<'p>> {
-        let mut rest = self.pieces[self.at..].iter();
-        rest.find(|piece| piece.kind != Kind::Comment).copied()
+        self.pieces.get(self.peek()?.next).copied()
     }
 
     fn own_comments(&mut self) {

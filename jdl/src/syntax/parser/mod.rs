@@ -202,6 +202,9 @@ impl<'a, 'r> Parser<'a, 'r> {
     /// If the token before is a string over several lines, its closing quote was
     /// probably forgotten and it swallowed what follows.
     fn runaway_string(&self) -> Option<String> {
+        if self.report.is_full() {
+            return None; // lines are counted from the beginning for each error
+        }
         let source = self.lexer.source();
         let before = self.last.of(source);
         if !before.starts_with('"') || !before.contains('\n') {
