@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::attributes::{self, Attribute, Kind, MEBIBYTES_MAX, attribute};
+use super::attributes::{Attribute, Kind, MEBIBYTES_MAX, attribute};
 use super::parameters::{GLITE_MARK, sequence_name};
 use crate::diagnostic::Report;
 use crate::syntax::Node;
@@ -80,8 +80,8 @@ fn quoted(expr: &Expr, ad: &Ad, source: &str, report: &mut Report) -> Option<Exp
 /// as long as the text and are read by themselves.
 pub(super) fn lower(ad: &Ad, report: &mut Report) -> Map<String, Json> {
     let mut lowered = Map::new();
-    for attribute in attributes::all() {
-        if let Some(expr) = ad.get(attribute.name)
+    for (name, expr) in ad.iter() {
+        if let Some(attribute) = attribute(name)
             && attribute.name != "Parameters"
         {
             let json = attribute_value(attribute, expr, ad, report);
