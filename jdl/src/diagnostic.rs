@@ -175,6 +175,11 @@ impl Report {
         self.remarks.len() >= DIAGNOSTICS_MAX && all.all(|r| r.severity == Severity::Error)
     }
 
+    /// Whether there is no room for more remarks of the milder kinds.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.remarks.len() >= DIAGNOSTICS_MAX
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.remarks
             .iter()

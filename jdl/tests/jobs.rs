@@ -285,6 +285,26 @@ fn a_node_waits_for_all_tasks_of_another() {
 }
 
 #[test]
+fn what_a_short_text_makes_large_is_refused() {
+    let list = |count: usize, item: &str| vec![item; count].join(",");
+    let nodes = list(
+        5000,
+        "[ Executable = \"a\"; InputSandbox = { root.InputSandbox } ]",
+    );
+    let files = list(8000, "\"f\"");
+    let text =
+        format!("Type = \"Collection\"; InputSandbox = {{ {files} }}; Nodes = {{ {nodes} }};");
+    let errors = JobSpec::read(&text).unwrap_err();
+    assert!(errors[0].message.contains("too much"), "{}", errors[0]);
+    let (values, files) = (list(9000, "1"), list(9000, "\"_PARAM_\""));
+    let text = format!(
+        "JobType = \"Parametric\"; Parameters = {{ {values} }}; Executable = \"a\"; OutputSandbox = {{ {files} }};"
+    );
+    let errors = JobSpec::read(&text).unwrap_err();
+    assert!(errors[0].message.contains("too many"), "{}", errors[0]);
+}
+
+#[test]
 fn limits_are_told() {
     let many = "[],".repeat(fairway_jdl::job::NODES_MAX) + "[]";
     let text = format!("Type = \"Collection\"; Nodes = {{ {many} }};");

@@ -140,6 +140,9 @@ impl Builder<'_> {
     fn check_names(&mut self, expr: &Expr) {
         let mut open = vec![expr];
         while let Some(expr) = open.pop() {
+            if self.report.is_crowded() {
+                return;
+            }
             match expr.node() {
                 Node::Name(name)
                     if name.word.is_none() && self.values.ad.find(&name.key).is_none() =>

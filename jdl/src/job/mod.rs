@@ -9,6 +9,7 @@
 //!   what they differ in;
 //! - [`checks`]: what attributes have to do with each other;
 //! - [`json`]: an ad as JSON and back;
+//! - [`size`]: how large an expression is;
 //! - [`lower`]: what each attribute is worth; [`parameters`]: values and placeholders;
 //! - [`values`], [`task`], [`sandbox`] and [`needs`]: what a pilot and what a site must know.
 //!
@@ -40,6 +41,7 @@ mod read;
 mod remarks;
 mod sandbox;
 mod schema;
+mod size;
 mod task;
 mod values;
 mod variation;

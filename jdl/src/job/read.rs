@@ -129,6 +129,7 @@ impl Reader<'_> {
             lower::quote_bare_texts(&mut member.own, self.text, report);
             shared.complete(member);
         }
+        shared.check_size(report)?;
         let owns = members.iter().map(|member| &member.own);
         let dialect = self.dialect(std::iter::once(&root).chain(owns));
         remark_on_names(&root, &root, report);

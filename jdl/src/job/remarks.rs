@@ -18,6 +18,7 @@ pub(super) fn remark_on_names(own: &Ad, ad: &Ad, report: &mut Report) {
         let place = ad.name_span(name);
         match attribute(name) {
             Some(attribute) => remark_on_known(attribute, expr, ad, report),
+            None if report.is_crowded() => {}
             None if used.contains(&name.to_ascii_lowercase()) => {}
             None => {
                 let help = match suggestion(name) {

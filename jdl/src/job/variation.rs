@@ -15,6 +15,7 @@ use super::description::varying;
 use super::fields::Fields;
 use super::parameters::{Bindings, Item, Parameters, Placeholders, Template};
 use super::sandbox::Inputs;
+use super::size::parts;
 use super::task::Builder;
 use super::values::Values;
 use super::{Dialect, Needs, TaskSpec, lower, needs, schema};
@@ -28,6 +29,9 @@ const CHECKED_MAX: u32 = 1000;
 
 /// gLite's variable with the task's value.
 static PARAMETER_VALUE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("ParameterValue"));
+
+/// Most that is made while tasks are checked, counted in parts of expressions.
+const PARTS_MAX: usize = 50_000_000;
 
 /// What the tasks differ in.
 #[derive(Clone, Debug)]
@@ -228,6 +232,16 @@ impl Variation {
         } else {
             count.min(CHECKED_MAX)
         };
+        let marked = self.marked.iter().filter_map(|name| ad.get(name));
+        let parts: usize = marked.map(parts).sum();
+        if parts.saturating_mul(checked as usize) > PARTS_MAX {
+            report.error_with(
+                place.or_else(|| ad.name_span("Parameters")),
+                format!("{count} tasks are too many for what each of them differs in"),
+                "shorten the lists and texts that hold placeholders, or split the job",
+            );
+            return;
+        }
         let last = (checked < count).then_some(count - 1);
         // The type of a text that is filled in stays what it is.
         let is_computed = |varying: &Varying| matches!(varying.form, Form::Computed);

@@ -163,6 +163,9 @@ impl Reader<'_> {
         };
         match self.places.get(&*name.to_ascii_lowercase()) {
             Some(node) => nodes.push(*node),
+            None if self.report.is_crowded() => {
+                self.report.error(expr.span(), "there is no such node");
+            }
             None => {
                 let known = self.members.iter().map(|member| &*member.name);
                 let help = match nearest(name, known) {

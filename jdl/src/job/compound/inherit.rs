@@ -1,8 +1,13 @@
 //! What a node takes over from the compound ad: what it does not say itself, and what
 //! it names with `root.`.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::Member;
 use crate::diagnostic::Report;
+use crate::job::size::parts;
 use crate::syntax::{Name, Node, Span};
 use crate::{Ad, Expr, Value, eval};
 
@@ -39,17 +44,33 @@ const DEFAULTS: [(&str, &str); 2] = [
     ("DefaultNodeShallowRetryCount", "ShallowRetryCount"),
 ];
 
+/// Most that the nodes together take over, counted in parts of expressions: a short text could
+/// describe more than there is memory for.
+const PARTS_MAX: usize = 20_000_000;
+
 /// The compound ad as its nodes see it.
 pub(in crate::job) struct Shared<'a> {
     root: &'a Ad,
     attributes: Vec<(Name, Span, Expr)>,
+    /// How many parts these have.
+    attributes_parts: usize,
+    /// By name in lower case: what attributes of the compound ad are worth, as far as asked.
+    values: RefCell<HashMap<Arc<str>, Option<Worth>>>,
+    /// How many parts were taken over.
+    parts: Cell<usize>,
 }
+
+/// What an attribute is worth, and how many parts that has.
+type Worth = (Expr, usize);
 
 impl<'a> Shared<'a> {
     pub(in crate::job) fn of(root: &'a Ad, report: &mut Report) -> Self {
         let mut shared = Self {
             root,
             attributes: Vec::new(),
+            attributes_parts: 0,
+            values: RefCell::default(),
+            parts: Cell::new(0),
         };
         let is_shared = |name: &str| {
             !NOT_SHARED
@@ -73,6 +94,7 @@ impl<'a> Shared<'a> {
                 attributes.push((Name::new(own), span, expr.clone()));
             }
         }
+        shared.attributes_parts = attributes.iter().map(|(_, _, expr)| parts(expr)).sum();
         shared.attributes = attributes;
         shared
     }
@@ -92,6 +114,9 @@ impl<'a> Shared<'a> {
     pub(in crate::job) fn complete(&self, member: &mut Member) {
         let own = &member.own;
         let mut ad = own.clone();
+        if !self.take(self.attributes_parts) {
+            return;
+        }
         for (name, span, expr) in &self.attributes {
             let goes_with = |(with, lead): &(&str, &str)| {
                 with.eq_ignore_ascii_case(&name.text) && own.get(lead).is_some()
@@ -108,7 +133,7 @@ impl<'a> Shared<'a> {
         if !refers(expr) {
             return expr.clone();
         }
-        let missing = std::cell::RefCell::new(Vec::new());
+        let missing = RefCell::new(Vec::new());
         let resolved = expr.rewrite(&|expr| match expr.node() {
             Node::Select(_, name) if is_reference(expr) => {
                 let found = self.value(name);
@@ -135,11 +160,7 @@ impl<'a> Shared<'a> {
 
     /// The items that stand in a list for one of its items: several, if that is a
     /// list of the compound ad.
-    fn spliced(
-        &self,
-        item: &Expr,
-        missing: &std::cell::RefCell<Vec<(Span, std::sync::Arc<str>)>>,
-    ) -> Vec<Expr> {
+    fn spliced(&self, item: &Expr, missing: &RefCell<Vec<(Span, Arc<str>)>>) -> Vec<Expr> {
         let Node::Select(_, name) = item.node() else {
             return vec![item.clone()];
         };
@@ -160,19 +181,53 @@ impl<'a> Shared<'a> {
 
     /// An attribute of the compound ad: its value, if it has one without a site.
     fn value(&self, name: &Name) -> Option<Expr> {
-        let expr = self.root.find(&name.key)?;
-        let is_plain = |expr: &Expr| expr.literal().is_some();
-        let stands = match expr.node() {
-            Node::List(items) => items.iter().all(is_plain),
-            _ => is_plain(expr),
-        };
-        if stands {
-            return Some(expr.clone());
+        let mut values = self.values.borrow_mut();
+        let value = values.entry(Arc::clone(&name.key)).or_insert_with(|| {
+            let value = worth(self.root.find(&name.key)?, self.root);
+            let parts = parts(&value);
+            Some((value, parts))
+        });
+        let (value, parts) = value.as_ref()?;
+        if self.take(*parts) {
+            Some(value.clone())
+        } else {
+            Some(Expr::at(Node::List([].into()), value.span()))
         }
-        Some(match eval(expr, self.root, None) {
-            Value::Undefined | Value::Error => expr.clone(),
-            value => placed(value, expr.span()),
-        })
+    }
+
+    /// Counts parts that a node takes over; whether that is still allowed.
+    fn take(&self, parts: usize) -> bool {
+        self.parts.set(self.parts.get().saturating_add(parts));
+        self.parts.get() <= PARTS_MAX
+    }
+
+    /// Refuses nodes that take over too much.
+    pub(in crate::job) fn check_size(&self, report: &mut Report) -> Option<()> {
+        if self.take(0) {
+            return Some(());
+        }
+        report.error_with(
+            self.root.name_span("Nodes"),
+            "the nodes take over too much from the ad around them",
+            "shorten its lists, pack its files, or split the job",
+        );
+        None
+    }
+}
+
+/// An expression that stands for itself, or else its value, if it has one without a site.
+fn worth(expr: &Expr, root: &Ad) -> Expr {
+    let is_plain = |expr: &Expr| expr.literal().is_some();
+    let stands = match expr.node() {
+        Node::List(items) => items.iter().all(is_plain),
+        _ => is_plain(expr),
+    };
+    if stands {
+        return expr.clone();
+    }
+    match eval(expr, root, None) {
+        Value::Undefined | Value::Error => expr.clone(),
+        value => placed(value, expr.span()),
     }
 }
 
