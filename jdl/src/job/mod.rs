@@ -206,12 +206,13 @@ impl JobSpec {
         &self.evidence
     }
 
-    /// The job's name: `JobName`, or the executable's base name.
+    /// The job's name: `JobName`, or the executable's base name; of a compound job without one,
+    /// what it is.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The ad as it was written.
+    /// The ad as it was written; texts that lacked their quotes have them.
     pub fn ad(&self) -> &Ad {
         &self.ad
     }
