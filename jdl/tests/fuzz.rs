@@ -149,9 +149,12 @@ fn changed(text: &mut Vec<u8>, corpus: &[Vec<u8>], chance: &mut StdRng) {
     }
 }
 
+/// The seed, if none is set: a run that fails must fail again.
+const SEED: u64 = 20_260_101;
+
 /// Tries a target on texts of the corpus, and on each with more and more changes.
 fn run(target: fn(&[u8])) {
-    let seed = number("FAIRWAY_TEST_SEED", rand::random::<u32>().into());
+    let seed = number("FAIRWAY_TEST_SEED", SEED);
     eprintln!("FAIRWAY_TEST_SEED={seed}");
     let mut chance = StdRng::seed_from_u64(seed);
     let corpus = corpus();

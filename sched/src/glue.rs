@@ -32,6 +32,7 @@ pub fn ad(site: &SiteName, ce: &Ce, state: Option<&CeState>, response_s: i64) ->
     policy(&mut glue, ce, state);
     info(&mut glue, site, ce, state);
     host(&mut glue, ce, state);
+    alien(&mut glue, ce, state);
     glue.0
 }
 
@@ -101,10 +102,14 @@ fn status(glue: &mut Builder, ce: &Ce, state: Option<&CeState>, response_s: i64)
     glue.number("GlueCEStateWorstResponseTime", response_s);
 }
 
-fn policy(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
-    // What a task can get is what a pilot asks for, where the queue does not allow less.
+/// What a task can get is what a pilot asks for, where the queue does not allow less.
+fn walltime_s(ce: &Ce, state: Option<&CeState>) -> u64 {
     let limit_s = state.and_then(|state| state.walltime_max_s);
-    let wall_min = limit_s.map_or(ce.shape.walltime_s, |max| max.min(ce.shape.walltime_s)) / 60;
+    limit_s.map_or(ce.shape.walltime_s, |max| max.min(ce.shape.walltime_s))
+}
+
+fn policy(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
+    let wall_min = walltime_s(ce, state) / 60;
     for name in [
         "GlueCEPolicyMaxWallClockTime",
         "GlueCEPolicyMaxObtainableWallClockTime",
@@ -169,4 +174,11 @@ fn host(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
         "GlueHostApplicationSoftwareRunTimeEnvironment",
         ce.tags.iter().map(String::as_str),
     );
+}
+
+/// What descriptions in AliEn's manner ask for by its own names.
+fn alien(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
+    glue.number("TTL", walltime_s(ce, state));
+    glue.number("Price", 1);
+    glue.texts("Packages", ce.tags.iter().map(String::as_str));
 }

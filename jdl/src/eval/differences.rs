@@ -79,6 +79,14 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "the library forgets what is in an ad that was found by a subscript",
     },
     Difference {
+        subject: "the identity of lists",
+        example: "split(\"a\") is { \"a\" }",
+        ours: "error",
+        theirs: "false",
+        reason: "lists have no identity, whoever made them; the library takes those of `split` and \
+                 its like for another type than those that are written",
+    },
+    Difference {
         subject: "parentheses and layout of expressions as text",
         example: "string({ ((1)) })",
         ours: "\"{ 1 }\"",

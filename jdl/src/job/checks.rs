@@ -6,8 +6,8 @@ use crate::Expr;
 use crate::diagnostic::nearest;
 use crate::syntax::{Name, Node, ScopeWord};
 
-/// What a CE publishes, under GLUE 1.3 names.
-const PUBLISHED: [&str; 46] = [
+/// What a CE publishes, under GLUE 1.3 names and AliEn's.
+const PUBLISHED: [&str; 49] = [
     "CurrentTime",
     "GlueCEAccessControlBaseRule",
     "GlueCEInfoDefaultSE",
@@ -53,7 +53,10 @@ const PUBLISHED: [&str; 46] = [
     "GlueHostProcessorClockSpeed",
     "GlueSiteName",
     "GlueSiteUniqueID",
+    "Packages",
+    "Price",
     "Requirements",
+    "TTL",
 ];
 
 impl Builder<'_> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexSet;
 
+use super::compound::inherit::NODE_SCHEME;
 use super::task::Builder;
 use super::{Dialect, InputName};
 use crate::diagnostic::Report;
@@ -172,6 +173,13 @@ impl Builder<'_> {
     fn input(&self, path: &str, renamed: Option<&str>) -> Result<InputName, Unusable> {
         if let Some(rest) = path.strip_prefix("file://") {
             return local(rest.strip_prefix("localhost").unwrap_or(rest), renamed);
+        }
+        if path.starts_with(NODE_SCHEME) {
+            return Err(Unusable::Absent {
+                written: path.to_owned(),
+                why: "is made by another node and is not handed on",
+                help: "have the nodes share a folder that all sites see, or run them as one job",
+            });
         }
         if url_scheme(path).is_some() {
             return Err(Unusable::elsewhere(path.to_owned()));

@@ -26,8 +26,21 @@ pub(crate) fn are_deliberate(expr: &str, pair: bool, ours: Option<&Value>, their
         || is_outermost(&text)
         || pair && uses(&["evalineachcontext(", "countmatches(", "unresolved("])
         || is_other_layout(&text, ours, theirs)
+        || uses(&["split"]) && uses(&["is", "=?=", "=!="])
+        || ours.is_some_and(|ours| levels(ours) >= LEVELS_MAX)
         || text == r#"regexp("a$","a\n")"#
         || text.contains("é") && theirs["type"] == "failure"
+}
+
+/// A list as deep as this holds itself, and ends where each side has its limit.
+const LEVELS_MAX: usize = 100;
+
+/// How deeply lists are nested.
+fn levels(value: &Value) -> usize {
+    match value {
+        Value::List(items) => 1 + items.iter().map(levels).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 fn is_clock(text: &str) -> bool {

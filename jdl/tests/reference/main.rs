@@ -2,7 +2,8 @@
 //! expressions made by chance from a seed, corners picked by hand, and pairs of ads.
 //!
 //! Needs the library's Python bindings; see [`oracle::Oracle::find`]. The seed is
-//! printed; `FAIRWAY_TEST_SEED` and `FAIRWAY_TEST_CASES` set another seed and number.
+//! printed; `FAIRWAY_TEST_SEED` and `FAIRWAY_TEST_CASES` set another seed and number, to look
+//! further than every run does.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![expect(clippy::print_stderr, reason = "a seed is to be seen")]
@@ -31,16 +32,13 @@ fn number(variable: &str, default: u64) -> u64 {
     }
 }
 
+/// The seed, if none is set: a run that fails must fail again.
+const SEED: u64 = 20_260_101;
+
 fn seed() -> u64 {
-    let seed = number("FAIRWAY_TEST_SEED", rand_seed());
+    let seed = number("FAIRWAY_TEST_SEED", SEED);
     eprintln!("FAIRWAY_TEST_SEED={seed}");
     seed
-}
-
-/// Another one in each run.
-fn rand_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    RandomState::new().build_hasher().finish() >> 32
 }
 
 #[test]

@@ -73,15 +73,13 @@ fn join<'a>(call: &Call<'_, 'a>) -> Outcome<'a> {
         return Err(Fault::Undefined);
     }
     let mut text = String::new();
-    let mut first = true;
     for item in items {
         if matches!(item, Val::Undefined) {
             continue;
         }
-        if !first {
+        if !text.is_empty() {
             text.push_str(&separator);
         }
-        first = false;
         text.push_str(&call.written(item)?);
         if text.len() > crate::eval::TEXT_BYTES_MAX {
             return Err(Fault::Error);

@@ -29,6 +29,9 @@ const NOT_SHARED: [&str; 14] = [
     "LBAddress",
 ];
 
+/// Begins what stands for a file that a node brings back.
+pub(in crate::job) const NODE_SCHEME: &str = "node://";
+
 /// What goes with another attribute: taken over only if the node lacks that one too.
 const PAIRS: [(&str, &str); 5] = [
     ("InputSandboxDestFileName", "InputSandbox"),
@@ -135,6 +138,9 @@ impl<'a> Shared<'a> {
         }
         let missing = RefCell::new(Vec::new());
         let resolved = expr.rewrite(&|expr| match expr.node() {
+            Node::Select(..) | Node::Subscript(..) if output_of(expr).is_some() => {
+                self.output(expr)
+            }
             Node::Select(_, name) if is_reference(expr) => {
                 let found = self.value(name);
                 if found.is_none() {
@@ -156,6 +162,26 @@ impl<'a> Shared<'a> {
             );
         }
         resolved
+    }
+
+    /// What a node brings back, by names that tell whose it is: files that the submitter
+    /// does not have.
+    fn output(&self, expr: &Expr) -> Option<Expr> {
+        let node = output_of(expr)?;
+        let file = |value: &Value| {
+            let file = value.as_str().unwrap_or_default();
+            Value::from(format!("{NODE_SCHEME}{}/{file}", node.text))
+        };
+        let inside = expr.rewrite(&|expr| match expr.node() {
+            Node::Select(_, name) if is_reference(expr) => self.value(name),
+            _ => None,
+        });
+        let files = match eval(&inside, self.root, None) {
+            Value::List(items) => Value::List(items.iter().map(file).collect()),
+            value @ Value::String(_) => file(&value),
+            _ => return None,
+        };
+        Some(placed(files, expr.span()))
     }
 
     /// The items that stand in a list for one of its items: several, if that is a
@@ -240,6 +266,30 @@ fn is_reference(expr: &Expr) -> bool {
         },
         _ => false,
     }
+}
+
+/// The node whose outputs are meant: `root.nodes.a.description.OutputSandbox`, or one of them.
+fn output_of(expr: &Expr) -> Option<&Name> {
+    let list = match expr.node() {
+        Node::Subscript(list, _) => list,
+        _ => expr,
+    };
+    let Node::Select(base, attribute) = list.node() else {
+        return None;
+    };
+    if &*attribute.key != "outputsandbox" {
+        return None;
+    }
+    let mut base = base;
+    while let Node::Select(inner, name) = base.node() {
+        match inner.node() {
+            Node::Select(_, nodes) if is_reference(inner) && &*nodes.key == "nodes" => {
+                return Some(name);
+            }
+            _ => base = inner,
+        }
+    }
+    None
 }
 
 fn refers(expr: &Expr) -> bool {
