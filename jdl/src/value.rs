@@ -37,6 +37,22 @@ pub enum Value {
 }
 
 impl Value {
+    /// The name of its type, as HTCondor's library and its tests have it.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Undefined => "undefined",
+            Self::Error => "error",
+            Self::Boolean(_) => "boolean",
+            Self::Integer(_) => "integer",
+            Self::Real(_) => "real",
+            Self::String(_) => "string",
+            Self::AbsTime { .. } => "abstime",
+            Self::RelTime(_) => "reltime",
+            Self::List(_) => "list",
+            Self::Ad(_) => "classad",
+        }
+    }
+
     /// The truth that the value stands for where one is asked for: a boolean, or a
     /// number that is not zero. Only such a value of Requirements is a match.
     pub fn is_true(&self) -> bool {

@@ -170,7 +170,7 @@ impl<'o> Trial<'o> {
             || differences::are_deliberate(expr, target.is_some(), ours.as_ref().ok(), &theirs);
         if !same && !deliberate() {
             let ours = match ours {
-                Ok(value) => format!("{}  {}", kind(&value), value),
+                Ok(value) => format!("{}  {}", value.type_name(), value),
                 Err(errors) => format!("refused: {}", errors[0].message),
             };
             let pair = if target.is_some() { " (pair)" } else { "" };
@@ -196,24 +196,9 @@ impl<'o> Trial<'o> {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Undefined => "undefined",
-        Value::Error => "error",
-        Value::Boolean(_) => "boolean",
-        Value::Integer(_) => "integer",
-        Value::Real(_) => "real",
-        Value::String(_) => "string",
-        Value::AbsTime { .. } => "abstime",
-        Value::RelTime(_) => "reltime",
-        Value::List(_) => "list",
-        Value::Ad(_) => "classad",
-    }
-}
-
 /// Whether a value is the one that the library gives.
 fn agree(ours: &Value, theirs: &Json) -> bool {
-    if theirs["type"] != kind(ours) {
+    if theirs["type"] != ours.type_name() {
         return false;
     }
     match ours {

@@ -107,24 +107,9 @@ impl Eval {
         }
         let told = Told {
             value: value.unparse(),
-            kind: kind(value),
+            kind: value.type_name(),
         };
         serde_json::to_string(&told).map_err(|error| Failure::Local(error.to_string()))
-    }
-}
-
-const fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Undefined => "undefined",
-        Value::Error => "error",
-        Value::Boolean(_) => "boolean",
-        Value::Integer(_) => "integer",
-        Value::Real(_) => "real",
-        Value::String(_) => "string",
-        Value::AbsTime { .. } => "abstime",
-        Value::RelTime(_) => "reltime",
-        Value::List(_) => "list",
-        Value::Ad(_) => "classad",
     }
 }
 
