@@ -167,10 +167,7 @@ impl Builder<'_> {
     }
 
     fn check_published(&mut self, expr: &Expr, name: &Name) {
-        if PUBLISHED
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(&name.text))
-        {
+        if is_published(&name.text) {
             return;
         }
         let help = match nearest(&name.text, PUBLISHED.into_iter()) {
@@ -180,6 +177,12 @@ impl Builder<'_> {
         let message = format!("no site publishes `{}`", name.text);
         self.report.notice(expr.span(), message, help);
     }
+}
+
+/// Whether CEs publish an attribute of that name, in any case.
+pub fn is_published(name: &str) -> bool {
+    let mut known = PUBLISHED.iter();
+    known.any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn is_other(expr: &Expr) -> bool {

@@ -48,6 +48,7 @@ mod variation;
 mod words;
 
 pub use attributes::{Attribute, Kind, Status, attribute, attributes_reference};
+pub use checks::is_published;
 pub use compound::{EDGES_MAX, NODES_MAX, inline_files, node_files};
 pub use decode::decode;
 pub use dialect::Dialect;

@@ -51,6 +51,18 @@ fn describe(world: &mut World, change: impl Fn(&mut Ce)) {
         .unwrap();
 }
 
+/// What the reader of job descriptions takes for published is what CEs publish.
+#[test]
+fn published_names_are_known_to_the_reader() {
+    let site = site(&["short"]);
+    let ad = fairway_sched::glue::ad(&site.name, &site.ces[0], None, 0);
+    let names = ad.iter().map(|(name, _)| name);
+    let unknown: Vec<_> = names
+        .filter(|name| !fairway_jdl::job::is_published(name))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
 #[test]
 fn refused_by_requirements() {
     let mut world = World::new(PolicyKind::Fairshare, &["long", "short"]);
