@@ -108,7 +108,7 @@ fn describe(
     path: &Path,
     options: &ReadOptions,
 ) -> Result<Description, Vec<Diagnostic>> {
-    let (mut text, mut remarks) = jdl_of(&bytes)?;
+    let (mut text, mut remarks) = jdl_of(&bytes, options.strict)?;
     let folder = folder_of(path);
     let there = |name: &String| folder.join(name).is_file();
     if options.missing_files == MissingFiles::Refuse || node_files(&text).iter().all(there) {
@@ -132,7 +132,7 @@ fn describe(
 /// What a file holds that a node is in; otherwise why it cannot be had.
 fn node_text(path: &Path) -> Result<String, String> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    match decode(&bytes) {
+    match decode(&bytes, false) {
         Ok((text, _)) => Ok(text),
         Err(diagnostics) => Err(diagnostics.into_iter().map(|it| it.message).collect()),
     }
@@ -159,7 +159,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// The text of a file, or of standard input for `-`.
 pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
-    decode(&read(path)?)
+    decode(&read(path)?, false)
         .map(|(text, _)| text)
         .map_err(|diagnostics| Failure::Refused(listed(path, "a text", &diagnostics)))
 }

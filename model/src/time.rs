@@ -70,9 +70,9 @@ impl fmt::Display for Timestamp {
 /// Year, month and day of a day count from 1970-01-01 in the proleptic
 /// Gregorian calendar. The year is taken to begin in March, so that the leap
 /// day comes last and month lengths follow one linear formula.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     const DAYS_PER_ERA: i64 = 146_097; // 400 years
-    let shifted = days + 719_468; // days from 0000-03-01
+    let shifted = days.saturating_add(719_468); // days from 0000-03-01
     let era = shifted.div_euclid(DAYS_PER_ERA);
     let day_of_era = shifted.rem_euclid(DAYS_PER_ERA);
     let year_of_era =

@@ -102,6 +102,12 @@ async fn a_folder_is_checked_as_a_whole() {
     )
     .unwrap();
     assert_eq!(json["summary"]["refused"], 1);
+    let latin1 = b"[ Executable = \"a\" ] // caf\xe9";
+    std::fs::write(folder.path().join("latin1.jdl"), latin1).unwrap();
+    jdl(folder.path(), &["check", "latin1.jdl"]).await.ok();
+    let strict = jdl(folder.path(), &["check", "--strict", "latin1.jdl"]).await;
+    assert!(strict.stdout.contains("not UTF-8"), "{strict}");
+    strict.fails(3);
     assert_eq!(json["files"][0]["diagnostics"][0]["line"], 2);
 }
 

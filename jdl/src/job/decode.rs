@@ -5,18 +5,18 @@ use crate::diagnostic::Report;
 use crate::syntax::TEXT_BYTES_MAX;
 
 /// The text that bytes stand for of which nothing is known: UTF-8, or Latin-1 (with a warning,
-/// the second value). A byte-order mark stays.
+/// the second value). A byte-order mark stays. If `strict`, only UTF-8 will do.
 ///
 /// # Errors
 /// Why the bytes are no text: they are binary data, UTF-16, or too many.
-pub fn decode(bytes: &[u8]) -> Result<(String, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut report = Report::default();
+pub fn decode(bytes: &[u8], strict: bool) -> Result<(String, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut report = Report::new(strict);
     match decoded(bytes, &mut report) {
-        Some(text) => {
+        Some(text) if !report.has_errors() => {
             let warnings = report.into_diagnostics(&text);
             Ok((text, warnings))
         }
-        None => Err(report.into_diagnostics("")),
+        _ => Err(report.into_diagnostics("")),
     }
 }
 

@@ -89,12 +89,12 @@ pub fn is_json(text: &str) -> bool {
 }
 
 /// The JDL text of a description in either form, from bytes of which nothing is known. The
-/// second value holds the warnings.
+/// second value holds the warnings, which are errors if `strict`.
 ///
 /// # Errors
 /// Why the bytes are no text, or are JSON that describes no job.
-pub fn jdl_of(bytes: &[u8]) -> Result<(String, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let (text, warnings) = decode(bytes)?;
+pub fn jdl_of(bytes: &[u8], strict: bool) -> Result<(String, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (text, warnings) = decode(bytes, strict)?;
     if is_json(&text) {
         Ok((json_to_jdl(&text)?, warnings))
     } else {

@@ -163,10 +163,7 @@ impl JobSpec {
         bytes: &[u8],
         options: &ReadOptions,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let (text, notices) = decode(bytes)?;
-        if options.strict && !notices.is_empty() {
-            return Err(notices);
-        }
+        let (text, notices) = decode(bytes, options.strict)?;
         match Self::read_with(&text, options) {
             Ok((spec, warnings)) => Ok((spec, [notices, warnings].concat())),
             Err(diagnostics) => Err([notices, diagnostics].concat()),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use fairway_model::time::civil_from_days;
+
 use crate::Value;
 
 /// A day in seconds.
@@ -78,25 +80,6 @@ impl Parts {
             (self.year, thursday / 7 + 1)
         }
     }
-}
-
-/// Year, month and day of a day count from 1970-01-01 in the proleptic Gregorian
-/// calendar, by 400-year eras of years that begin in March.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let shifted = days.saturating_add(719_468);
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// The inverse of `civil_from_days`. Months and days beyond the year's and the

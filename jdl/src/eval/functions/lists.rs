@@ -98,9 +98,9 @@ fn compare<'a>(call: &Call<'_, 'a>, any: bool) -> Outcome<'a> {
     Ok(Val::Bool(!any))
 }
 
-/// What is folded over the numbers of a list.
+/// What is made of the numbers of a list, or of a text that lists them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fold {
+pub(super) enum Fold {
     Sum,
     Avg,
     Min,

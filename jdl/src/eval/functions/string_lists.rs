@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::lists::Fold;
 use super::types::{cut, parse_real};
 use super::{Call, Entry, Fault, Outcome, Val, entry, text_of, text_or};
 
@@ -42,14 +43,6 @@ fn text_and_separators<'a>(call: &Call<'_, 'a>) -> Result<(Cow<'a, str>, Cow<'a,
         _ => call.only_text(1)?,
     };
     Ok((text, separators))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fold {
-    Sum,
-    Avg,
-    Min,
-    Max,
 }
 
 /// An integer if every item is written as one; computed in doubles as the library does.

@@ -278,7 +278,7 @@ impl Content {
 
 /// Reads a description in either form.
 fn read_description(bytes: &[u8]) -> Result<(String, JobSpec, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let (jdl, mut remarks) = jdl_of(bytes)?;
+    let (jdl, mut remarks) = jdl_of(bytes, false)?;
     match JobSpec::read(&jdl) {
         Ok((spec, more)) => {
             remarks.extend(more);
