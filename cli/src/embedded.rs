@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use fairway_api::client::{Client, ClientSettings};
 use fairway_api::public::TokenRequest;
-use fairway_model::{AdapterSettings, Ce, PilotLimits, PilotShape, Role, Site, SiteMode, UserName};
+use fairway_model::{
+    AdapterSettings, Ce, LocalSettings, PilotLimits, PilotShape, Role, Site, UserName,
+};
 use fairway_wms::config::{Config, ConfigError};
 use fairway_wms::server::{Server, ServerError};
 
@@ -141,31 +143,24 @@ fn this_machine(cores: Option<u32>) -> Result<Site, Failure> {
             .unwrap_or(1),
     };
     let bad_name = |error: fairway_model::id::IdError| Failure::Local(error.to_string());
-    Ok(Site {
-        name: "local".parse().map_err(bad_name)?,
-        mode: SiteMode::Open,
-        adapter: AdapterSettings::Local { cores: Some(cores) },
-        ces: vec![Ce {
-            name: "machine".parse().map_err(bad_name)?,
-            mode: SiteMode::Open,
-            queue: None,
-            account: None,
-            qos: None,
-            pilot_program: None,
-            shape: PilotShape {
-                cores,
-                memory_mib: 0,
-                walltime_s: WALLTIME_S,
-            },
-            limits: PilotLimits {
-                pilots_max: 1,
-                queued_max: 1,
-            },
-            users: Vec::new(),
-            groups: Vec::new(),
-            tags: Vec::new(),
-        }],
-    })
+    let machine = Ce {
+        shape: PilotShape {
+            cores,
+            walltime_s: WALLTIME_S,
+            ..PilotShape::default()
+        },
+        limits: PilotLimits {
+            pilots_max: 1,
+            queued_max: 1,
+            ..PilotLimits::default()
+        },
+        ..Ce::new("machine".parse().map_err(bad_name)?)
+    };
+    Ok(Site::new(
+        "local".parse().map_err(bad_name)?,
+        AdapterSettings::Local(LocalSettings { cores: Some(cores) }),
+        vec![machine],
+    ))
 }
 
 async fn client_of(server: &Server) -> Result<Client, Failure> {

@@ -9,6 +9,7 @@ pub use sea_orm_migration::{MigratorTrait, prelude::DbErr};
 
 mod m20261122_000001_first_tables;
 mod m20261122_000002_nodes;
+mod m20261128_000003_private_pilots;
 
 /// All migrations, in order.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_first_tables::Migration),
             Box::new(m20261122_000002_nodes::Migration),
+            Box::new(m20261128_000003_private_pilots::Migration),
         ]
     }
 }

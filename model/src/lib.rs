@@ -20,11 +20,16 @@ pub mod usage;
 pub use event::{Event, EventKind, TaskVerb};
 pub use id::{Attempt, CeId, CeName, GroupName, JobId, PilotId, SiteName, TaskId, UserName};
 pub use job::Job;
-pub use pilot::{Pilot, PilotEnd, PilotState};
+pub use pilot::{Pilot, PilotEnd, PilotOwner, PilotState};
 pub use policy::{FairshareSettings, Metric, Policy, PolicyKind};
 pub use principal::{Principal, Role};
 pub use resources::Resources;
-pub use site::{AdapterSettings, Ce, CeState, CeStatus, PilotLimits, PilotShape, Site, SiteMode};
+pub use site::{
+    AdapterSettings, AgentSettings, Ce, CeState, CeStatus, KubernetesSettings, LocalSettings,
+    Maintenance, OarSettings, PbsDialect, PbsSettings, PilotLimits, PilotShape, PilotSharing,
+    RestSettings, SecretRef, Site, SiteMode, SlurmSettings, SshSettings, SupplySettings,
+    WarmSettings,
+};
 pub use task::{AttemptEnd, Task, TaskState};
 pub use time::Timestamp;
 pub use usage::UsageRecord;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{CeId, PilotId, Resources, Timestamp};
+use crate::{CeId, GroupName, PilotId, Resources, Timestamp, UserName};
 
 /// Where a pilot is in its life.
 #[derive(
@@ -97,6 +97,21 @@ impl std::fmt::Display for PilotEnd {
     }
 }
 
+/// Whose tasks a pilot may run.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum PilotOwner {
+    /// Everybody's who may use the CE.
+    #[default]
+    Shared,
+    /// One user's.
+    User(UserName),
+    /// One group's.
+    Group(GroupName),
+}
+
 /// A pilot as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pilot {
@@ -104,6 +119,11 @@ pub struct Pilot {
     pub id: PilotId,
     /// Where it was sent.
     pub ce: CeId,
+    /// Whose tasks it may run.
+    pub owner: PilotOwner,
+    /// The first pilot of the allocation that it shares with others, one on each node; it is
+    /// that one's name that the batch job has. Itself if it is alone.
+    pub allocation: PilotId,
     /// Where it is in its life.
     pub state: PilotState,
     /// When it entered that state.

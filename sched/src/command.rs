@@ -78,8 +78,8 @@ pub enum Command {
     },
     /// Pilots are to be asked for: notes them as planned, before anything is submitted.
     PlanPilots {
-        /// Which, with the hashes of the secrets that they will show.
-        orders: Vec<(PilotOrder, String)>,
+        /// Which, with the hashes of the secrets that they will show: one for each node.
+        orders: Vec<(PilotOrder, Vec<String>)>,
     },
     /// What was learnt of pilots from the batch system.
     ObservePilots(Vec<(PilotId, Observation)>),
@@ -99,7 +99,7 @@ pub enum Command {
     /// Register a site or replace its description.
     PutSite {
         /// The site.
-        site: Site,
+        site: Box<Site>,
         /// Who asks.
         by: UserName,
     },
@@ -301,8 +301,8 @@ pub enum Reply {
     /// The wishes that were answered now, each with its `Synced`; they are no longer open. A
     /// pilot that is over is told to drain, and learns the rest when it speaks next.
     Served(Vec<(PilotId, Reply)>),
-    /// Pilots were noted as planned: those orders that still hold, in their order. Each has the
-    /// hash that came with its order.
+    /// Pilots were noted as planned: those orders that still hold, in their order, the pilots of
+    /// one allocation next to each other. Each has one of the hashes that came with its order.
     Planned(Vec<Pilot>),
 }
 

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairway_jdl::Needs;
-use fairway_model::{CeId, Pilot, PilotId, PilotState, Resources, SiteMode, Timestamp, UserName};
+use fairway_model::{
+    CeId, Pilot, PilotId, PilotOwner, PilotState, Resources, SiteMode, Timestamp, UserName,
+};
 
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
@@ -23,10 +25,16 @@ use crate::queue::{Class, ClassId};
 pub struct PilotOrder {
     /// Where.
     pub ce: CeId,
-    /// What to ask for.
+    /// Whose tasks it may run.
+    pub owner: PilotOwner,
+    /// What to ask for, on each node.
     pub resources: Resources,
+    /// Nodes of the allocation; on each runs a pilot of its own. At least 1.
+    pub nodes: u32,
     /// The walltime to ask for, in seconds.
     pub walltime_s: u64,
+    /// Ask for an advance reservation that begins then.
+    pub reserve_at: Option<Timestamp>,
     /// Why, in a sentence.
     pub because: String,
 }
@@ -389,6 +397,9 @@ fn order<'a>(
                 memory_mib: shape.memory_mib,
                 gpus: 0,
             },
+            owner: PilotOwner::Shared,
+            nodes: 1,
+            reserve_at: None,
             walltime_s: element.walltime_s(),
             because: format!(
                 "{waiting} tasks that may run here have no pilot yet; it takes {tasks} of them"

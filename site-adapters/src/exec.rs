@@ -6,8 +6,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fairway_model::SshSettings;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
+
+use crate::AdapterError;
 
 /// Longest standard output that is read, in bytes: some hundred thousand jobs.
 const STDOUT_BYTES_MAX: u64 = 64 << 20;
@@ -36,6 +39,27 @@ pub(crate) struct Invocation {
     pub(crate) env: Vec<(String, String)>,
     /// What it reads on standard input; may hold a secret.
     pub(crate) stdin: String,
+    /// Whom to run it as; the runner's own user if not set.
+    pub(crate) run_as: Option<String>,
+}
+
+impl Invocation {
+    /// The command line: as somebody else it goes through `sudo`, which gives it an environment
+    /// of its own, so what is set for the command is set by `env` on the other side.
+    fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(user) = &self.run_as {
+            words.extend(["sudo", "-n", "-u", user, "--", "env"].map(str::to_owned));
+            words.extend(
+                self.env
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}")),
+            );
+        }
+        words.push(self.program.clone());
+        words.extend(self.args.iter().cloned());
+        words
+    }
 }
 
 impl std::fmt::Debug for Invocation {
@@ -107,6 +131,18 @@ pub(crate) trait Runner: Send + Sync {
     async fn run(&self, invocation: &Invocation) -> Result<Output, ExecError>;
 }
 
+/// What runs a site's commands: this machine, or another one over SSH. A command that takes
+/// longer than `time_limit` is given up.
+pub(crate) fn runner(
+    ssh: Option<&SshSettings>,
+    time_limit: Duration,
+) -> Result<Box<dyn Runner>, AdapterError> {
+    match ssh {
+        None => Ok(Box::new(OnThisMachine { time_limit })),
+        Some(_) => Err(AdapterError::Refused("there is no SSH yet".to_owned())),
+    }
+}
+
 /// Runs commands on this machine.
 pub(crate) struct OnThisMachine {
     /// A command that takes longer is killed.
@@ -120,8 +156,9 @@ impl Runner for OnThisMachine {
         let kept = ENV_KEPT
             .iter()
             .filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
-        let mut child = Command::new(&invocation.program)
-            .args(&invocation.args)
+        let mut words = invocation.words().into_iter();
+        let mut child = Command::new(words.next().unwrap_or_default())
+            .args(words)
             .env_clear()
             .envs(kept)
             .env("LC_ALL", "C")

@@ -2,7 +2,12 @@
 //! cancels; it decides nothing.
 
 mod exec;
+mod kubernetes;
 mod local;
+mod oar;
+mod pbs;
+mod script;
+mod secret;
 mod slurm;
 
 use std::path::Path;
@@ -20,8 +25,16 @@ pub struct PilotJob {
     pub ce: Ce,
     /// The job's name in the batch system; by it a lost submission is found again.
     pub name: String,
-    /// What to ask for.
+    /// What to ask for, on each node.
     pub resources: Resources,
+    /// How many nodes. The program is started once on each, with the same standard input and
+    /// `FAIRWAY_NODE` in its environment: 0, 1 … in any order, if there are several.
+    pub nodes: u32,
+    /// The account at the site to run under; the adapter's own if not set.
+    pub run_as: Option<String>,
+    /// Ask for an advance reservation that begins then, where the batch system gives them to
+    /// users; refused elsewhere.
+    pub reserve_at: Option<Timestamp>,
     /// The walltime to ask for, in seconds.
     pub walltime_s: u64,
     /// Path of the pilot program on the worker node, and its arguments.
@@ -39,6 +52,8 @@ impl std::fmt::Debug for PilotJob {
             .field("ce", &self.ce.name)
             .field("name", &self.name)
             .field("resources", &self.resources)
+            .field("nodes", &self.nodes)
+            .field("run_as", &self.run_as)
             .field("walltime_s", &self.walltime_s)
             .field("program", &self.program)
             .finish_non_exhaustive()
@@ -119,21 +134,20 @@ pub fn connect(
     state_dir: &Path,
 ) -> Result<Arc<dyn BatchSystem>, AdapterError> {
     match settings {
-        AdapterSettings::Local { cores } => Ok(Arc::new(local::Local::open(
+        AdapterSettings::Local(settings) => Ok(Arc::new(local::Local::open(
             site.clone(),
-            *cores,
+            settings.cores,
             &state_dir.join("local"),
         )?)),
-        AdapterSettings::Slurm {
-            bin_dir,
-            conf,
-            work_dir,
-        } => Ok(Arc::new(slurm::Slurm::new(
-            site.clone(),
-            bin_dir.as_deref(),
-            conf.as_deref(),
-            work_dir.as_deref(),
-        )?)),
+        AdapterSettings::Slurm(settings) => {
+            Ok(Arc::new(slurm::Slurm::new(site.clone(), settings)?))
+        }
+        AdapterSettings::Pbs(settings) => pbs::open(site.clone(), settings),
+        AdapterSettings::Oar(settings) => oar::open(site.clone(), settings),
+        AdapterSettings::Kubernetes(settings) => kubernetes::open(site.clone(), settings),
+        AdapterSettings::Agent(_) => Err(AdapterError::Unreachable(
+            "it is reached by its agent only".to_owned(),
+        )),
     }
 }
 

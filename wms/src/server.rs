@@ -320,7 +320,7 @@ async fn bring_in_line(store: &Store, engine: &Engine, config: &Config) -> Resul
             let site = keep_modes(site, &known);
             engine
                 .ask(Command::PutSite {
-                    site,
+                    site: Box::new(site),
                     by: by.clone(),
                 })
                 .await?;

@@ -266,7 +266,7 @@ impl State {
             }
             Command::DrainPilot { pilot } => self.drain_pilot(pilot, now),
             Command::EndPilot { pilot, end } => self.end_pilot_by_word(pilot, end, now),
-            Command::PutSite { site, by } => Ok(self.put_site(site, by, now)),
+            Command::PutSite { site, by } => Ok(self.put_site(*site, by, now)),
             Command::RemoveSite { site, by } => self.remove_site(&site, by, now),
             Command::SetMode { site, ce, mode, by } => self.set_mode(&site, ce, mode, by, now),
             Command::Publish(states) => Ok(self.publish(states)),

@@ -49,31 +49,56 @@ impl State {
     /// (the CE is gone, not open, or full) are left out of the answer.
     pub(super) fn plan_pilots(
         &mut self,
-        orders: Vec<(PilotOrder, String)>,
+        orders: Vec<(PilotOrder, Vec<String>)>,
         now: Timestamp,
     ) -> Reply {
         let planned = orders
             .into_iter()
-            .filter_map(|(order, hash)| self.plan_pilot(order, hash, now))
+            .flat_map(|(order, hashes)| self.plan_allocation(&order, hashes, now))
             .collect();
         Reply::Planned(planned)
     }
 
-    fn plan_pilot(&mut self, order: PilotOrder, hash: String, now: Timestamp) -> Option<Pilot> {
-        let element = self.elements.get(&order.ce)?;
+    /// All pilots of an allocation, or none: one for each hash.
+    fn plan_allocation(
+        &mut self,
+        order: &PilotOrder,
+        hashes: Vec<String>,
+        now: Timestamp,
+    ) -> Vec<Pilot> {
+        let Some(element) = self.elements.get(&order.ce) else {
+            return Vec::new();
+        };
         let (live, expected) = self.pilots_at(element);
         let limits = element.ce.limits;
+        let new = u32::try_from(hashes.len()).unwrap_or(u32::MAX);
         if element.mode() != SiteMode::Open
-            || live >= limits.pilots_max
-            || expected >= limits.queued_max
+            || live.saturating_add(new) > limits.pilots_max
+            || expected.saturating_add(new) > limits.queued_max
         {
-            return None;
+            return Vec::new();
         }
+        let allocation = PilotId(self.next_pilot);
+        hashes
+            .into_iter()
+            .map(|hash| self.plan_pilot(order, allocation, hash, now))
+            .collect()
+    }
+
+    fn plan_pilot(
+        &mut self,
+        order: &PilotOrder,
+        allocation: PilotId,
+        hash: String,
+        now: Timestamp,
+    ) -> Pilot {
         let id = PilotId(self.next_pilot);
         self.next_pilot += 1;
         let pilot = Pilot {
             id,
-            ce: order.ce,
+            ce: order.ce.clone(),
+            owner: order.owner.clone(),
+            allocation,
             state: PilotState::Planned,
             since: now,
             planned_at: now,
@@ -93,10 +118,10 @@ impl State {
         let kind = EventKind::PilotPlanned {
             pilot: id,
             ce: pilot.ce.clone(),
-            because: order.because,
+            because: order.because.clone(),
         };
         self.event(kind, now);
-        Some(pilot)
+        pilot
     }
 
     /// Takes a pilot into memory, as if heard of at `now`.

@@ -45,7 +45,7 @@ fn describe(world: &mut World, change: impl Fn(&mut Ce)) {
     site.ces.iter_mut().for_each(change);
     world
         .ask(Command::PutSite {
-            site,
+            site: Box::new(site),
             by: user("admin"),
         })
         .unwrap();
@@ -112,6 +112,7 @@ fn waiting_for_pilots() {
             ce.limits = PilotLimits {
                 pilots_max: 100,
                 queued_max: 1,
+                ..PilotLimits::default()
             };
         }
     });

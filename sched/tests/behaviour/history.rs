@@ -476,7 +476,7 @@ impl Run {
         let orders: Vec<_> = plan
             .orders
             .into_iter()
-            .map(|order| (order, "s".into()))
+            .map(|order| (order, vec!["s".into()]))
             .collect();
         let waiting = self.world.state.waiting();
         assert!(

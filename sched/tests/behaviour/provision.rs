@@ -12,7 +12,7 @@ fn describe(world: &mut World, ces: &[&str], change: impl Fn(&mut fairway_model:
     site.ces.iter_mut().for_each(change);
     world
         .ask(Command::PutSite {
-            site,
+            site: Box::new(site),
             by: user("admin"),
         })
         .unwrap();
@@ -32,7 +32,7 @@ fn carry_out(world: &mut World) -> usize {
         .plan()
         .orders
         .into_iter()
-        .map(|order| (order, "secret".to_owned()));
+        .map(|order| (order, vec!["secret".to_owned()]));
     let orders = orders.collect();
     match world.ask(Command::PlanPilots { orders }) {
         Ok(Reply::Planned(pilots)) => pilots.len(),
@@ -88,6 +88,7 @@ fn limits_hold_and_the_rest_goes_elsewhere() {
         ce.limits = PilotLimits {
             pilots_max: 30,
             queued_max: 5,
+            ..PilotLimits::default()
         };
     });
     world.submit(
@@ -138,6 +139,7 @@ fn only_where_a_task_fits() {
             cores: 2,
             memory_mib: 1000,
             walltime_s: 2 * HOUR_S,
+            ..PilotShape::default()
         };
     });
     let plan = world.plan();

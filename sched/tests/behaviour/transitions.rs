@@ -328,7 +328,7 @@ fn requirements_and_access_are_honoured() {
     site.ces[0].users = vec![user("bob")];
     world
         .ask(Command::PutSite {
-            site,
+            site: Box::new(site),
             by: user("admin"),
         })
         .unwrap();

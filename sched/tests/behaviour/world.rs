@@ -8,8 +8,8 @@ use fairway_jdl::JobSpec;
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     AdapterSettings, Attempt, AttemptEnd, Ce, CeId, CeState, CeStatus, Event, EventKind, Job,
-    JobId, Pilot, PilotEnd, PilotId, PilotLimits, PilotShape, PilotState, Policy, PolicyKind,
-    Principal, Resources, Role, Site, SiteMode, Task, TaskId, TaskState, Timestamp, UsageRecord,
+    JobId, LocalSettings, Pilot, PilotEnd, PilotId, PilotOwner, PilotShape, PilotState, Policy,
+    PolicyKind, Principal, Resources, Role, Site, Task, TaskId, TaskState, Timestamp, UsageRecord,
     UserName,
 };
 use fairway_sched::command::{
@@ -279,7 +279,7 @@ impl World {
         let site = site(ces);
         world
             .ask(Command::PutSite {
-                site,
+                site: Box::new(site),
                 by: user("admin"),
             })
             .unwrap();
@@ -359,10 +359,13 @@ impl World {
                 memory_mib: 0,
                 gpus: 0,
             },
+            owner: PilotOwner::Shared,
+            nodes: 1,
+            reserve_at: None,
             walltime_s: HOUR_S,
             because: "a test needs it".into(),
         };
-        let orders = vec![(order, "secret".to_owned())];
+        let orders = vec![(order, vec!["secret".to_owned()])];
         match self.ask(Command::PlanPilots { orders }) {
             Ok(Reply::Planned(pilots)) => pilots[0].id,
             other => panic!("{other:?}"),
@@ -619,31 +622,17 @@ impl World {
 
 pub(crate) fn site(ces: &[&str]) -> Site {
     let ce = |name: &&str| Ce {
-        name: name.parse().unwrap(),
-        mode: SiteMode::Open,
-        queue: None,
-        account: None,
-        qos: None,
-        pilot_program: None,
         shape: PilotShape {
-            cores: 1,
-            memory_mib: 0,
             walltime_s: HOUR_S,
+            ..PilotShape::default()
         },
-        limits: PilotLimits {
-            pilots_max: 100,
-            queued_max: 20,
-        },
-        users: Vec::new(),
-        groups: Vec::new(),
-        tags: Vec::new(),
+        ..Ce::new(name.parse().unwrap())
     };
-    Site {
-        name: "lyon".parse().unwrap(),
-        mode: SiteMode::Open,
-        adapter: AdapterSettings::Local { cores: None },
-        ces: ces.iter().map(ce).collect(),
-    }
+    Site::new(
+        "lyon".parse().unwrap(),
+        AdapterSettings::Local(LocalSettings::default()),
+        ces.iter().map(ce).collect(),
+    )
 }
 
 #[derive(Debug, Default)]

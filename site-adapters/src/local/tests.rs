@@ -54,6 +54,9 @@ impl Bench {
                 cores,
                 ..Resources::default()
             },
+            nodes: 1,
+            run_as: None,
+            reserve_at: None,
             walltime_s: 3600,
             program: [
                 "/bin/sh",

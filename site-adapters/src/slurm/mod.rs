@@ -17,11 +17,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fairway_model::{Ce, CeId, CeState, CeStatus, SiteName, Timestamp};
+use fairway_model::{Ce, CeId, CeState, CeStatus, SiteName, SlurmSettings, Timestamp};
 use futures::StreamExt;
 use tracing::debug;
 
-use crate::exec::{ExecError, Invocation, OnThisMachine, Output, Runner};
+use crate::exec::{self, ExecError, Invocation, Output, Runner};
 use crate::{AdapterError, BatchJob, BatchState, BatchSystem, PilotJob};
 
 /// Longest time for one command. Without a controller each of them tries for about Slurm's
@@ -44,13 +44,15 @@ pub(crate) struct Slurm {
 impl Slurm {
     /// The cluster that the commands in `bin_dir` (else in the search path) reach with the
     /// configuration file `conf` (else Slurm's default). Nothing is run yet.
-    pub(crate) fn new(
-        site: SiteName,
-        bin_dir: Option<&str>,
-        conf: Option<&str>,
-        work_dir: Option<&str>,
-    ) -> Result<Self, AdapterError> {
+    pub(crate) fn new(site: SiteName, settings: &SlurmSettings) -> Result<Self, AdapterError> {
+        let SlurmSettings {
+            bin_dir,
+            conf,
+            work_dir,
+            ..
+        } = settings;
         for (setting, path) in [("bin_dir", bin_dir), ("conf", conf), ("work_dir", work_dir)] {
+            let path = path.as_deref();
             // Slurm replaces % and \ in the paths of output files.
             let unusable =
                 |path: &str| !path.starts_with('/') || path.contains(['%', '\\', '\n', '\0']);
@@ -62,12 +64,12 @@ impl Slurm {
         }
         Ok(Self {
             site,
-            bin_dir: bin_dir.map(str::to_owned),
-            conf: conf.map(str::to_owned),
-            work_dir: work_dir.map(|path| path.trim_end_matches('/').to_owned()),
-            runner: Box::new(OnThisMachine {
-                time_limit: COMMAND_TIME_MAX,
-            }),
+            bin_dir: bin_dir.clone(),
+            conf: conf.clone(),
+            work_dir: work_dir
+                .as_ref()
+                .map(|path| path.trim_end_matches('/').to_owned()),
+            runner: exec::runner(settings.ssh.as_ref(), COMMAND_TIME_MAX)?,
         })
     }
 
@@ -92,6 +94,7 @@ impl Slurm {
             args,
             env,
             stdin,
+            run_as: None,
         };
         let result = self.runner.run(&invocation).await;
         debug!(site = %self.site, ?invocation, code = ?result.as_ref().ok().and_then(|o| o.code));

@@ -1,7 +1,7 @@
 //! What Slurm is told: the batch script of a pilot, and the options of the
 //! commands. Pure.
 
-use crate::{AdapterError, PilotJob, require_plain};
+use crate::{AdapterError, PilotJob, require_plain, script};
 
 /// Columns of `squeue` in [`queue_args`]: id, state, name, reason. The reason comes last
 /// because it may hold anything.
@@ -56,54 +56,13 @@ pub(super) fn submit_args(
     Ok(args)
 }
 
-/// The batch script of one pilot. It becomes the pilot by `exec`, so that Slurm's signals reach
-/// the pilot itself, and hands it the bootstrap document as a here-document: the secret is in no
-/// command line and no environment, only in the script, which Slurm keeps from other users.
+/// The batch script of one pilot, see [`script::script`].
 pub(super) fn script(job: &PilotJob) -> Result<String, AdapterError> {
-    let mut words = Vec::with_capacity(job.program.len());
-    for word in &job.program {
-        if word.chars().any(char::is_control) {
-            return Err(AdapterError::Refused(format!(
-                "the pilot's command line holds a control character: {word:?}"
-            )));
-        }
-        words.push(quote(word));
-    }
-    if words.is_empty() {
-        return Err(AdapterError::Refused("no pilot program is set".to_owned()));
-    }
-    if job.stdin.contains('\0') {
-        return Err(AdapterError::Refused(
-            "the bootstrap document holds a zero byte".to_owned(),
-        ));
-    }
-    let mark = end_mark(&job.stdin);
-    let newline = if job.stdin.ends_with('\n') { "" } else { "\n" };
-    Ok(format!(
-        "#!/bin/sh\n\
-         # Pilot {name} of Fairway.\n\
-         export PATH=/usr/local/bin:/usr/bin:/bin\n\
-         unset LC_ALL LD_LIBRARY_PATH SLURM_TIME_FORMAT\n\
-         exec {command} <<'{mark}'\n\
-         {stdin}{newline}{mark}\n",
-        name = job.name,
-        command = words.join(" "),
-        stdin = job.stdin,
-    ))
-}
-
-/// A mark that is no line of `document`.
-fn end_mark(document: &str) -> String {
-    let mut mark = "END_OF_BOOTSTRAP".to_owned();
-    while document.lines().any(|line| line == mark) {
-        mark.push('_');
-    }
-    mark
-}
-
-/// `word` as one word of the shell.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
+    script::script(
+        job,
+        "unset LC_ALL LD_LIBRARY_PATH SLURM_TIME_FORMAT\n",
+        "exec",
+    )
 }
 
 /// The options of `squeue` for the caller's own jobs, those that are over included.

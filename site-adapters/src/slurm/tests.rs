@@ -27,6 +27,9 @@ fn job() -> PilotJob {
             memory_mib: 2000,
             gpus: 0,
         },
+        nodes: 1,
+        run_as: None,
+        reserve_at: None,
         walltime_s: 3601,
         program: vec!["/opt/fairway/fairway-pilot".into(), "it's; $HOME".into()],
         stdin: "{\"secret\":\"s3cr3t\"}".into(),
@@ -45,13 +48,11 @@ type Answers = Vec<(&'static str, Result<Output, ExecError>)>;
 
 fn replay(answers: Answers) -> (Slurm, Arc<Recording>) {
     let recording = Arc::new(Recording::new(answers));
-    let mut slurm = Slurm::new(
-        "lyon".parse().unwrap(),
-        None,
-        None,
-        Some("/scratch/fairway/"),
-    )
-    .unwrap();
+    let settings = SlurmSettings {
+        work_dir: Some("/scratch/fairway/".into()),
+        ..SlurmSettings::default()
+    };
+    let mut slurm = Slurm::new("lyon".parse().unwrap(), &settings).unwrap();
     slurm.runner = Box::new(Arc::clone(&recording));
     (slurm, recording)
 }
@@ -143,7 +144,14 @@ fn paths_that_slurm_would_rewrite_are_refused() {
     for path in ["relative", "/a/%j", "/a\\b", "/a\nb"] {
         let site: SiteName = "lyon".parse().unwrap();
         assert!(
-            Slurm::new(site, None, None, Some(path)).is_err(),
+            Slurm::new(
+                site,
+                &SlurmSettings {
+                    work_dir: Some(path.into()),
+                    ..SlurmSettings::default()
+                }
+            )
+            .is_err(),
             "{path:?}"
         );
     }

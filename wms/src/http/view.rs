@@ -8,7 +8,7 @@ use fairway_api::public::{
     TaskView, WaitsFor,
 };
 use fairway_jdl::{Ad, Needs, Value, eval};
-use fairway_model::{AdapterSettings, CeId, Principal, Site, TaskId, TaskState, Timestamp};
+use fairway_model::{CeId, Principal, Site, TaskId, TaskState, Timestamp};
 use fairway_sched::state::Standing;
 use fairway_sched::{State, explain};
 
@@ -57,18 +57,14 @@ pub(super) fn site(state: &State, site: &Site, who: &Principal) -> SiteView {
 /// A site without what tells how its batch system is reached and used.
 fn without_access(site: &Site) -> Site {
     let mut site = site.clone();
-    site.adapter = match site.adapter {
-        AdapterSettings::Local { .. } => AdapterSettings::Local { cores: None },
-        AdapterSettings::Slurm { .. } => AdapterSettings::Slurm {
-            bin_dir: None,
-            conf: None,
-            work_dir: None,
-        },
-    };
+    site.adapter = site.adapter.without_access();
+    site.accounts.clear();
     for ce in &mut site.ces {
         ce.account = None;
         ce.qos = None;
         ce.pilot_program = None;
+        ce.reservation = None;
+        ce.options.clear();
     }
     site
 }

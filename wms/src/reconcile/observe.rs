@@ -150,7 +150,8 @@ async fn pilots_of_site(
         .collect();
     let mut news = Vec::new();
     for pilot in pilots {
-        match by_pilot.get(&pilot.id) {
+        // The job has the name of the first of the pilots that share it.
+        match by_pilot.get(&pilot.allocation) {
             Some(job) => {
                 memory.absences.remove(&pilot.id);
                 news.extend(news_of(pilot, job).into_iter().map(|news| (pilot.id, news)));
@@ -215,7 +216,7 @@ async fn end_orphans(
     by_pilot: &BTreeMap<PilotId, &BatchJob>,
     memory: &mut Memory,
 ) {
-    let live: BTreeSet<PilotId> = pilots.iter().map(|pilot| pilot.id).collect();
+    let live: BTreeSet<PilotId> = pilots.iter().map(|pilot| pilot.allocation).collect();
     let mut orphans = BTreeMap::new();
     for (pilot, job) in by_pilot {
         if !live.contains(pilot) && !matches!(job.state, BatchState::Ended { .. }) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_api::pilot::Bootstrap;
-use fairway_model::{Ce, Pilot, PilotEnd, PilotId, Site, SiteName};
+use fairway_model::{Ce, Pilot, PilotEnd, PilotId, PilotOwner, Site, SiteName, Timestamp};
 use fairway_sched::command::Observation;
 use fairway_sched::provision::{self, PilotPlan};
 use fairway_sched::{Command, Reply};
@@ -51,17 +51,26 @@ async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut Join
     if plan.orders.is_empty() {
         return;
     }
-    let secrets: Vec<String> = plan.orders.iter().map(|_| new_secret()).collect();
-    let orders = plan
+    let mut promised: BTreeMap<String, Promised> = BTreeMap::new();
+    let orders: Vec<_> = plan
         .orders
         .into_iter()
-        .zip(secrets.iter().map(|secret| sha256_hex(secret)));
+        .map(|order| {
+            let hashes = (0..order.nodes.max(1)).map(|_| {
+                let secret = new_secret();
+                let hash = sha256_hex(&secret);
+                let reserve_at = order.reserve_at;
+                promised.insert(hash.clone(), Promised { secret, reserve_at });
+                hash
+            });
+            let hashes = hashes.collect();
+            (order, hashes)
+        })
+        .collect();
     let planned = match shared
         .around
         .engine
-        .ask(Command::PlanPilots {
-            orders: orders.collect(),
-        })
+        .ask(Command::PlanPilots { orders })
         .await
     {
         Ok(Reply::Planned(pilots)) => pilots,
@@ -71,26 +80,35 @@ async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut Join
             return;
         }
     };
-    let secret_of: BTreeMap<String, String> = secrets
-        .into_iter()
-        .map(|secret| (sha256_hex(&secret), secret))
-        .collect();
-    let mut by_site: BTreeMap<SiteName, Vec<(Pilot, String)>> = BTreeMap::new();
+    let mut by_site: BTreeMap<SiteName, Allocations> = BTreeMap::new();
     for pilot in planned {
-        // A planned pilot carries the hash that came with its order.
-        if let Some(secret) = secret_of.get(&pilot.bootstrap_hash) {
+        // A planned pilot carries one of the hashes that came with its order.
+        if let Some(promised) = promised.remove(&pilot.bootstrap_hash) {
             by_site
                 .entry(pilot.ce.site.clone())
                 .or_default()
-                .push((pilot, secret.clone()));
+                .entry(pilot.allocation)
+                .or_default()
+                .push((pilot, promised));
         }
     }
-    for (site, pilots) in by_site {
-        submissions.spawn(submit(shared.clone(), site, pilots));
+    for (site, allocations) in by_site {
+        submissions.spawn(submit(shared.clone(), site, allocations));
     }
 }
 
-async fn submit(shared: Arc<Shared>, site: SiteName, pilots: Vec<(Pilot, String)>) {
+/// What is kept of an order while its pilots are noted.
+struct Promised {
+    /// A pilot's secret: only its hash is noted.
+    secret: String,
+    /// When the reservation is to begin that is asked for.
+    reserve_at: Option<Timestamp>,
+}
+
+/// The pilots of one batch job each, one for each of its nodes.
+type Allocations = BTreeMap<PilotId, Vec<(Pilot, Promised)>>;
+
+async fn submit(shared: Arc<Shared>, site: SiteName, allocations: Allocations) {
     let name = site.clone();
     let Ok(Some(site)) = shared
         .around
@@ -103,43 +121,51 @@ async fn submit(shared: Arc<Shared>, site: SiteName, pilots: Vec<(Pilot, String)
     let connection = match shared.sites.connect(&site) {
         Ok(connection) => connection,
         Err(error) => {
-            let news = pilots
-                .iter()
+            let news = allocations
+                .values()
+                .flatten()
                 .map(|(pilot, _)| (pilot.id, refused(&error)))
                 .collect();
             note(&shared, news).await;
             return;
         }
     };
-    let (ids, jobs): (Vec<PilotId>, Vec<PilotJob>) = pilots
-        .into_iter()
-        .filter_map(|(pilot, secret)| Some((pilot.id, job(&shared, &site, pilot, secret)?)))
+    let (ids, jobs): (Vec<Vec<PilotId>>, Vec<PilotJob>) = allocations
+        .into_values()
+        .filter_map(|pilots| {
+            let ids = pilots.iter().map(|(pilot, _)| pilot.id).collect();
+            Some((ids, job(&shared, &site, &pilots)?))
+        })
         .unzip();
     submit_jobs(&shared, &site, &connection, &ids, &jobs).await;
 }
 
+/// Submits jobs; `ids` are the pilots of each.
 async fn submit_jobs(
     shared: &Shared,
     site: &Site,
     connection: &Connection,
-    ids: &[PilotId],
+    ids: &[Vec<PilotId>],
     jobs: &[PilotJob],
 ) {
     let results = connection.submit(jobs).await;
     let mut news = Vec::new();
-    for (pilot, result) in ids.iter().zip(results) {
+    for (pilots, result) in ids.iter().zip(results) {
         match result {
             Ok(batch_id) => {
-                tracing::info!(%pilot, site = %site.name, %batch_id, "pilot submitted");
-                news.push((*pilot, Observation::Submitted { batch_id }));
+                tracing::info!(?pilots, site = %site.name, %batch_id, "pilots submitted");
+                news.extend(pilots.iter().map(|pilot| {
+                    let batch_id = batch_id.clone();
+                    (*pilot, Observation::Submitted { batch_id })
+                }));
             }
             Err(error @ (AdapterError::Unreachable(_) | AdapterError::Unexpected(_))) => {
-                // It may be in there: the next looks tell by its name.
-                tracing::warn!(%pilot, site = %site.name, %error, "no word of a submission");
+                // They may be in there: the next looks tell by their name.
+                tracing::warn!(?pilots, site = %site.name, %error, "no word of a submission");
             }
             Err(error @ AdapterError::Refused(_)) => {
-                tracing::warn!(%pilot, site = %site.name, %error, "pilot refused");
-                news.push((*pilot, refused(&error)));
+                tracing::warn!(?pilots, site = %site.name, %error, "pilots refused");
+                news.extend(pilots.iter().map(|pilot| (*pilot, refused(&error))));
             }
         }
     }
@@ -161,32 +187,46 @@ async fn note(shared: &Shared, news: Vec<(PilotId, Observation)>) {
     }
 }
 
-/// The batch job of a pilot; nothing if its CE was removed meanwhile.
-fn job(shared: &Shared, site: &Site, pilot: Pilot, secret: String) -> Option<PilotJob> {
-    let ce = site.ces.iter().find(|ce| ce.name == pilot.ce.ce)?.clone();
-    let bootstrap = Bootstrap {
+/// The batch job of an allocation's pilots; nothing if their CE was removed meanwhile. Its
+/// document is the bootstrap of its pilot, or a list of them with one for each node.
+fn job(shared: &Shared, site: &Site, pilots: &[(Pilot, Promised)]) -> Option<PilotJob> {
+    let (first, promised) = pilots.first()?;
+    let ce = site.ces.iter().find(|ce| ce.name == first.ce.ce)?.clone();
+    let bootstrap = |(pilot, promised): &(Pilot, Promised)| Bootstrap {
         server: shared.around.server_url.clone(),
         ca_pem: shared.around.ca_pem.clone(),
         pilot: pilot.id,
-        ce: pilot.ce,
-        secret,
+        ce: pilot.ce.clone(),
+        secret: promised.secret.clone(),
         resources: pilot.resources,
         walltime_s: pilot.walltime_s,
         work_dir: None,
         idle_s: shared.around.pilot_idle_s,
     };
-    let stdin = match serde_json::to_string(&bootstrap) {
+    let documents: Vec<Bootstrap> = pilots.iter().map(bootstrap).collect();
+    let stdin = match &documents[..] {
+        [one] => serde_json::to_string(one),
+        several => serde_json::to_string(several),
+    };
+    let stdin = match stdin {
         Ok(stdin) => stdin,
         Err(error) => {
-            tracing::error!(pilot = %pilot.id, %error, "a bootstrap document cannot be written");
+            tracing::error!(pilot = %first.id, %error, "a bootstrap document cannot be written");
             return None;
         }
     };
+    let run_as = match &first.owner {
+        PilotOwner::User(user) => site.accounts.get(user).cloned(),
+        PilotOwner::Shared | PilotOwner::Group(_) => None,
+    };
     Some(PilotJob {
-        pilot: pilot.id,
-        name: shared.job_name(pilot.id),
-        resources: pilot.resources,
-        walltime_s: pilot.walltime_s,
+        pilot: first.id,
+        name: shared.job_name(first.id),
+        resources: first.resources,
+        nodes: u32::try_from(pilots.len()).unwrap_or(u32::MAX),
+        run_as,
+        reserve_at: promised.reserve_at,
+        walltime_s: first.walltime_s,
         program: program(shared, &ce),
         stdin,
         ce,

@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use fairway_api::pilot::{RegisterReply, RegisterRequest, SyncReply, SyncRequest, Want};
 use fairway_api::public::TokenRequest;
 use fairway_model::{
-    CeId, CeState, CeStatus, PilotId, Resources, Role, Site, SiteName, Timestamp, UserName,
+    CeId, CeState, CeStatus, PilotId, PilotOwner, Resources, Role, Site, SiteName, Timestamp,
+    UserName,
 };
 use fairway_sched::provision::PilotOrder;
 use fairway_sched::{Command, Reply as Decided, Settings};
@@ -183,7 +184,10 @@ impl Bed {
     pub(crate) async fn add_site(&self) {
         let by: UserName = "op".parse().unwrap();
         self.engine
-            .ask(Command::PutSite { site: lyon(), by })
+            .ask(Command::PutSite {
+                site: Box::new(lyon()),
+                by,
+            })
             .await
             .unwrap();
         self.engine
@@ -201,10 +205,13 @@ impl Bed {
                 memory_mib: 4096,
                 gpus: 0,
             },
+            owner: PilotOwner::Shared,
+            nodes: 1,
+            reserve_at: None,
             walltime_s: 3600,
             because: "a test".into(),
         };
-        let orders = vec![(order, sha256_hex(secret))];
+        let orders = vec![(order, vec![sha256_hex(secret)])];
         match self
             .engine
             .ask(Command::PlanPilots { orders })

@@ -2,8 +2,8 @@
 
 use fairway_jdl::JobSpec;
 use fairway_model::{
-    Attempt, AttemptEnd, CeId, Event, EventKind, Job, JobId, Pilot, PilotId, PilotState, Resources,
-    Task, TaskId, TaskState, Timestamp, UsageRecord,
+    Attempt, AttemptEnd, CeId, Event, EventKind, Job, JobId, Pilot, PilotId, PilotOwner,
+    PilotState, Resources, Task, TaskId, TaskState, Timestamp, UsageRecord,
 };
 use fairway_sched::Change;
 use fairway_sched::command::Snapshot;
@@ -176,6 +176,8 @@ pub(crate) fn pilot(id: u64, state: PilotState) -> Pilot {
     Pilot {
         id: PilotId(id),
         ce: ce(),
+        owner: PilotOwner::Group("biomed".parse().unwrap()),
+        allocation: PilotId(1),
         state,
         since: NOW,
         planned_at: NOW,

@@ -1,8 +1,8 @@
 //! What is committed is what is loaded.
 
 use fairway_model::{
-    AdapterSettings, AttemptEnd, Ce, FairshareSettings, JobId, Metric, PilotEnd, PilotId,
-    PilotState, Policy, PolicyKind, Site, SiteMode, TaskState, Timestamp,
+    AdapterSettings, AttemptEnd, Ce, FairshareSettings, JobId, LocalSettings, Metric, PilotEnd,
+    PilotId, PilotState, Policy, PolicyKind, Site, SiteMode, TaskState, Timestamp,
 };
 use fairway_sched::Change;
 use fairway_sched::command::Selection;
@@ -25,23 +25,16 @@ crate::on_both!(
 );
 
 fn site(name: &str) -> Site {
+    let short = Ce {
+        queue: Some("q".into()),
+        users: vec![user("alice")],
+        tags: vec!["ssd".into()],
+        ..Ce::new("short".parse().unwrap())
+    };
+    let adapter = AdapterSettings::Local(LocalSettings { cores: Some(3) });
     Site {
-        name: name.parse().unwrap(),
         mode: SiteMode::Draining,
-        adapter: AdapterSettings::Local { cores: Some(3) },
-        ces: vec![Ce {
-            name: "short".parse().unwrap(),
-            mode: SiteMode::Open,
-            queue: Some("q".into()),
-            account: None,
-            qos: None,
-            pilot_program: None,
-            shape: fairway_model::PilotShape::default(),
-            limits: fairway_model::PilotLimits::default(),
-            users: vec![user("alice")],
-            groups: vec![],
-            tags: vec!["ssd".into()],
-        }],
+        ..Site::new(name.parse().unwrap(), adapter, vec![short])
     }
 }
 

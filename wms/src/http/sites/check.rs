@@ -39,17 +39,17 @@ pub(super) fn site(site: &Site) -> Result<(), Failure> {
 
 fn adapter(settings: &AdapterSettings, wrong: &mut Vec<String>) {
     match settings {
-        AdapterSettings::Local { cores } => {
-            if *cores == Some(0) {
+        AdapterSettings::Local(settings) => {
+            if settings.cores == Some(0) {
                 wrong.push("adapter.cores must be at least 1".to_owned());
             }
         }
-        AdapterSettings::Slurm {
-            bin_dir,
-            conf,
-            work_dir,
-        } => {
-            for (name, path) in [("bin_dir", bin_dir), ("conf", conf), ("work_dir", work_dir)] {
+        AdapterSettings::Slurm(settings) => {
+            for (name, path) in [
+                ("bin_dir", &settings.bin_dir),
+                ("conf", &settings.conf),
+                ("work_dir", &settings.work_dir),
+            ] {
                 if path
                     .as_ref()
                     .is_some_and(|path| !path.starts_with('/') || !is_text(path))
@@ -58,6 +58,10 @@ fn adapter(settings: &AdapterSettings, wrong: &mut Vec<String>) {
                 }
             }
         }
+        AdapterSettings::Pbs(_)
+        | AdapterSettings::Oar(_)
+        | AdapterSettings::Kubernetes(_)
+        | AdapterSettings::Agent(_) => {}
     }
 }
 

@@ -36,7 +36,10 @@ pub(super) async fn add(
         ));
     }
     app.engine
-        .ask(Command::PutSite { site, by: who.name })
+        .ask(Command::PutSite {
+            site: Box::new(site),
+            by: who.name,
+        })
         .await?;
     Ok(StatusCode::CREATED)
 }
@@ -66,7 +69,10 @@ pub(super) async fn put(
     admins_only(&who, &name)?;
     check::site(&site)?;
     app.engine
-        .ask(Command::PutSite { site, by: who.name })
+        .ask(Command::PutSite {
+            site: Box::new(site),
+            by: who.name,
+        })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

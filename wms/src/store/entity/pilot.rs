@@ -1,6 +1,6 @@
 //! Pilots as they stand now.
 
-use fairway_model::{CeId, Pilot, PilotId, PilotState, Resources, Timestamp};
+use fairway_model::{CeId, Pilot, PilotId, PilotOwner, PilotState, Resources, Timestamp};
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 
@@ -31,6 +31,10 @@ pub struct Model {
     pub ends_at: Option<i64>,
     /// `PilotEnd` as JSON.
     pub end_json: Option<String>,
+    /// `PilotOwner` as JSON; `NULL` is everybody's.
+    pub owner_json: Option<String>,
+    /// The first pilot of its allocation; `NULL` is itself.
+    pub allocation: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -53,6 +57,11 @@ impl TryFrom<Model> for Pilot {
         Ok(Self {
             id: PilotId(read(row.id, "pilot.id")?),
             ce: ce(&row.site, &row.ce)?,
+            owner: match row.owner_json {
+                Some(text) => from_json(&text, "pilot.owner_json")?,
+                None => PilotOwner::Shared,
+            },
+            allocation: PilotId(read(row.allocation.unwrap_or(row.id), "pilot.allocation")?),
             state: named(PilotState::from_name(&row.state), &row.state, "pilot.state")?,
             since: Timestamp(row.since),
             planned_at: Timestamp(row.planned_at),
@@ -98,5 +107,10 @@ pub(crate) fn row(pilot: &Pilot) -> Result<ActiveModel, StoreError> {
         started_at: Set(pilot.started_at.map(|at| at.0)),
         ends_at: Set(pilot.ends_at.map(|at| at.0)),
         end_json: Set(pilot.end.as_ref().map(to_json).transpose()?),
+        owner_json: Set(match &pilot.owner {
+            PilotOwner::Shared => None,
+            owner => Some(to_json(owner)?),
+        }),
+        allocation: Set((pilot.allocation != pilot.id).then(|| int(pilot.allocation.0))),
     })
 }

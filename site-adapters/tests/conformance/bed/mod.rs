@@ -1,0 +1,33 @@
+//! The batch systems that the tests run against.
+
+mod local;
+mod slurm;
+
+use fairway_model::Ce;
+use fairway_site_adapters::{BatchSystem, PilotJob};
+
+pub(crate) use local::LocalBed;
+pub(crate) use slurm::SlurmBed;
+
+/// A batch system to test an adapter on.
+pub(crate) trait Bed {
+    /// The adapter.
+    fn system(&self) -> &dyn BatchSystem;
+    /// A queue with room for [`FULL`] cores and nobody in it.
+    fn ce(&self) -> Ce;
+    /// Takes the batch system away; jobs run on.
+    fn take_away(&self);
+    /// And brings it back.
+    fn bring_back(&self);
+    /// Jobs that it must refuse, with words of the refusal.
+    fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)>;
+    /// A queue that it does not have, if queues matter to it.
+    fn absent_ce(&self) -> Option<Ce>;
+}
+
+/// Cores that fill the queue of a bed.
+pub(crate) const FULL: u32 = 4;
+
+pub(crate) fn ce(queue: &str) -> Ce {
+    serde_json::from_value(serde_json::json!({"name": "ce", "queue": queue})).unwrap()
+}
