@@ -35,6 +35,9 @@ pub struct PilotJob {
     /// Ask for an advance reservation that begins then, where the batch system gives them to
     /// users; refused elsewhere.
     pub reserve_at: Option<Timestamp>,
+    /// Worker nodes that have been set aside and are not to be used, where the batch system
+    /// can be told so; elsewhere it is of no effect.
+    pub avoid: Vec<String>,
     /// The walltime to ask for, in seconds.
     pub walltime_s: u64,
     /// Path of the pilot program on the worker node, and its arguments.

@@ -57,6 +57,7 @@ impl Bench {
             nodes: 1,
             run_as: None,
             reserve_at: None,
+            avoid: Vec::new(),
             walltime_s: 3600,
             program: [
                 "/bin/sh",

@@ -30,6 +30,7 @@ fn job() -> PilotJob {
         nodes: 1,
         run_as: None,
         reserve_at: None,
+        avoid: Vec::new(),
         walltime_s: 3601,
         program: vec!["/opt/fairway/fairway-pilot".into(), "it's; $HOME".into()],
         stdin: "{\"secret\":\"s3cr3t\"}".into(),

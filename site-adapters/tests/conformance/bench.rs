@@ -64,6 +64,7 @@ impl<'a> Bench<'a> {
             nodes: 1,
             run_as: None,
             reserve_at: None,
+            avoid: Vec::new(),
             walltime_s: 120,
             program: ["/bin/sh", "-c", &script, files.to_str().unwrap()]
                 .map(str::to_owned)

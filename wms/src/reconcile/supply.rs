@@ -226,6 +226,7 @@ fn job(shared: &Shared, site: &Site, pilots: &[(Pilot, Promised)]) -> Option<Pil
         nodes: u32::try_from(pilots.len()).unwrap_or(u32::MAX),
         run_as,
         reserve_at: promised.reserve_at,
+        avoid: Vec::new(),
         walltime_s: first.walltime_s,
         program: program(shared, &ce),
         stdin,
