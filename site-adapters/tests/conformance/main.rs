@@ -5,6 +5,11 @@
 //! (`deploy/testbed/slurm.sh up DIR`), named by `FAIRWAY_TEST_SLURM=DIR`; without
 //! it these tests fail, unless `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant.
 //!
+//! OpenPBS is a stand-in that each test starts for itself (`deploy/testbed/openpbs-replay`), or,
+//! with `FAIRWAY_TEST_PBS=1`, this machine's own. `FAIRWAY_TEST_TORQUE=DIR` names another Slurm,
+//! reached through TORQUE's commands (`deploy/testbed/torque.sh up DIR`), or
+//! `FAIRWAY_TEST_SKIP_TORQUE=1` leaves it out.
+//!
 //! A new adapter implements [`bed::Bed`] and adds a line to the list at the end.
 
 #![expect(
@@ -15,13 +20,14 @@
 
 mod bed;
 mod bench;
+mod pbs;
 
 use std::time::Instant;
 
-use fairway_model::{CeStatus, Timestamp};
+use fairway_model::{CeState, CeStatus, Timestamp};
 use fairway_site_adapters::{AdapterError, BatchState};
 
-use bed::{Bed, FULL};
+use bed::{Bed, FULL, Untold};
 use bench::{Bench, DEADLINE, DOCUMENT, LOOK};
 
 async fn a_job_waits_runs_and_ends(bed: &dyn Bed) {
@@ -41,7 +47,9 @@ async fn a_job_waits_runs_and_ends(bed: &dyn Bed) {
         bench.until_ended(&second).await,
     );
     assert!(!good.is_empty());
-    assert_ne!(good, bad, "a failure must not look like a success");
+    if !bed.does_not_tell().contains(&Untold::ExitCode) {
+        assert_ne!(good, bad, "a failure must not look like a success");
+    }
     for name in ["first", "second"] {
         let read = std::fs::read_to_string(bench.path(name, "in")).unwrap();
         assert_eq!(read, DOCUMENT, "the bootstrap document of {name}");
@@ -107,10 +115,8 @@ async fn a_job_is_cancelled_in_every_state(bed: &dyn Bed) {
         .await
         .unwrap();
     bench.until_ended(&running).await;
-    assert!(
-        bench.path("runs", "warned").exists(),
-        "no warning before the end"
-    );
+    // Some batch systems say that a job is over while it is just ending.
+    bench.until_exists("runs", "warned").await;
     assert!(
         !bench.path("waits", "up").exists(),
         "a cancelled job was started"
@@ -218,7 +224,11 @@ async fn what_is_published_follows_the_load(bed: &dyn Bed) {
     // A controller that has just come back learns what its nodes are only when they report.
     let begin = Instant::now();
     let mut idle = bench.published(bed.ce()).await;
-    while idle.architecture.is_none() || idle.operating_system.is_none() {
+    let is_told = |state: &CeState| {
+        let silent = bed.does_not_tell().contains(&Untold::Architecture);
+        (silent || state.architecture.is_some()) && state.operating_system.is_some()
+    };
+    while !is_told(&idle) {
         assert!(begin.elapsed() < DEADLINE, "{idle:?}");
         tokio::time::sleep(LOOK).await;
         idle = bench.published(bed.ce()).await;
@@ -281,4 +291,6 @@ macro_rules! conformance {
 conformance! {
     local: crate::bed::LocalBed;
     slurm: crate::bed::SlurmBed;
+    openpbs: crate::bed::OpenPbsBed;
+    torque: crate::bed::TorqueBed;
 }

@@ -1,12 +1,14 @@
 //! The batch systems that the tests run against.
 
 mod local;
+mod pbs;
 mod slurm;
 
 use fairway_model::Ce;
 use fairway_site_adapters::{BatchSystem, PilotJob};
 
 pub(crate) use local::LocalBed;
+pub(crate) use pbs::{OpenPbsBed, StandIn, TorqueBed, open};
 pub(crate) use slurm::SlurmBed;
 
 /// A batch system to test an adapter on.
@@ -23,6 +25,19 @@ pub(crate) trait Bed {
     fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)>;
     /// A queue that it does not have, if queues matter to it.
     fn absent_ce(&self) -> Option<Ce>;
+    /// What it has no words for.
+    fn does_not_tell(&self) -> &'static [Untold] {
+        &[]
+    }
+}
+
+/// What some batch systems never tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Untold {
+    /// How a job ended.
+    ExitCode,
+    /// The processors' architecture.
+    Architecture,
 }
 
 /// Cores that fill the queue of a bed.
