@@ -3,7 +3,8 @@
 //!
 //! This machine is always there. Slurm is a test bed that somebody started
 //! (`deploy/testbed/slurm.sh up DIR`), named by `FAIRWAY_TEST_SLURM=DIR`; without
-//! it these tests fail, unless `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant.
+//! it these tests fail, unless `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant. The same goes for
+//! OAR, with `oar.sh`, `FAIRWAY_TEST_OAR` and `FAIRWAY_TEST_SKIP_OAR`.
 //!
 //! A new adapter implements [`bed::Bed`] and adds a line to the list at the end.
 
@@ -280,5 +281,7 @@ macro_rules! conformance {
 
 conformance! {
     local: crate::bed::LocalBed;
+    oar: crate::bed::OarBed;
+    oar_rest: crate::bed::OarRestBed;
     slurm: crate::bed::SlurmBed;
 }

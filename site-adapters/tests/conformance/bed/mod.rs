@@ -1,12 +1,14 @@
 //! The batch systems that the tests run against.
 
 mod local;
+mod oar;
 mod slurm;
 
 use fairway_model::Ce;
 use fairway_site_adapters::{BatchSystem, PilotJob};
 
 pub(crate) use local::LocalBed;
+pub(crate) use oar::{OarBed, OarRestBed};
 pub(crate) use slurm::SlurmBed;
 
 /// A batch system to test an adapter on.
@@ -23,6 +25,8 @@ pub(crate) trait Bed {
     fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)>;
     /// A queue that it does not have, if queues matter to it.
     fn absent_ce(&self) -> Option<Ce>;
+    /// Lets whoever runs the jobs into a folder of the tests.
+    fn open_folder(&self, _folder: &std::path::Path) {}
 }
 
 /// Cores that fill the queue of a bed.
