@@ -3,7 +3,8 @@
 //!
 //! This machine is always there. Slurm is a test bed that somebody started
 //! (`deploy/testbed/slurm.sh up DIR`), named by `FAIRWAY_TEST_SLURM=DIR`; without
-//! it these tests fail, unless `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant.
+//! it these tests fail, unless `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant. The same goes for
+//! OAR, with `oar.sh`, `FAIRWAY_TEST_OAR` and `FAIRWAY_TEST_SKIP_OAR`.
 //!
 //! OpenPBS is a stand-in that each test starts for itself (`deploy/testbed/openpbs-replay`), or,
 //! with `FAIRWAY_TEST_PBS=1`, this machine's own. `FAIRWAY_TEST_TORQUE=DIR` names another Slurm,
@@ -290,6 +291,8 @@ macro_rules! conformance {
 
 conformance! {
     local: crate::bed::LocalBed;
+    oar: crate::bed::OarBed;
+    oar_rest: crate::bed::OarRestBed;
     slurm: crate::bed::SlurmBed;
     openpbs: crate::bed::OpenPbsBed;
     torque: crate::bed::TorqueBed;

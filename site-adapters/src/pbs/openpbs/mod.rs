@@ -106,7 +106,7 @@ impl OpenPbs {
     /// Submits one job, or an array of several. Where an array is over a limit of the queue, as
     /// much of it is submitted as there is room for.
     async fn submit_group(&self, jobs: &[PilotJob]) -> Vec<Result<String, AdapterError>> {
-        let mut waiting = Vec::from_iter([0..jobs.len()]);
+        let mut waiting: Vec<_> = std::iter::once(0..jobs.len()).collect();
         let mut results = Vec::with_capacity(jobs.len());
         while let Some(range) = waiting.pop() {
             let part = &jobs[range.clone()];
