@@ -4,6 +4,7 @@
 //! This machine is always there. Slurm is a test bed that somebody started
 //! (`deploy/testbed/slurm.sh up DIR`), named by `FAIRWAY_TEST_SLURM=DIR`; without
 //! it these tests fail, unless `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant.
+//! Kubernetes is a stand-in, or the real cluster that `FAIRWAY_TEST_KUBECONFIG=FILE` leads to.
 //!
 //! A new adapter implements [`bed::Bed`] and adds a line to the list at the end.
 
@@ -15,6 +16,8 @@
 
 mod bed;
 mod bench;
+#[path = "../standin/mod.rs"]
+mod standin;
 
 use std::time::Instant;
 
@@ -279,6 +282,7 @@ macro_rules! conformance {
 }
 
 conformance! {
+    kubernetes: crate::bed::KubernetesBed;
     local: crate::bed::LocalBed;
     slurm: crate::bed::SlurmBed;
 }

@@ -1,11 +1,14 @@
 //! The batch systems that the tests run against.
 
+mod gate;
+mod kubernetes;
 mod local;
 mod slurm;
 
 use fairway_model::Ce;
 use fairway_site_adapters::{BatchSystem, PilotJob};
 
+pub(crate) use kubernetes::KubernetesBed;
 pub(crate) use local::LocalBed;
 pub(crate) use slurm::SlurmBed;
 
