@@ -10,6 +10,8 @@ mod script;
 mod secret;
 mod slurm;
 
+pub use kubernetes::pending;
+
 use std::path::Path;
 use std::sync::Arc;
 

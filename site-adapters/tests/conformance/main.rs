@@ -10,6 +10,8 @@
 //! with `FAIRWAY_TEST_PBS=1`, this machine's own. `FAIRWAY_TEST_TORQUE=DIR` names another Slurm,
 //! reached through TORQUE's commands (`deploy/testbed/torque.sh up DIR`), or
 //! `FAIRWAY_TEST_SKIP_TORQUE=1` leaves it out.
+//! it these tests fail, unless `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant.
+//! Kubernetes is a stand-in, or the real cluster that `FAIRWAY_TEST_KUBECONFIG=FILE` leads to.
 //!
 //! A new adapter implements [`bed::Bed`] and adds a line to the list at the end.
 
@@ -22,6 +24,8 @@
 mod bed;
 mod bench;
 mod pbs;
+#[path = "../standin/mod.rs"]
+mod standin;
 
 use std::time::Instant;
 
@@ -290,6 +294,7 @@ macro_rules! conformance {
 }
 
 conformance! {
+    kubernetes: crate::bed::KubernetesBed;
     local: crate::bed::LocalBed;
     oar: crate::bed::OarBed;
     oar_rest: crate::bed::OarRestBed;

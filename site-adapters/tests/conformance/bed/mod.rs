@@ -1,5 +1,7 @@
 //! The batch systems that the tests run against.
 
+mod gate;
+mod kubernetes;
 mod local;
 mod oar;
 mod pbs;
@@ -8,6 +10,7 @@ mod slurm;
 use fairway_model::Ce;
 use fairway_site_adapters::{BatchSystem, PilotJob};
 
+pub(crate) use kubernetes::KubernetesBed;
 pub(crate) use local::LocalBed;
 pub(crate) use oar::{OarBed, OarRestBed};
 pub(crate) use pbs::{OpenPbsBed, StandIn, TorqueBed, open};
