@@ -6,9 +6,9 @@ use std::sync::Arc;
 use fairway_jdl::{JobNode, JobSpec};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    Attempt, AttemptEnd, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd, PilotId,
-    Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState, Timestamp,
-    UsageRecord, UserName,
+    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd,
+    PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState,
+    Timestamp, UsageRecord, UserName,
 };
 
 use crate::provision::PilotOrder;
@@ -248,6 +248,11 @@ pub enum Observation {
         /// The batch system's own words.
         reason: String,
     },
+    /// Nothing is known of its submission: it may have been accepted or not, and is looked for.
+    Unanswered {
+        /// What happened instead of an answer.
+        reason: String,
+    },
     /// It waits in the queue.
     Queued,
     /// It runs, whether it called home or not.
@@ -426,6 +431,9 @@ pub struct Snapshot {
     pub ended_rows: BTreeMap<JobId, Vec<EndedRow>>,
     /// Pilots that are not over.
     pub pilots: Vec<Pilot>,
+    /// How many pilots were asked for of each CE in each stretch of time that a moment stands
+    /// for, in the last 24 hours at least; those that are over are counted as well.
+    pub asked: Vec<(CeId, Timestamp, u32)>,
     /// The sites.
     pub sites: Vec<Site>,
     /// Usage by user and interval: tasks started, core-milliseconds.

@@ -50,6 +50,17 @@ pub struct Settings {
     pub grants_max: u32,
     /// No pilots are asked for of a CE whose published state is older than this.
     pub published_age_max_s: u64,
+    /// CEs are looked at so often; what was published loses weight when looks are missed.
+    pub look_every_s: u64,
+    /// Pilots at all sites together that are not over, at most.
+    pub pilots_max: Option<u32>,
+    /// A CE without pilots begins with so many; see [`provision`](crate::provision).
+    pub ramp_min: u32,
+    /// A pilot that waits in the batch system is called back when there has been no work for it
+    /// for so long.
+    pub recall_after_s: u64,
+    /// A pilot that waits in the batch system for longer than this is called back.
+    pub pilot_queued_max_s: u64,
 }
 
 impl Default for Settings {
@@ -61,6 +72,11 @@ impl Default for Settings {
             remaining_min_s: 60,
             grants_max: 100,
             published_age_max_s: 600,
+            look_every_s: 15,
+            pilots_max: None,
+            ramp_min: 10,
+            recall_after_s: 30,
+            pilot_queued_max_s: 2 * 24 * 3600,
         }
     }
 }
