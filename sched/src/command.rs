@@ -6,9 +6,9 @@ use std::sync::Arc;
 use fairway_jdl::{JobNode, JobSpec};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    Attempt, AttemptEnd, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd, PilotId,
-    Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState, Timestamp,
-    UsageRecord, UserName,
+    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd,
+    PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState,
+    Timestamp, UsageRecord, UserName,
 };
 
 use crate::provision::PilotOrder;
@@ -118,6 +118,15 @@ pub enum Command {
         ce: Option<CeName>,
         /// The new mode.
         mode: SiteMode,
+        /// Who asks.
+        by: UserName,
+    },
+    /// Give a node tasks again that was set aside.
+    ReleaseNode {
+        /// Where it is.
+        ce: CeId,
+        /// Its name, as its pilots tell it.
+        host: String,
         /// Who asks.
         by: UserName,
     },

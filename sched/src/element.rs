@@ -10,7 +10,7 @@ use fairway_model::{
 };
 
 use crate::glue;
-use crate::queue::{Class, ClassId};
+use crate::queue::{Class, ClassId, Queue};
 
 /// The start delays of so many pilots make the estimate for the next.
 const DELAYS_MAX: usize = 8;
@@ -117,6 +117,12 @@ impl Element {
             |expr| number(&eval(expr, &needs.ad, Some(&self.ad))),
         );
         Verdict { eligible, rank }
+    }
+
+    /// Whether tasks wait that its state lets in.
+    pub(crate) fn has_work(&self, queue: &Queue) -> bool {
+        let eligible = |id| self.verdicts.get(&id).is_some_and(|it| it.eligible);
+        queue.active().any(|(id, _)| eligible(id))
     }
 
     pub(crate) fn in_production(&self) -> bool {

@@ -6,6 +6,7 @@ use fairway_jdl::Needs;
 use fairway_model::{Attempt, Pilot, Resources, SiteMode, TaskId, Timestamp};
 
 use crate::element::Element;
+use crate::latch::NodeId;
 use crate::queue::{Class, ClassId, Place, Queue};
 
 /// A task that a pilot has.
@@ -18,6 +19,9 @@ pub(crate) struct Lease {
     pub(crate) round: u64,
     /// Until when its running core-time has been charged; `None` until its payload starts.
     pub(crate) charged_until: Option<Timestamp>,
+    /// When its payload started; `None` before, and once it has run for longer than what fails
+    /// at once.
+    pub(crate) young_since: Option<Timestamp>,
 }
 
 /// An open wish for work.
@@ -45,6 +49,10 @@ pub(crate) struct LivePilot {
     pub(crate) wish: Option<Wish>,
     /// Whether it ever had a task.
     pub(crate) useful: bool,
+    /// Whether one of its tasks succeeded, or ran for longer than what fails at once.
+    pub(crate) proven: bool,
+    /// Where it runs; known once it has called home.
+    pub(crate) node: Option<NodeId>,
 }
 
 impl LivePilot {

@@ -130,6 +130,8 @@ impl State {
         if let Some(element) = self.elements.get_mut(&pilot.ce) {
             element.pilots.insert(id);
         }
+        let host = pilot.host.as_deref();
+        let node = host.map(|host| self.latch.join(&pilot.ce, host, id));
         let live = LivePilot {
             pilot,
             heard_at: now,
@@ -138,6 +140,8 @@ impl State {
             backlog: 0,
             wish: None,
             useful: false,
+            proven: false,
+            node,
         };
         self.pilots.insert(id, live);
     }
@@ -187,6 +191,7 @@ impl State {
             element.note_delay(now.since(row.planned_at));
         }
         self.changed_pilot(row, call.host, now);
+        self.arrive(id, now);
         Ok(Reply::Done)
     }
 
@@ -332,6 +337,7 @@ impl State {
         let Some(mut live) = self.pilots.remove(&id) else {
             return;
         };
+        self.depart(&live, &end, now);
         self.note_use(&live, &end, now);
         live.pilot.state = PilotState::Ended;
         live.pilot.since = now;
@@ -347,12 +353,7 @@ impl State {
             return;
         };
         element.pilots.remove(&live.pilot.id);
-        let work_waits = self.queue.active().any(|(id, _)| {
-            element
-                .verdicts
-                .get(&id)
-                .is_some_and(|verdict| verdict.eligible)
-        });
+        let work_waits = element.has_work(&self.queue);
         let useless = match end {
             PilotEnd::Refused { .. } => true,
             PilotEnd::Cancelled { .. } => false,

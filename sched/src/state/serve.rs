@@ -73,6 +73,9 @@ impl State {
     fn next_task(&self, pilot: PilotId, wish: Wish, limits: Limits) -> Option<TaskId> {
         let live = self.pilots.get(&pilot)?;
         let element = self.elements.get(&live.pilot.ce)?;
+        if !self.node_admits(live, limits.now) {
+            return None;
+        }
         let wanted = |id: ClassId, class: &Class| {
             live.holds(wish, &class.needs, limits)
                 && !self.kept_for_better(id, class, element, limits)
@@ -111,7 +114,7 @@ impl State {
         let can_take = |id: &&PilotId| {
             self.pilots.get(id).is_some_and(|live: &LivePilot| {
                 let fits = |wish| live.holds(wish, &class.needs, limits);
-                live.wish.is_some_and(fits) && among(**id)
+                live.wish.is_some_and(fits) && among(**id) && self.node_admits(live, limits.now)
             })
         };
         element.parked.iter().find(can_take).copied()

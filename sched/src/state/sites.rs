@@ -161,6 +161,7 @@ impl State {
             }
         }
         self.elements.remove(id);
+        self.latch.forget_ce(id);
     }
 }
 

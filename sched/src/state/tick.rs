@@ -15,6 +15,7 @@ impl State {
             self.end_pilot(pilot, PilotEnd::Lost { reason }, now);
         }
         self.charge_running(now);
+        self.watch_nodes(now);
         for element in self.elements.values_mut() {
             if element.outdated {
                 element.judge_all(self.queue.classes());
