@@ -257,6 +257,11 @@ pub enum Observation {
         /// The batch system's own words.
         reason: String,
     },
+    /// Nothing is known of its submission: it may have been accepted or not, and is looked for.
+    Unanswered {
+        /// What happened instead of an answer.
+        reason: String,
+    },
     /// It waits in the queue.
     Queued,
     /// It runs, whether it called home or not.

@@ -7,6 +7,7 @@
 
 pub mod command;
 mod element;
+mod experience;
 pub mod explain;
 pub mod glue;
 pub mod latch;
@@ -19,5 +20,6 @@ mod shares;
 pub mod state;
 
 pub use command::{Applied, Change, Command, Grant, Refused, RefusedKind, Reply};
+pub use experience::{Decided, Decision};
 pub use shares::Used;
 pub use state::{Settings, State};

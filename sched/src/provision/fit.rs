@@ -14,6 +14,7 @@ pub(crate) fn misfits(
     state: &State,
     element: &Element,
     needs: &Needs,
+    now: Timestamp,
 ) -> Vec<(&'static str, String)> {
     let mut misfits = Vec::new();
     let (has, asked) = (element.expected(), needs.resources);
@@ -38,15 +39,25 @@ pub(crate) fn misfits(
         ));
     }
     let needed_s = walltime_needed_s(state, needs);
-    let has_s = element.walltime_s();
+    let has_s = element.walltime_s(now);
     if needed_s > has_s {
         let because = format!(
-            "a pilot has {has_s} s, needed {needed_s} s \
-             ({PILOT_MARGIN_S} s of them for the pilot itself)"
+            "a pilot has {has_s} s{}, needed {needed_s} s \
+             ({PILOT_MARGIN_S} s of them for the pilot itself)",
+            until_maintenance(element, now)
         );
         misfits.push(("walltime", because));
     }
     misfits
+}
+
+/// What a maintenance has to do with the walltime of pilots, if anything.
+fn until_maintenance(element: &Element, now: Timestamp) -> String {
+    let shortened = element.walltime_s(now) < element.walltime_max_s();
+    match element.maintenance_ahead(now) {
+        Some(window) if shortened => format!(" until the maintenance at {}", window.from),
+        _ => String::new(),
+    }
 }
 
 /// The walltime of a pilot that can take a task on arrival.
@@ -74,6 +85,14 @@ pub(crate) fn closures(
         };
         closures.push(("mode", format!("{whose} is {word}, needed open")));
     }
+    if let Some(window) = element.maintenance_now(now) {
+        let why = match window.why.as_str() {
+            "" => String::new(),
+            why => format!(" ({why})"),
+        };
+        let because = format!("the site is in maintenance until {}{why}", window.to);
+        closures.push(("maintenance", because));
+    }
     let Some(published) = &element.published else {
         closures.push(("published", "nothing was published yet".into()));
         return closures;
@@ -96,7 +115,30 @@ pub(crate) fn closures(
             format!("status is {status}{reason}, needed Production"),
         ));
     }
+    closures.extend(too_large(
+        element,
+        element.nodes(),
+        element.expected().cores,
+    ));
     closures
+}
+
+/// Why an allocation of so many nodes, with so many cores each, is more than the batch system
+/// allows one job.
+pub(crate) fn too_large(
+    element: &Element,
+    nodes: u32,
+    cores: u32,
+) -> Option<(&'static str, String)> {
+    let published = element.published.as_ref()?;
+    let all = u64::from(nodes).saturating_mul(u64::from(cores));
+    if let Some(max) = published.job_cores_max.filter(|max| all > u64::from(*max)) {
+        let because = format!("an allocation has {all} cores, one job may have {max}");
+        return Some(("job_cores_max", because));
+    }
+    let max = published.job_nodes_max.filter(|max| nodes > *max)?;
+    let because = format!("an allocation has {nodes} nodes, one job may have {max}");
+    Some(("job_nodes_max", because))
 }
 
 /// How often `demand` fits into `free`.

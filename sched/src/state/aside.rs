@@ -206,7 +206,7 @@ impl State {
                 News::Probed { .. } => EventKind::NodeProbed { ce, host },
                 News::Released { because, .. } => {
                     if let Some(element) = self.elements.get_mut(&ce) {
-                        element.note_useful();
+                        element.experience.note_useful(false);
                     }
                     self.wishes_may_be_granted = true;
                     EventKind::NodeReleased { ce, host, because }
@@ -227,7 +227,7 @@ impl State {
             && let Some(element) = self.elements.get_mut(ce)
         {
             let reason = "every node that is known there is set aside";
-            element.backoff = Some((until, reason.to_owned()));
+            element.experience.rest(until, reason.to_owned());
         }
     }
 

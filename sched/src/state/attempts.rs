@@ -136,7 +136,8 @@ impl State {
         let resources = self.queue.class(class)?.needs.resources;
 
         let at = self.pilots.get_mut(&pilot)?;
-        at.useful = true;
+        let first = !std::mem::replace(&mut at.useful, true);
+        at.unneeded_since = None;
         at.leases.push(Lease {
             task,
             attempt,
@@ -147,7 +148,7 @@ impl State {
         });
         let ce = at.pilot.ce.clone();
         if let Some(element) = self.elements.get_mut(&ce) {
-            element.note_useful();
+            element.experience.note_useful(first);
         }
         self.shares.live_begins(&owner);
         self.shares.take_turn(&owner);

@@ -56,6 +56,17 @@ pub struct Settings {
     pub fast_fail_s: u64,
     /// A node on which so many things failed at once in a row is set aside, if others do well.
     pub fast_fails_max: u32,
+    /// CEs are looked at so often; what was published loses weight when looks are missed.
+    pub look_every_s: u64,
+    /// Pilots at all sites together that are not over, at most.
+    pub pilots_max: Option<u32>,
+    /// A CE without pilots begins with so many; see [`provision`](crate::provision).
+    pub ramp_min: u32,
+    /// A pilot that waits in the batch system is called back when there has been no work for it
+    /// for so long.
+    pub recall_after_s: u64,
+    /// A pilot that waits in the batch system for longer than this is called back.
+    pub pilot_queued_max_s: u64,
 }
 
 impl Default for Settings {
@@ -69,6 +80,11 @@ impl Default for Settings {
             published_age_max_s: 600,
             fast_fail_s: 10,
             fast_fails_max: 5,
+            look_every_s: 15,
+            pilots_max: None,
+            ramp_min: 10,
+            recall_after_s: 30,
+            pilot_queued_max_s: 2 * 24 * 3600,
         }
     }
 }

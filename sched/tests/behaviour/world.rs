@@ -254,6 +254,16 @@ pub(crate) const HOUR_S: u64 = 3600;
 impl World {
     /// A world at 10 hours after the epoch with one site of these CEs, each in production.
     pub(crate) fn new(kind: PolicyKind, ces: &[&str]) -> Self {
+        // Most tests are about what is needed, not about how fast it may grow.
+        let settings = Settings {
+            ramp_min: 100,
+            ..Settings::default()
+        };
+        Self::with(kind, ces, settings)
+    }
+
+    /// As [`new`](Self::new), with these settings.
+    pub(crate) fn with(kind: PolicyKind, ces: &[&str], settings: Settings) -> Self {
         let now = Timestamp::from_secs(36_000);
         let policy = Policy {
             kind,
@@ -263,7 +273,6 @@ impl World {
             policy: Some(policy),
             ..Snapshot::default()
         };
-        let settings = Settings::default();
         let mut world = Self {
             state: State::load(snapshot, settings.clone(), now),
             rows: Rows {

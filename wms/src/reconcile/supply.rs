@@ -45,9 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut JoinSet<()>) {
-    for (pilot, reason) in plan.recalls {
-        recall(shared, pilot, reason).await;
-    }
+    recall(shared, plan.recalls).await;
     if plan.orders.is_empty() {
         return;
     }
@@ -173,6 +171,11 @@ async fn submit_jobs(
             Err(error @ (AdapterError::Unreachable(_) | AdapterError::Unexpected(_))) => {
                 // They may be in there: the next looks tell by their name.
                 tracing::warn!(?pilots, site = %site.name, %error, "no word of a submission");
+                let reason = error.to_string();
+                news.extend(pilots.iter().map(|pilot| {
+                    let reason = reason.clone();
+                    (*pilot, Observation::Unanswered { reason })
+                }));
             }
             Err(error @ AdapterError::Refused(_)) => {
                 tracing::warn!(?pilots, site = %site.name, %error, "pilots refused");
@@ -257,28 +260,42 @@ fn program(shared: &Shared, ce: &Ce) -> Vec<String> {
     }
 }
 
-/// Calls back a pilot that nobody needs: first it is over for the state, then it is ended in
-/// the batch system. If that fails, it is found to be an orphan later.
-async fn recall(shared: &Shared, pilot: PilotId, reason: String) {
-    let seen = shared
-        .around
-        .engine
-        .look(move |state, _| state.pilot(pilot))
-        .await;
-    let Ok(Some(known)) = seen else { return };
-    tracing::info!(%pilot, reason, "pilot called back");
-    let end = PilotEnd::Cancelled { reason };
-    if let Err(error) = shared
-        .around
-        .engine
-        .ask(Command::EndPilot { pilot, end })
-        .await
-    {
-        tracing::warn!(%pilot, %error, "a pilot was not called back; planning again");
+/// Calls back pilots: first they are over for the state, then their jobs are ended in the batch
+/// system, each once for all pilots that share it. If that fails, they are found to be orphans
+/// later.
+async fn recall(shared: &Shared, recalls: Vec<(PilotId, String)>) {
+    if recalls.is_empty() {
         return;
     }
-    if let Some(batch_id) = known.pilot.batch_id {
-        cancel(shared, &known.pilot.ce.site, &[batch_id]).await;
+    let still_expected = move |state: &State, _| -> Vec<(Pilot, String)> {
+        let expected = |(id, reason)| {
+            let pilot = state.pilot(id)?.pilot;
+            // One that has called home since would be ended together with its tasks.
+            let mut together = state.allocation(pilot.allocation);
+            let expected = together.all(|other| other.state.is_expected());
+            expected.then_some((pilot, reason))
+        };
+        recalls.into_iter().filter_map(expected).collect()
+    };
+    let Ok(recalls) = shared.around.engine.look(still_expected).await else {
+        return;
+    };
+    let mut jobs: BTreeMap<SiteName, BTreeSet<String>> = BTreeMap::new();
+    for (known, reason) in recalls {
+        let pilot = known.id;
+        tracing::info!(%pilot, reason, "pilot called back");
+        let end = PilotEnd::Cancelled { reason };
+        let ended = Command::EndPilot { pilot, end };
+        if let Err(error) = shared.around.engine.ask(ended).await {
+            tracing::warn!(%pilot, %error, "a pilot was not called back; planning again");
+        } else if let Some(batch_id) = known.batch_id {
+            let site = known.ce.site;
+            jobs.entry(site).or_default().insert(batch_id);
+        }
+    }
+    for (site, batch_ids) in jobs {
+        let batch_ids: Vec<String> = batch_ids.into_iter().collect();
+        cancel(shared, &site, &batch_ids).await;
     }
 }
 
