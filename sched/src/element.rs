@@ -58,6 +58,9 @@ pub(crate) struct Element {
     staleness_s: u64,
     /// Whether the ad is to be made anew for other reasons than news from the CE.
     pub(crate) outdated: bool,
+    /// When a time-critical task that may run here was last seen to wait or run, while its warm
+    /// set of pilots is kept.
+    pub(crate) critical_at: Option<Timestamp>,
 }
 
 impl Element {
@@ -76,6 +79,7 @@ impl Element {
             experience: Experience::default(),
             staleness_s: 0,
             outdated: false,
+            critical_at: None,
         };
         element.publish_again();
         element
@@ -310,6 +314,12 @@ impl Element {
         self.parked = before.parked;
         self.experience.succeed(before.experience);
         self.staleness_s = before.staleness_s;
+        self.critical_at = before.critical_at;
+    }
+
+    /// Whether its warm set of pilots is kept.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.ce.supply.warm.is_some() && self.critical_at.is_some()
     }
 }
 

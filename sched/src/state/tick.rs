@@ -17,6 +17,7 @@ impl State {
         }
         self.charge_running(now);
         self.watch_nodes(now);
+        self.watch_warm(now);
         let look_every_s = self.settings.look_every_s;
         for element in self.elements.values_mut() {
             element.grow_stale(look_every_s, now);

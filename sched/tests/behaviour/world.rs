@@ -16,7 +16,7 @@ use fairway_sched::command::{
     AttemptNews, AttemptReport, EndedRow, EndedTasks, Observation, PilotWant, Selection, Snapshot,
     Submission,
 };
-use fairway_sched::provision::{PilotOrder, PilotPlan, plan};
+use fairway_sched::provision::{PilotOrder, PilotPlan, Purpose, plan};
 use fairway_sched::{Change, Command, Grant, Refused, Reply, Settings, State};
 
 pub(crate) type Key = Option<(String, String)>;
@@ -371,6 +371,7 @@ impl World {
             owner: PilotOwner::Shared,
             nodes: 1,
             reserve_at: None,
+            purpose: Purpose::Any,
             walltime_s: HOUR_S,
             because: "a test needs it".into(),
         };
