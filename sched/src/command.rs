@@ -121,6 +121,15 @@ pub enum Command {
         /// Who asks.
         by: UserName,
     },
+    /// Give a node tasks again that was set aside.
+    ReleaseNode {
+        /// Where it is.
+        ce: CeId,
+        /// Its name, as its pilots tell it.
+        host: String,
+        /// Who asks.
+        by: UserName,
+    },
     /// What CEs published.
     Publish(Vec<CeState>),
     /// Change the policy.

@@ -13,7 +13,7 @@ use fairway_model::{
 use crate::experience::Experience;
 use crate::glue;
 use crate::matching::Parked;
-use crate::queue::{Class, ClassId};
+use crate::queue::{Class, ClassId, Queue};
 
 /// A pilot's time on the way to its first task and for tidying up, in seconds: a task must
 /// ask for so much less than a pilot's walltime.
@@ -60,6 +60,9 @@ pub(crate) struct Element {
     staleness_s: u64,
     /// Whether the ad is to be made anew for other reasons than news from the CE.
     pub(crate) outdated: bool,
+    /// When a time-critical task that may run here was last seen to wait or run, while its warm
+    /// set of pilots is kept.
+    pub(crate) critical_at: Option<Timestamp>,
 }
 
 impl Element {
@@ -79,6 +82,7 @@ impl Element {
             waited_s: 0,
             staleness_s: 0,
             outdated: false,
+            critical_at: None,
         };
         element.publish_again();
         element
@@ -118,6 +122,12 @@ impl Element {
             |expr| number(&eval(expr, &needs.ad, Some(&self.ad))),
         );
         Verdict { eligible, rank }
+    }
+
+    /// Whether tasks wait that its state lets in.
+    pub(crate) fn has_work(&self, queue: &Queue) -> bool {
+        let eligible = |id| self.verdicts.get(&id).is_some_and(|it| it.eligible);
+        queue.active().any(|(id, _)| eligible(id))
     }
 
     pub(crate) fn in_production(&self) -> bool {
@@ -320,6 +330,12 @@ impl Element {
         self.experience.succeed(before.experience);
         self.staleness_s = before.staleness_s;
         self.waited_s = before.waited_s;
+        self.critical_at = before.critical_at;
+    }
+
+    /// Whether its warm set of pilots is kept.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.ce.supply.warm.is_some() && self.critical_at.is_some()
     }
 }
 

@@ -100,6 +100,11 @@ impl Experience {
         self.proven /= 2;
     }
 
+    /// No pilots are asked for before a moment.
+    pub(crate) fn rest(&mut self, until: Timestamp, reason: String) {
+        self.backoff = Some((until, reason));
+    }
+
     /// Notes that a pilot got a task; `first`: its first.
     pub(crate) fn note_useful(&mut self, first: bool) {
         self.useless = 0;

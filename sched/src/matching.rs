@@ -10,6 +10,8 @@ use fairway_model::{
 };
 
 use crate::element::Element;
+use crate::latch::NodeId;
+use crate::provision::Purpose;
 use crate::queue::{Class, ClassId, Place, Queue};
 
 /// A task that a pilot has.
@@ -22,6 +24,9 @@ pub(crate) struct Lease {
     pub(crate) round: u64,
     /// Until when its running core-time has been charged; `None` until its payload starts.
     pub(crate) charged_until: Option<Timestamp>,
+    /// When its payload started; `None` before, and once it has run for longer than what fails
+    /// at once.
+    pub(crate) young_since: Option<Timestamp>,
 }
 
 /// An open wish for work.
@@ -47,8 +52,14 @@ pub(crate) struct LivePilot {
     pub(crate) backlog: usize,
     /// Its wish that has not been answered.
     pub(crate) wish: Option<Wish>,
+    /// Which tasks it is for.
+    pub(crate) purpose: Purpose,
     /// Whether it ever had a task.
     pub(crate) useful: bool,
+    /// Whether one of its tasks succeeded, or ran for longer than what fails at once.
+    pub(crate) proven: bool,
+    /// Where it runs; known once it has called home.
+    pub(crate) node: Option<NodeId>,
     /// Since when there is no work for it, if it has not called home.
     pub(crate) unneeded_since: Option<Timestamp>,
 }
@@ -116,7 +127,8 @@ impl LivePilot {
         let (free, waiting) = self.books();
         let room = free.holds(needs.resources) && waiting == 0
             || waiting < wish.backlog as usize && self.pilot.resources.holds(needs.resources);
-        room && limits.lasts(needs, wish.until)
+        let task_s = self.purpose.task_s(needs, limits.remaining_min_s);
+        room && limits.lasts_s(task_s, wish.until)
     }
 }
 
@@ -131,7 +143,10 @@ pub(crate) struct Limits {
 impl Limits {
     /// Whether the task can end before `until`.
     pub(crate) fn lasts(&self, needs: &Needs, until: Timestamp) -> bool {
-        let needed_s = needs.walltime_s.unwrap_or(self.remaining_min_s);
+        self.lasts_s(needs.walltime_s.unwrap_or(self.remaining_min_s), until)
+    }
+
+    fn lasts_s(&self, needed_s: u64, until: Timestamp) -> bool {
         self.now.plus(Duration::from_secs(needed_s)) <= until
     }
 }

@@ -30,6 +30,7 @@ impl State {
         self.queue.check(|user| self.shares.standing(user))?;
         self.shares.check(&live)?;
         self.check_leases(live.values().sum())?;
+        self.latch.check()?;
         self.check_elements()
     }
 

@@ -10,7 +10,7 @@ use super::{State, refused};
 use crate::command::{Change, Observation, Refused, RefusedKind, Reply};
 use crate::experience::Decided;
 use crate::matching::LivePilot;
-use crate::provision::{Ledger, Limit, PilotOrder, Size, too_large};
+use crate::provision::{Ledger, Limit, PilotOrder, Purpose, Size, too_large};
 
 /// What a pilot says when it first calls home.
 pub(super) struct FirstCall {
@@ -148,6 +148,9 @@ impl State {
             end: None,
         };
         self.admit_pilot(pilot.clone(), now);
+        if let Some(live) = self.pilots.get_mut(&id) {
+            live.purpose = order.purpose;
+        }
         self.changes.push(Change::Pilot(pilot.clone()));
         let kind = EventKind::PilotPlanned {
             pilot: id,
@@ -164,6 +167,8 @@ impl State {
         if let Some(element) = self.elements.get_mut(&pilot.ce) {
             element.pilots.insert(id);
         }
+        let host = pilot.host.as_deref();
+        let node = host.map(|host| self.latch.join(&pilot.ce, host, id));
         let live = LivePilot {
             pilot,
             heard_at: now,
@@ -171,7 +176,10 @@ impl State {
             round: 0,
             backlog: 0,
             wish: None,
+            purpose: Purpose::Any,
             useful: false,
+            proven: false,
+            node,
             unneeded_since: None,
         };
         self.pilots.insert(id, live);
@@ -226,6 +234,7 @@ impl State {
             element.note_delay(now.since(row.planned_at));
         }
         self.changed_pilot(row, call.host, now);
+        self.arrive(id, now);
         Ok(Reply::Done)
     }
 
@@ -378,6 +387,7 @@ impl State {
         let Some(mut live) = self.pilots.remove(&id) else {
             return;
         };
+        self.depart(&live, &end, now);
         self.note_use(&live, &end, now);
         live.pilot.state = PilotState::Ended;
         live.pilot.since = now;
@@ -393,12 +403,7 @@ impl State {
             return;
         };
         element.pilots.remove(&live.pilot.id);
-        let work_waits = self.queue.active().any(|(id, _)| {
-            element
-                .verdicts
-                .get(&id)
-                .is_some_and(|verdict| verdict.eligible)
-        });
+        let work_waits = element.has_work(&self.queue);
         let recalled = match end {
             PilotEnd::Cancelled { reason } if live.pilot.state.is_expected() => Some(reason),
             _ => None,

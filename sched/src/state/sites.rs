@@ -164,6 +164,7 @@ impl State {
             }
         }
         self.elements.remove(id);
+        self.latch.forget_ce(id);
     }
 }
 

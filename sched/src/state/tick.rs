@@ -16,6 +16,8 @@ impl State {
             self.end_pilot(pilot, PilotEnd::Lost { reason }, now);
         }
         self.charge_running(now);
+        self.watch_nodes(now);
+        self.watch_warm(now);
         let look_every_s = self.settings.look_every_s;
         for element in self.elements.values_mut() {
             let pilots = element.pilots.iter().filter_map(|id| self.pilots.get(id));

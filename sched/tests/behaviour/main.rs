@@ -6,6 +6,7 @@ mod explain;
 mod gentle;
 mod graphs;
 mod history;
+mod latch;
 mod order;
 mod provision;
 mod shapes;

@@ -16,7 +16,7 @@ use fairway_sched::command::{
     AttemptNews, AttemptReport, EndedRow, EndedTasks, Observation, PilotWant, Selection, Snapshot,
     Submission,
 };
-use fairway_sched::provision::{PilotOrder, PilotPlan, plan};
+use fairway_sched::provision::{PilotOrder, PilotPlan, Purpose, plan};
 use fairway_sched::{Change, Command, Grant, Refused, Reply, Settings, State};
 
 pub(crate) type Key = Option<(String, String)>;
@@ -412,6 +412,7 @@ impl World {
             owner,
             nodes: 1,
             reserve_at: None,
+            purpose: Purpose::Any,
             walltime_s: HOUR_S,
             because: "a test needs it".into(),
         };
@@ -433,12 +434,22 @@ impl World {
         nonce: &str,
         cores: u32,
     ) -> Result<Reply, Refused> {
+        self.register_on(pilot, nonce, cores, "node1")
+    }
+
+    pub(crate) fn register_on(
+        &mut self,
+        pilot: PilotId,
+        nonce: &str,
+        cores: u32,
+        host: &str,
+    ) -> Result<Reply, Refused> {
         self.ask(Command::RegisterPilot {
             pilot,
             bootstrap_hash: "secret".into(),
             nonce_hash: nonce.into(),
             session_hash: "session".into(),
-            host: "node1".into(),
+            host: host.into(),
             resources: Resources {
                 cores,
                 memory_mib: 4000 * u64::from(cores),
@@ -452,6 +463,13 @@ impl World {
     pub(crate) fn pilot(&mut self, name: &str, cores: u32) -> PilotId {
         let pilot = self.planned(name, cores);
         self.register(pilot, "nonce", cores).unwrap();
+        pilot
+    }
+
+    /// A pilot that has called home from a node.
+    pub(crate) fn pilot_on(&mut self, name: &str, cores: u32, host: &str) -> PilotId {
+        let pilot = self.planned(name, cores);
+        self.register_on(pilot, "nonce", cores, host).unwrap();
         pilot
     }
 

@@ -10,8 +10,7 @@
 //! with `FAIRWAY_TEST_PBS=1`, this machine's own. `FAIRWAY_TEST_TORQUE=DIR` names another Slurm,
 //! reached through TORQUE's commands (`deploy/testbed/torque.sh up DIR`), or
 //! `FAIRWAY_TEST_SKIP_TORQUE=1` leaves it out.
-//! it these tests fail, unless `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant.
-//! Kubernetes is a stand-in, or the real cluster that `FAIRWAY_TEST_KUBECONFIG=FILE` leads to.
+//! Kubernetes is a stand-in too, or the real cluster that `FAIRWAY_TEST_KUBECONFIG=FILE` leads to.
 //!
 //! A new adapter implements [`bed::Bed`] and adds a line to the list at the end.
 

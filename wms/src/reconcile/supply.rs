@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_api::pilot::Bootstrap;
-use fairway_model::{Ce, Pilot, PilotEnd, PilotId, PilotOwner, Site, SiteName, Timestamp};
+use fairway_model::{Ce, CeId, Pilot, PilotEnd, PilotId, PilotOwner, Site, SiteName, Timestamp};
 use fairway_sched::command::Observation;
 use fairway_sched::provision::{self, PilotPlan};
 use fairway_sched::{Command, Reply, State};
@@ -108,12 +108,17 @@ type Allocations = BTreeMap<PilotId, Vec<(Pilot, Promised)>>;
 
 async fn submit(shared: Arc<Shared>, site: SiteName, allocations: Allocations) {
     let name = site.clone();
-    let Ok(Some(site)) = shared
-        .around
-        .engine
-        .look(move |state, _| state.site(&name).cloned())
-        .await
-    else {
+    let ces: BTreeSet<CeId> = allocations
+        .values()
+        .flatten()
+        .map(|(pilot, _)| pilot.ce.clone())
+        .collect();
+    let look = move |state: &State, _| {
+        let avoid = ces.iter().map(|ce| (ce.clone(), hosts_aside(state, ce)));
+        let avoid: BTreeMap<CeId, Vec<String>> = avoid.collect();
+        Some((state.site(&name)?.clone(), avoid))
+    };
+    let Ok(Some((site, avoid))) = shared.around.engine.look(look).await else {
         return; // Removed meanwhile: its pilots are over already.
     };
     let connection = match shared.sites.connect(&site) {
@@ -132,10 +137,16 @@ async fn submit(shared: Arc<Shared>, site: SiteName, allocations: Allocations) {
         .into_values()
         .filter_map(|pilots| {
             let ids = pilots.iter().map(|(pilot, _)| pilot.id).collect();
-            Some((ids, job(&shared, &site, &pilots)?))
+            Some((ids, job(&shared, &site, &pilots, &avoid)?))
         })
         .unzip();
     submit_jobs(&shared, &site, &connection, &ids, &jobs).await;
+}
+
+/// The nodes of a CE that a pilot should not be sent to.
+fn hosts_aside(state: &State, ce: &CeId) -> Vec<String> {
+    let aside = state.set_aside(ce).into_iter();
+    aside.map(|node| node.host).collect()
 }
 
 /// Submits jobs; `ids` are the pilots of each.
@@ -192,7 +203,12 @@ async fn note(shared: &Shared, news: Vec<(PilotId, Observation)>) {
 
 /// The batch job of an allocation's pilots; nothing if their CE was removed meanwhile. Its
 /// document is the bootstrap of its pilot, or a list of them with one for each node.
-fn job(shared: &Shared, site: &Site, pilots: &[(Pilot, Promised)]) -> Option<PilotJob> {
+fn job(
+    shared: &Shared,
+    site: &Site,
+    pilots: &[(Pilot, Promised)],
+    avoid: &BTreeMap<CeId, Vec<String>>,
+) -> Option<PilotJob> {
     let (first, promised) = pilots.first()?;
     let ce = site.ces.iter().find(|ce| ce.name == first.ce.ce)?.clone();
     let bootstrap = |(pilot, promised): &(Pilot, Promised)| Bootstrap {
@@ -229,7 +245,7 @@ fn job(shared: &Shared, site: &Site, pilots: &[(Pilot, Promised)]) -> Option<Pil
         nodes: u32::try_from(pilots.len()).unwrap_or(u32::MAX),
         run_as,
         reserve_at: promised.reserve_at,
-        avoid: Vec::new(),
+        avoid: avoid.get(&first.ce).cloned().unwrap_or_default(),
         walltime_s: first.walltime_s,
         program: program(shared, &ce),
         stdin,
