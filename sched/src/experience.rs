@@ -81,6 +81,11 @@ impl Experience {
         sum.checked_div(self.delays_s.len() as u64)
     }
 
+    /// The longest of these waits.
+    pub(crate) fn longest_delay_s(&self) -> Option<u64> {
+        self.delays_s.iter().max().copied()
+    }
+
     pub(crate) fn note_delay(&mut self, delay: Duration) {
         if self.delays_s.len() == DELAYS_MAX {
             self.delays_s.pop_front();

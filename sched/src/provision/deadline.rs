@@ -156,7 +156,7 @@ fn delay_s(element: &Element) -> Option<u64> {
     if element.response_s() == 0 {
         return Some(0);
     }
-    element.experience.delays_s().iter().max().copied()
+    element.experience.longest_delay_s()
 }
 
 /// When tasks with a deadline must start.
