@@ -7,7 +7,7 @@ use fairway_model::Ce;
 use fairway_site_adapters::{BatchSystem, PilotJob};
 
 pub(crate) use local::LocalBed;
-pub(crate) use slurm::SlurmBed;
+pub(crate) use slurm::{SlurmBed, SlurmRestBed};
 
 /// A batch system to test an adapter on.
 pub(crate) trait Bed {
@@ -23,6 +23,10 @@ pub(crate) trait Bed {
     fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)>;
     /// A queue that it does not have, if queues matter to it.
     fn absent_ce(&self) -> Option<Ce>;
+    /// A queue that gives several nodes to one job, and to how many of one core each, if it can.
+    fn wide_ce(&self) -> Option<(Ce, u32)> {
+        None
+    }
 }
 
 /// Cores that fill the queue of a bed.
