@@ -486,7 +486,7 @@ impl BatchSystem for Slurm {
                 None => jobs.push(job),
             }
         }
-        self.members.note(&jobs, known);
+        self.members.note(&jobs);
         Ok(jobs)
     }
 

@@ -74,7 +74,7 @@ async fn gpus_and_features_are_published_and_asked_for(bed: &dyn Bed) {
     bench.until_running(&id).await;
     bench.until_exists("with-gpu", "up").await;
     let env = std::fs::read_to_string(bench.path("with-gpu", "env")).unwrap();
-    assert!(env.contains("\nCUDA_VISIBLE_DEVICES=0,1\n"), "{env}");
+    assert!(env.contains("\nSLURM_GPUS_ON_NODE=2\n"), "{env}");
     assert!(env.contains("\nSLURMD_NODENAME=n1\n"), "{env}");
     let busy = bench.published(ce("short")).await;
     assert_eq!(

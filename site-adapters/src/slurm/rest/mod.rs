@@ -331,7 +331,7 @@ impl BatchSystem for Rest {
         let mut ended = self.ended(version, name_prefix, &missing).await?;
         ended.extend(self.members.gone(&missing, &ended));
         jobs.extend(ended);
-        self.members.note(&jobs, known);
+        self.members.note(&jobs);
         Ok(jobs)
     }
 

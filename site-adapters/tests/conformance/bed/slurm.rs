@@ -173,6 +173,12 @@ impl Bed for SlurmRestBed {
 
     fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)> {
         let mut others = self.0.refused(job);
+        // `sbatch` itself adds what makes the controller say more of this.
+        for (_, words) in &mut others {
+            if words.starts_with("More processors") {
+                *words = "Requested node configuration is not available";
+            }
+        }
         let mut as_another = job.clone();
         as_another.run_as = Some("somebody".into());
         others.push((as_another, "token's user only"));
