@@ -312,6 +312,7 @@ start_rest() {
     SLURM_JWT=daemon start slurmrestd setpriv --reuid=nobody --regid=nogroup --clear-groups \
         slurmrestd -a rest_auth/jwt ${plugins:+-s "$plugins"} "127.0.0.1:$port"
     echo "http://127.0.0.1:$port" >"$DIR/rest.url"
+    id -un >"$DIR/rest.user"
     (umask 077 && scontrol token lifespan=86400 | sed 's/^SLURM_JWT=//' >"$DIR/rest.token")
     wait_for 10 rest_answers
 }

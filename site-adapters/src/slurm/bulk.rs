@@ -6,7 +6,7 @@
 
 use fairway_model::PilotId;
 
-use crate::PilotJob;
+use crate::{AdapterError, PilotJob};
 
 /// Longest script of an array, in bytes. Slurm takes 4 MiB by default; but it sends the whole
 /// script to the node of each member, which is why it is kept far below.
@@ -61,6 +61,23 @@ impl<'a> Batch<'a> {
     pub(super) fn array(&self) -> Option<String> {
         (self.members.len() > 1)
             .then(|| ranges(&self.members.iter().map(|it| it.index).collect::<Vec<_>>()))
+    }
+
+    /// Its members as batches of one.
+    pub(super) fn each_alone(&self) -> impl Iterator<Item = Self> + use<'a, '_> {
+        self.members.iter().map(|it| Self::of(it.place, it.job))
+    }
+
+    /// The result of its submission, whose id is the array's if it is one, for each member.
+    pub(super) fn results(
+        &self,
+        result: &Result<String, AdapterError>,
+    ) -> Vec<Result<String, AdapterError>> {
+        let of = |member: &Member<'_>| match result {
+            Ok(id) if self.members.len() > 1 => Ok(format!("{id}_{}", member.index)),
+            other => other.clone(),
+        };
+        self.members.iter().map(of).collect()
     }
 
     fn takes(&self, job: &PilotJob, rules: Rules) -> bool {
@@ -121,6 +138,21 @@ pub(super) fn batches(jobs: &[PilotJob], rules: Rules) -> Vec<Batch<'_>> {
     }
     batches.extend(alone.into_iter().map(|(place, job)| Batch::of(place, job)));
     batches
+}
+
+/// The results of the members of all batches, in the order of the call of `count` jobs.
+pub(super) fn spread(
+    results: Vec<(&Batch<'_>, Vec<Result<String, AdapterError>>)>,
+    count: usize,
+) -> Vec<Result<String, AdapterError>> {
+    let missing = || Err(AdapterError::Unexpected("it was not submitted".to_owned()));
+    let mut spread: Vec<_> = (0..count).map(|_| missing()).collect();
+    for (batch, results) in results {
+        for (member, result) in batch.members.iter().zip(results) {
+            spread[member.place] = result;
+        }
+    }
+    spread
 }
 
 /// A pilot's name without its number, if it is a name that numbers can be added to and a job

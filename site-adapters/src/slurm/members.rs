@@ -1,19 +1,24 @@
 //! Members of arrays that were cancelled before they started: Slurm forgets them at once, in the
-//! controller and in the accounting, so that they would look lost. What is remembered here is
-//! lost with a restart; then they do.
+//! controller and often in the accounting, so that they would look lost. What is remembered here
+//! is lost with a restart; then they do.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::{BatchJob, BatchState};
 
-/// The members that were seen last, by their ids.
+/// How long a member is remembered that is not seen any more.
+const TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// The members that were seen or cancelled lately, by their ids.
 #[derive(Default)]
 pub(super) struct Members(Mutex<HashMap<String, Member>>);
 
 struct Member {
     name: String,
     cancelled: bool,
+    seen: Instant,
 }
 
 impl Members {
@@ -21,18 +26,25 @@ impl Members {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what a poll found out. What is over, or not asked for any more, is dropped.
-    pub(super) fn note(&self, jobs: &[BatchJob], known: &[String]) {
-        let known: HashSet<&str> = known.iter().map(String::as_str).collect();
+    /// Takes in what a poll found out.
+    pub(super) fn note(&self, jobs: &[BatchJob]) {
+        let now = Instant::now();
         let mut members = self.look();
-        members.retain(|id, member| member.cancelled && known.contains(id.as_str()));
+        members.retain(|_, member| now.duration_since(member.seen) < TIME_MAX);
         for job in jobs.iter().filter(|job| job.batch_id.contains('_')) {
-            if !matches!(job.state, BatchState::Ended { .. }) {
-                let member = members.entry(job.batch_id.clone());
-                member.or_insert_with(|| Member {
-                    name: job.name.clone(),
-                    cancelled: false,
-                });
+            if matches!(job.state, BatchState::Ended { .. }) {
+                continue;
+            }
+            match members.get_mut(&job.batch_id) {
+                Some(member) => member.seen = now,
+                None => {
+                    let member = Member {
+                        name: job.name.clone(),
+                        cancelled: false,
+                        seen: now,
+                    };
+                    members.insert(job.batch_id.clone(), member);
+                }
             }
         }
     }
@@ -43,6 +55,7 @@ impl Members {
         for id in ids {
             if let Some(member) = members.get_mut(*id) {
                 member.cancelled = true;
+                member.seen = Instant::now();
             }
         }
     }

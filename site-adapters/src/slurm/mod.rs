@@ -18,6 +18,7 @@ mod members;
 mod parse;
 mod partition;
 mod render;
+mod rest;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -63,7 +64,10 @@ pub(crate) fn open(
     state_dir: &Path,
 ) -> Result<Arc<dyn BatchSystem>, AdapterError> {
     check_paths(&site, settings)?;
-    Ok(Arc::new(Slurm::new(site, settings, state_dir)?))
+    Ok(match &settings.rest {
+        Some(rest) => Arc::new(rest::Rest::new(site, settings, rest)?),
+        None => Arc::new(Slurm::new(site, settings, state_dir)?),
+    })
 }
 
 fn check_paths(site: &SiteName, settings: &SlurmSettings) -> Result<(), AdapterError> {
@@ -98,6 +102,12 @@ struct Known {
 impl Known {
     fn look(known: &Mutex<Self>) -> MutexGuard<'_, Self> {
         known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what was just told.
+    fn note(&mut self, partitions: Partitions, nodes: Vec<String>) {
+        self.partitions = Some((Instant::now(), partitions));
+        self.nodes = nodes.into_iter().collect();
     }
 
     /// What the accounting says, unless it is too long ago.
@@ -171,15 +181,11 @@ impl Slurm {
         settings: &SlurmSettings,
         state_dir: &Path,
     ) -> Result<Self, AdapterError> {
-        let trimmed = |path: &String| path.trim_end_matches('/').to_owned();
         Ok(Self {
             site,
             bin_dir: settings.bin_dir.clone(),
             conf: settings.conf.clone(),
-            place: Place {
-                work_dir: settings.work_dir.as_ref().map(trimmed),
-                bin_dir: settings.bin_dir.as_ref().map(trimmed),
-            },
+            place: Place::new(settings),
             runner: exec::runner(settings.ssh.as_ref(), COMMAND_TIME_MAX)?,
             accounts: Accounts::in_folder(state_dir),
             config: tokio::sync::OnceCell::new(),
@@ -281,8 +287,16 @@ impl Slurm {
         })
     }
 
-    /// Submits a batch; the id is the array's if it is one.
+    /// Submits a batch; one result for each of its members.
     async fn submit_batch(
+        &self,
+        batch: &Batch<'_>,
+        away: &AtomicBool,
+    ) -> Vec<Result<String, AdapterError>> {
+        batch.results(&self.submit_whole(batch, away).await)
+    }
+
+    async fn submit_whole(
         &self,
         batch: &Batch<'_>,
         away: &AtomicBool,
@@ -311,24 +325,6 @@ impl Slurm {
         }
         result
     }
-}
-
-/// Gives each member of the batches its own result, in the order of the call.
-fn spread(
-    results: Vec<(&Batch<'_>, Result<String, AdapterError>)>,
-    count: usize,
-) -> Vec<Result<String, AdapterError>> {
-    let missing = || Err(AdapterError::Unexpected("it was not submitted".to_owned()));
-    let mut spread: Vec<_> = (0..count).map(|_| missing()).collect();
-    for (batch, result) in results {
-        for member in &batch.members {
-            spread[member.place] = match &result {
-                Ok(id) if batch.members.len() > 1 => Ok(format!("{id}_{}", member.index)),
-                other => other.clone(),
-            };
-        }
-    }
-    spread
 }
 
 /// What became of jobs.
@@ -452,11 +448,11 @@ impl BatchSystem for Slurm {
                 async move { (batch, self.submit_batch(batch, away).await) }
             })
             .collect();
-        let results = futures::stream::iter(submissions)
+        let results: Vec<_> = futures::stream::iter(submissions)
             .buffered(SUBMISSIONS_AT_ONCE)
             .collect()
             .await;
-        spread(results, jobs.len())
+        bulk::spread(results, jobs.len())
     }
 
     async fn poll(
@@ -490,7 +486,7 @@ impl BatchSystem for Slurm {
                 None => jobs.push(job),
             }
         }
-        self.members.note(&jobs, known);
+        self.members.note(&jobs);
         Ok(jobs)
     }
 
@@ -547,9 +543,7 @@ impl BatchSystem for Slurm {
             )
         };
         let states = ces.iter().map(publish_one).collect();
-        let mut known = Known::look(&self.known);
-        known.partitions = Some((Instant::now(), partitions));
-        known.nodes = nodes.into_iter().collect();
+        Known::look(&self.known).note(partitions, nodes);
         Ok(states)
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use fairway_model::SlurmSettings;
+
 use super::bulk::{self, Batch};
 use crate::{AdapterError, PilotJob, require_plain, script};
 
@@ -33,6 +35,14 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) fn new(settings: &SlurmSettings) -> Self {
+        let trimmed = |path: &String| path.trim_end_matches('/').to_owned();
+        Self {
+            work_dir: settings.work_dir.as_ref().map(trimmed),
+            bin_dir: settings.bin_dir.as_ref().map(trimmed),
+        }
+    }
+
     /// The folder to start in. The server's own, which is the default, need not exist on the node.
     pub(super) fn folder(&self) -> &str {
         self.work_dir.as_deref().unwrap_or("/tmp")

@@ -14,7 +14,7 @@ macro_rules! fixture {
     };
 }
 
-fn ce(queue: &str) -> Ce {
+pub(super) fn ce(queue: &str) -> Ce {
     serde_json::from_value(serde_json::json!({"name": "ce", "queue": queue})).unwrap()
 }
 
@@ -83,17 +83,17 @@ const NO_ARRAYS: bulk::Rules = bulk::Rules {
     contiguous: false,
 };
 
-fn find<'a>(jobs: &'a [BatchJob], id: &str) -> &'a BatchState {
+pub(super) fn find<'a>(jobs: &'a [BatchJob], id: &str) -> &'a BatchState {
     &jobs.iter().find(|job| job.batch_id == id).unwrap().state
 }
 
-fn ended(detail: &str) -> BatchState {
+pub(super) fn ended(detail: &str) -> BatchState {
     BatchState::Ended {
         detail: detail.into(),
     }
 }
 
-fn queued(reason: &str) -> BatchState {
+pub(super) fn queued(reason: &str) -> BatchState {
     BatchState::Queued {
         reason: reason.into(),
     }

@@ -75,6 +75,29 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Jobs that are named as pilots are, with numbers from 42 on.
+    pub(crate) fn pilots(&self, count: u64, last: &str) -> Vec<PilotJob> {
+        let pilot = |number| PilotJob {
+            pilot: PilotId(number),
+            stdin: format!("{DOCUMENT}{number}\n"),
+            ..self.job(&format!("p{number}"), 1, last)
+        };
+        let mut jobs: Vec<_> = (42..42 + count).map(pilot).collect();
+        // What tells them apart is what they read.
+        let script = format!(
+            "read_all=$(cat); number=${{read_all##*[!0-9]}}; set -- \"${{0%/*}}/p$number\"; \
+             printf '%s\\n' \"$read_all\" >\"$1.in\"; touch \"$1.up\"; n=0; \
+             while [ ! -e \"$1.go\" ] && [ $n -lt 1200 ]; do sleep 0.05; n=$((n+1)); done; {last}"
+        );
+        let files = self.folder.path().join("pilots");
+        for job in &mut jobs {
+            job.program = ["/bin/sh", "-c", &script, files.to_str().unwrap()]
+                .map(str::to_owned)
+                .to_vec();
+        }
+        jobs
+    }
+
     pub(crate) async fn submit(&self, name: &str, cores: u32, last: &str) -> String {
         let job = self.job(name, cores, last);
         let mut ids = self.bed.system().submit(&[job]).await;

@@ -25,6 +25,7 @@ mod bench;
 mod pbs;
 #[path = "../standin/mod.rs"]
 mod standin;
+mod slurm_only;
 
 use std::time::Instant;
 
@@ -88,6 +89,101 @@ async fn a_bulk_submission_answers_in_order(bed: &dyn Bed) {
         assert_eq!(told.name, job.name);
     }
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 11);
+    bench.clear().await;
+}
+
+async fn pilots_in_bulk_are_told_apart(bed: &dyn Bed) {
+    let bench = Bench::new(bed);
+    let jobs = bench.pilots(9, "exit 0");
+    let ids: Vec<String> = bed
+        .system()
+        .submit(&jobs)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    // As many run as there is room for. All are known by their names, also to somebody who has
+    // never got the reply.
+    let told = bench.jobs(&[]).await;
+    assert_eq!(told.len(), jobs.len(), "{told:?}");
+    for (job, id) in jobs.iter().zip(&ids) {
+        let found = told.iter().find(|told| told.batch_id == *id).unwrap();
+        assert_eq!(found.name, job.name);
+    }
+    for number in 42..44 {
+        bench.until_exists(&format!("p{number}"), "up").await;
+    }
+    // One that waits and one that runs are cancelled, and no other.
+    let gone = [ids[0].clone(), ids[7].clone()];
+    bed.system().cancel(&gone).await.unwrap();
+    for id in &gone {
+        bench.until_ended(id).await;
+    }
+    for number in 43..51 {
+        bench.let_go(&format!("p{number}"));
+    }
+    for (job, id) in jobs.iter().zip(&ids) {
+        let end = bench.until_ended(id).await;
+        if gone.contains(id) {
+            continue;
+        }
+        assert!(!end.contains("CANCELLED"), "{id}: {end}");
+        let read = std::fs::read_to_string(bench.path(&format!("p{}", job.pilot.0), "in"));
+        assert_eq!(read.unwrap(), job.stdin);
+    }
+    assert!(
+        !bench.path("p49", "up").exists(),
+        "a cancelled job was started"
+    );
+    bench.clear().await;
+}
+
+async fn a_program_starts_once_on_every_node(bed: &dyn Bed) {
+    let bench = Bench::new(bed);
+    let (ce, nodes) = bed.wide_ce().unwrap();
+    let mut job = bench.job("wide", 1, "");
+    job.ce = ce;
+    job.nodes = nodes;
+    // Each hears of the end by itself, and has time to do something about it.
+    job.program[2] = format!(
+        "trap 'sleep 0.2; touch \"$0.warned\"; exit 0' TERM; \
+         mkdir \"$0.$FAIRWAY_NODE\" || exit 1; set -- \"$0\"; {}",
+        job.program[2].replace("$0", "$0.$FAIRWAY_NODE")
+    )
+    .replace("touch \"$0.warned\"", "touch \"$0.$FAIRWAY_NODE.warned\"");
+    let id = bed.system().submit(&[job.clone()]).await.remove(0).unwrap();
+    for node in 0..nodes {
+        bench.until_exists(&format!("wide.{node}"), "up").await;
+        let read = std::fs::read_to_string(bench.path(&format!("wide.{node}"), "in")).unwrap();
+        assert_eq!(read, DOCUMENT, "on node {node}");
+    }
+    // The job lasts until the last of them is over.
+    for node in 1..nodes {
+        bench.let_go(&format!("wide.{node}"));
+    }
+    assert_eq!(bench.state(&id).await, BatchState::Running);
+    bench.let_go("wide.0");
+    bench.until_ended(&id).await;
+    assert!(!bench.path(&format!("wide.{nodes}"), "up").exists());
+
+    let mut job = job;
+    job.name.push_str("-again");
+    job.program[3].push_str("-again");
+    let id = bed.system().submit(&[job]).await.remove(0).unwrap();
+    for node in 0..nodes {
+        bench
+            .until_exists(&format!("wide-again.{node}"), "up")
+            .await;
+    }
+    bed.system()
+        .cancel(std::slice::from_ref(&id))
+        .await
+        .unwrap();
+    bench.until_ended(&id).await;
+    for node in 0..nodes {
+        let warned = bench.path(&format!("wide-again.{node}"), "warned");
+        assert!(warned.exists(), "no warning before the end on node {node}");
+    }
     bench.clear().await;
 }
 
@@ -275,12 +371,14 @@ macro_rules! conformance {
             )*
         }
     };
-    ($($module:ident: $bed:ty;)*) => {
+    ($($module:ident: $bed:ty $(, also $($more:ident),+)?;)*) => {
         $(
             conformance!(
                 $module, $bed:
+                $($($more,)+)?
                 a_job_waits_runs_and_ends,
                 a_bulk_submission_answers_in_order,
+                pilots_in_bulk_are_told_apart,
                 a_job_is_cancelled_in_every_state,
                 the_batch_system_goes_away_and_comes_back,
                 a_submission_whose_reply_was_lost_is_found_by_its_name,
@@ -297,7 +395,8 @@ conformance! {
     local: crate::bed::LocalBed;
     oar: crate::bed::OarBed;
     oar_rest: crate::bed::OarRestBed;
-    slurm: crate::bed::SlurmBed;
     openpbs: crate::bed::OpenPbsBed;
     torque: crate::bed::TorqueBed;
+    slurm: crate::bed::SlurmBed, also a_program_starts_once_on_every_node;
+    slurm_rest: crate::bed::SlurmRestBed, also a_program_starts_once_on_every_node;
 }

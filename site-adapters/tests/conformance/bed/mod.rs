@@ -14,7 +14,7 @@ pub(crate) use kubernetes::KubernetesBed;
 pub(crate) use local::LocalBed;
 pub(crate) use oar::{OarBed, OarRestBed};
 pub(crate) use pbs::{OpenPbsBed, StandIn, TorqueBed, open};
-pub(crate) use slurm::SlurmBed;
+pub(crate) use slurm::{SlurmBed, SlurmRestBed};
 
 /// A batch system to test an adapter on.
 pub(crate) trait Bed {
@@ -30,6 +30,10 @@ pub(crate) trait Bed {
     fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)>;
     /// A queue that it does not have, if queues matter to it.
     fn absent_ce(&self) -> Option<Ce>;
+    /// A queue that gives several nodes to one job, and to how many of one core each, if it can.
+    fn wide_ce(&self) -> Option<(Ce, u32)> {
+        None
+    }
     /// Lets whoever runs the jobs into a folder of the tests.
     fn open_folder(&self, _folder: &std::path::Path) {}
     /// What it has no words for.

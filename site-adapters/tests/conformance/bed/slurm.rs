@@ -1,11 +1,12 @@
-//! Slurm.
+//! Slurm, by its commands and by its API.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use fairway_model::{AdapterSettings, Ce, SlurmSettings};
+use fairway_model::{AdapterSettings, Ce, RestSettings, SecretRef, SlurmSettings};
 use fairway_site_adapters::{BatchSystem, PilotJob, connect};
+use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Bed, FULL, ce};
@@ -14,13 +15,24 @@ use super::{Bed, FULL, ce};
 pub(crate) struct SlurmBed {
     system: Arc<dyn BatchSystem>,
     folder: PathBuf,
+    _state: TempDir,
     _alone: MutexGuard<'static, ()>,
 }
 
 static SLURM: Mutex<()> = Mutex::const_new(());
 
 impl SlurmBed {
+    /// By its commands.
     pub(crate) async fn new() -> Option<Self> {
+        Self::with(|folder| SlurmSettings {
+            conf: Some(folder.join("slurm.conf").to_str().unwrap().into()),
+            ..SlurmSettings::default()
+        })
+        .await
+    }
+
+    /// With the settings that are made for the bed's folder; `None` if Slurm is left out.
+    pub(crate) async fn with(settings: impl FnOnce(&Path) -> SlurmSettings) -> Option<Self> {
         let Some(folder) = std::env::var_os("FAIRWAY_TEST_SLURM").map(PathBuf::from) else {
             let skipped = std::env::var("FAIRWAY_TEST_SKIP_SLURM").is_ok_and(|skip| skip == "1");
             assert!(
@@ -32,14 +44,13 @@ impl SlurmBed {
             return None;
         };
         let alone = SLURM.lock().await;
-        let settings = AdapterSettings::Slurm(SlurmSettings {
-            conf: Some(folder.join("slurm.conf").to_str().unwrap().into()),
-            ..SlurmSettings::default()
-        });
-        let system = connect(&"bed".parse().unwrap(), &settings, Path::new("/unused")).unwrap();
+        let settings = AdapterSettings::Slurm(settings(&folder));
+        let state = tempfile::tempdir().unwrap();
+        let system = connect(&"bed".parse().unwrap(), &settings, state.path()).unwrap();
         Some(Self {
             system,
             folder,
+            _state: state,
             _alone: alone,
         })
     }
@@ -48,6 +59,11 @@ impl SlurmBed {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/testbed/slurm.sh");
         let status = Command::new(script).arg(command).arg(&self.folder).status();
         assert!(status.unwrap().success(), "{command}");
+    }
+
+    /// Whether it has accounts and qualities of service, with limits.
+    pub(crate) fn has_accounting(&self) -> bool {
+        self.folder.join("slurmdbd.conf").exists()
     }
 }
 
@@ -77,15 +93,103 @@ impl Bed for SlurmBed {
         big.resources.cores = FULL + 1;
         let mut huge = job.clone();
         huge.resources.memory_mib = 1 << 30;
+        let mut elsewhere = job.clone();
+        elsewhere.ce.constraint = Some("nosuch&bed".into());
         vec![
             (nowhere, "Invalid partition name specified"),
             (long, "Requested time limit is invalid"),
             (big, "More processors requested than permitted"),
             (huge, "Memory specification can not be satisfied"),
+            (elsewhere, "Invalid feature specification"),
         ]
     }
 
     fn absent_ce(&self) -> Option<Ce> {
         Some(ce("nosuch"))
+    }
+
+    fn wide_ce(&self) -> Option<(Ce, u32)> {
+        Some((ce("short"), 3))
+    }
+}
+
+/// The same cluster through `slurmrestd`.
+pub(crate) struct SlurmRestBed(SlurmBed);
+
+impl SlurmRestBed {
+    pub(crate) async fn new() -> Option<Self> {
+        if std::env::var("FAIRWAY_TEST_SKIP_SLURM_REST").is_ok_and(|skip| skip == "1") {
+            println!("left out: FAIRWAY_TEST_SKIP_SLURM_REST=1");
+            return None;
+        }
+        let settings = |folder: &Path| SlurmSettings {
+            rest: Some(RestSettings {
+                url: read(&folder.join("rest.url")),
+                user: Some(read(&folder.join("rest.user"))),
+                secret: Some(SecretRef::File(
+                    folder.join("rest.token").to_str().unwrap().into(),
+                )),
+                ca: None,
+            }),
+            ..SlurmSettings::default()
+        };
+        SlurmBed::with(settings).await.map(Self)
+    }
+
+    pub(crate) fn has_accounting(&self) -> bool {
+        self.0.has_accounting()
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).map_or_else(
+        |error| {
+            panic!(
+                "{}: {error}. Start the test bed with --rest, or leave slurmrestd out with \
+                 FAIRWAY_TEST_SKIP_SLURM_REST=1",
+                path.display()
+            )
+        },
+        |text| text.trim().to_owned(),
+    )
+}
+
+impl Bed for SlurmRestBed {
+    fn system(&self) -> &dyn BatchSystem {
+        self.0.system()
+    }
+
+    fn ce(&self) -> Ce {
+        self.0.ce()
+    }
+
+    fn take_away(&self) {
+        self.0.take_away();
+    }
+
+    fn bring_back(&self) {
+        self.0.bring_back();
+    }
+
+    fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)> {
+        let mut others = self.0.refused(job);
+        // `sbatch` itself adds what makes the controller say more of this.
+        for (_, words) in &mut others {
+            if words.starts_with("More processors") {
+                *words = "Requested node configuration is not available";
+            }
+        }
+        let mut as_another = job.clone();
+        as_another.run_as = Some("somebody".into());
+        others.push((as_another, "token's user only"));
+        others
+    }
+
+    fn absent_ce(&self) -> Option<Ce> {
+        self.0.absent_ce()
+    }
+
+    fn wide_ce(&self) -> Option<(Ce, u32)> {
+        self.0.wide_ce()
     }
 }
