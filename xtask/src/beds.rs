@@ -36,6 +36,7 @@ enum Verb {
 pub(crate) enum Bed {
     Slurm,
     Postgres,
+    Torque,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -49,6 +50,7 @@ fn script(bed: Bed) -> Command {
     let name = match bed {
         Bed::Slurm => "slurm.sh",
         Bed::Postgres => "postgres.sh",
+        Bed::Torque => "torque.sh",
     };
     let mut command = Command::new("bash");
     command.arg(root().join("deploy/testbed").join(name));

@@ -32,6 +32,10 @@ const NEEDED: &[Package] = &[
         program: "/usr/bin/sbatch",
     },
     Package {
+        name: "slurm-wlm-torque",
+        program: "/usr/bin/qsub",
+    },
+    Package {
         name: "procps",
         program: "/usr/bin/pgrep",
     },

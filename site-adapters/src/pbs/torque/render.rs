@@ -47,11 +47,21 @@ pub(super) fn submit_args(
             require_shell_safe(&job.ce.options)?;
             args.extend(job.ce.options.iter().cloned());
             // It takes no script on standard input, but hands its own on to the `sbatch` that it
-            // runs: the script is still in no file.
+            // runs: the script is still in no file. See `through_a_pipe`.
             args.push("/dev/stdin".to_owned());
         }
     }
     Ok(args)
+}
+
+/// The arguments of a shell that runs `qsub` over Slurm behind a pipe of its own: `/dev/stdin` can
+/// be opened only if it is a pipe that the same user made, and not a socket, which the input of a
+/// command over SSH may be, nor the pipe of whoever runs `sudo`.
+pub(super) fn through_a_pipe(qsub: String, args: Vec<String>) -> Vec<String> {
+    let mut words = strings(&["-c", "cat | \"$0\" \"$@\""]);
+    words.push(qsub);
+    words.extend(args);
+    words
 }
 
 /// The resources, in one list: TORQUE takes several `-l`, the commands over Slurm the last only.
