@@ -124,6 +124,10 @@ async fn every_node_of_an_allocation_has_a_pilot_and_a_number() {
     })
     .await;
     assert!(laid_down(stand_in.shared()).is_empty(), "it is removed");
+    for node in 0..3 {
+        let log = stand_in.shared().join(format!("{}.{node}.log", job.name));
+        assert!(log.exists(), "each writes a log of its own");
+    }
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ impl OpenPbs {
 
     async fn submit_at_once(&self, jobs: &[PilotJob]) -> Result<Vec<String>, AdapterError> {
         let work_dir = self.commands.work_dir.as_deref();
-        let args = render::submit_args(jobs, work_dir)?;
+        let args = render::submit_args(jobs)?;
         let script = render::script(jobs, work_dir)?;
         let run_as = jobs.first().and_then(|job| job.run_as.as_deref());
         let output = self.commands.run_as(run_as, "qsub", args, script).await?;

@@ -2,7 +2,7 @@
 
 use super::Flavour;
 use crate::pbs::render::{
-    array_script, go_to, require_common, require_constraint, several_nodes_script, walltime,
+    array_script, require_common, require_constraint, several_nodes_script, single_script, walltime,
 };
 use crate::pbs::strings;
 use crate::script::quote;
@@ -26,9 +26,10 @@ pub(super) fn submit_args(
     args.push(resources(job, flavour)?);
     // Otherwise the same pilot would be started a second time after the loss of a node.
     args.extend(strings(&["-r", "n", "-j", "oe", "-o"]));
-    args.push(match work_dir {
-        Some(folder) => format!("{folder}/{}.log", job.name),
-        None => "/dev/null".to_owned(),
+    // Slurm writes it on the node itself.
+    args.push(match (flavour, work_dir) {
+        (Flavour::OverSlurm, Some(folder)) => format!("{folder}/{}.log", job.name),
+        _ => "/dev/null".to_owned(),
     });
     if let Some(account) = &job.ce.account {
         args.extend(["-A".to_owned(), account.clone()]);
@@ -160,8 +161,8 @@ pub(super) fn script(
             Ok(script.replacen(first, &format!("{first}{}", directives(job)?), 1))
         }
         (_, [job]) if job.nodes > 1 => several_nodes_script(job, work_dir, "pbsdsh -u"),
-        (_, [job]) => script::script(job, &go_to(work_dir), "exec"),
-        (_, jobs) => array_script(jobs, "PBS_ARRAYID", &go_to(work_dir)),
+        (_, [job]) => single_script(job, work_dir),
+        (_, jobs) => array_script(jobs, "PBS_ARRAYID", work_dir),
     }
 }
 
