@@ -116,13 +116,20 @@ fn slots(jobs: &str) -> u32 {
 
 /// Writes what is known of a queue into `state`.
 pub(super) fn publish(queue: &Stanza, nodes: &[Node], state: &mut CeState) {
-    // A queue that asks for a property runs on the nodes that have it.
     let needed = ["resources_default.neednodes", "resources_default.feature"]
         .iter()
-        .find_map(|name| queue.get(name));
+        .find_map(|name| queue.get(name))
+        .unwrap_or_default();
+    // A queue that asks for properties runs on the nodes that have them. What no node has is no
+    // property: `neednodes` may be a whole request, such as `1:ppn=2:fast`.
+    let has = |node: &Node, word: &str| node.properties.iter().any(|it| it == word);
+    let words: Vec<&str> = needed
+        .split([':', ','])
+        .filter(|word| nodes.iter().any(|node| has(node, word)))
+        .collect();
     let nodes: Vec<&Node> = nodes
         .iter()
-        .filter(|node| needed.is_none_or(|needed| node.properties.iter().any(|it| it == needed)))
+        .filter(|node| words.iter().all(|word| has(node, word)))
         .collect();
     publish_nodes(&nodes, state);
     publish_limits(queue, state);

@@ -36,6 +36,8 @@ pub(super) fn submit_args(
     }
     match flavour {
         Flavour::Torque => {
+            // Else the script may be read by whatever shell the account has.
+            args.extend(strings(&["-S", "/bin/sh"]));
             args.extend(extensions(job));
             if jobs.len() > 1 {
                 args.extend(["-t".to_owned(), format!("0-{}", jobs.len() - 1)]);

@@ -70,7 +70,7 @@ Queue: batch
 
 Queue: gpu
     queue_type = Execution
-    resources_default.neednodes = gpu
+    resources_default.neednodes = 1:ppn=2:gpu
     enabled = False
     started = True
 ";
