@@ -34,6 +34,8 @@ struct Which {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum BedOrAll {
     Slurm,
+    Torque,
+    Oar,
     Ssh,
     Postgres,
     All,
@@ -43,17 +45,27 @@ enum BedOrAll {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bed {
     Slurm,
+    Torque,
+    Oar,
     Ssh,
     Postgres,
 }
 
 impl Bed {
-    pub(crate) const ALL: [Self; 3] = [Self::Slurm, Self::Ssh, Self::Postgres];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Slurm,
+        Self::Torque,
+        Self::Oar,
+        Self::Ssh,
+        Self::Postgres,
+    ];
 
     /// Its name, which its script and its folder have too.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Slurm => "slurm",
+            Self::Torque => "torque",
+            Self::Oar => "oar",
             Self::Ssh => "ssh",
             Self::Postgres => "postgres",
         }
@@ -63,6 +75,8 @@ impl Bed {
     pub(crate) const fn variable(self) -> &'static str {
         match self {
             Self::Slurm => "FAIRWAY_TEST_SLURM",
+            Self::Torque => "FAIRWAY_TEST_TORQUE",
+            Self::Oar => "FAIRWAY_TEST_OAR",
             Self::Ssh => "FAIRWAY_TEST_SSH",
             Self::Postgres => "FAIRWAY_TEST_POSTGRES",
         }
@@ -80,6 +94,8 @@ impl Which {
     fn beds(&self) -> Vec<Bed> {
         match self.bed {
             BedOrAll::Slurm => vec![Bed::Slurm],
+            BedOrAll::Torque => vec![Bed::Torque],
+            BedOrAll::Oar => vec![Bed::Oar],
             BedOrAll::Ssh => vec![Bed::Ssh],
             BedOrAll::Postgres => vec![Bed::Postgres],
             BedOrAll::All => Bed::ALL.to_vec(),

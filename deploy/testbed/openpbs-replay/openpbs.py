@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -IS
 """A stand-in for OpenPBS, which Debian does not have. See ../README.md.
 
     openpbs.py up DIR [--hosts N] [--no-history]   make one in the new folder DIR
@@ -207,7 +207,7 @@ class Site:
         )
         # In a session of its own, with nothing of ours open.
         subprocess.Popen(
-            [sys.executable, os.path.realpath(__file__), "mom", self.folder, job_id],
+            [sys.executable, "-IS", os.path.realpath(__file__), "mom", self.folder, job_id],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

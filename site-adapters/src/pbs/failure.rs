@@ -28,9 +28,9 @@ const UNREACHABLE_WORDS: [&str; 13] = [
 /// What `qdel` says of jobs that need no deletion: unknown, over, or just ending.
 const OVER_WORDS: [&str; 4] = [
     "Unknown Job Id",
+    "nonexistent job id",
     "Job has finished",
     "Request invalid for state of job",
-    "Unknown Job",
 ];
 /// And of somebody else's.
 const UNAUTHORIZED: &str = "Unauthorized Request";

@@ -102,16 +102,42 @@ impl Commands {
         args: Vec<String>,
         stdin: String,
     ) -> Result<Output, AdapterError> {
-        let invocation = Invocation {
-            program: match &self.bin_dir {
-                Some(folder) => format!("{folder}/{program}"),
-                None => program.to_owned(),
-            },
+        self.invoke(Invocation {
+            program: self.path(program),
             args,
             env: self.env.clone(),
             stdin,
             run_as: run_as.map(str::to_owned),
-        };
+        })
+        .await
+    }
+
+    /// Runs the shell of the machine itself.
+    async fn shell(
+        &self,
+        run_as: Option<&str>,
+        args: Vec<String>,
+        stdin: String,
+    ) -> Result<Output, AdapterError> {
+        self.invoke(Invocation {
+            program: "/bin/sh".to_owned(),
+            args,
+            env: self.env.clone(),
+            stdin,
+            run_as: run_as.map(str::to_owned),
+        })
+        .await
+    }
+
+    /// Where a command is.
+    fn path(&self, program: &str) -> String {
+        match &self.bin_dir {
+            Some(folder) => format!("{folder}/{program}"),
+            None => program.to_owned(),
+        }
+    }
+
+    async fn invoke(&self, invocation: Invocation) -> Result<Output, AdapterError> {
         let result = self.runner.run(&invocation).await;
         debug!(site = %self.site, ?invocation, code = ?result.as_ref().ok().and_then(|o| o.code));
         result.map_err(|error| match error {

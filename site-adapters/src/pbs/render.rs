@@ -1,6 +1,6 @@
 //! What both dialects are told alike: the batch scripts. Pure.
 
-use crate::script::{command, end_mark, quote};
+use crate::script::{command, end_mark, quote, script};
 use crate::{AdapterError, PilotJob, require_plain};
 
 /// Whether a text is an absolute path that means itself wherever PBS reads a path.
@@ -84,11 +84,32 @@ pub(super) fn walltime(seconds: u64) -> String {
 
 /// Lines that take a pilot to its folder: the site's, or what PBS makes for each job. PBS itself
 /// starts a job in its owner's home.
-pub(super) fn go_to(work_dir: Option<&str>) -> String {
+fn go_to(work_dir: Option<&str>) -> String {
     match work_dir {
         Some(folder) => format!("cd {} || exit 1\n", quote(folder)),
         None => "cd \"${TMPDIR:-/tmp}\" || exit 1\n".to_owned(),
     }
+}
+
+/// A line that lets a pilot write its log into its folder. PBS is told to keep nothing: it would
+/// copy the output to the machine of the submission, and the job not be over until that is done.
+fn log_to(work_dir: Option<&str>, name: &str) -> String {
+    match work_dir {
+        Some(folder) => format!("exec >>{} 2>&1\n", quote(&format!("{folder}/{name}.log"))),
+        None => String::new(),
+    }
+}
+
+/// The script of one pilot on one node.
+///
+/// # Errors
+/// `Refused` if its program or document cannot be written so.
+pub(super) fn single_script(
+    job: &PilotJob,
+    work_dir: Option<&str>,
+) -> Result<String, AdapterError> {
+    let preamble = format!("{}{}", go_to(work_dir), log_to(work_dir, &job.name));
+    script(job, &preamble, "exec")
 }
 
 const PATH_LINE: &str = "export PATH=/usr/local/bin:/usr/bin:/bin\n";
@@ -101,24 +122,26 @@ const PATH_LINE: &str = "export PATH=/usr/local/bin:/usr/bin:/bin\n";
 pub(super) fn array_script(
     jobs: &[PilotJob],
     index: &str,
-    preamble: &str,
+    work_dir: Option<&str>,
 ) -> Result<String, AdapterError> {
     let mut script = format!(
-        "#!/bin/sh\n# {} pilots of Fairway, one for each index of an array.\n{PATH_LINE}{preamble}\
+        "#!/bin/sh\n# {} pilots of Fairway, one for each index of an array.\n{PATH_LINE}{}\
          case ${index} in\n",
-        jobs.len()
+        jobs.len(),
+        go_to(work_dir)
     );
     for (place, job) in jobs.iter().enumerate() {
         let name = &job.name;
-        let program = reads_document(job, "exec")?;
-        script.push_str(&format!("{place}) # {name}\n{program};;\n"));
+        let log = log_to(work_dir, name);
+        let program = reads_document(job)?;
+        script.push_str(&format!("{place}) # {name}\n{log}{program};;\n"));
     }
     script.push_str("esac\necho 'no pilot has this index' >&2\nexit 2\n");
     Ok(script)
 }
 
 /// The pilot's command with its document as a here-document.
-fn reads_document(job: &PilotJob, launcher: &str) -> Result<String, AdapterError> {
+fn reads_document(job: &PilotJob) -> Result<String, AdapterError> {
     let command = command(&job.program)?;
     if job.stdin.contains('\0') {
         return Err(AdapterError::Refused(
@@ -129,7 +152,7 @@ fn reads_document(job: &PilotJob, launcher: &str) -> Result<String, AdapterError
     let newline = if job.stdin.ends_with('\n') { "" } else { "\n" };
     let document = &job.stdin;
     Ok(format!(
-        "{launcher} {command} <<'{mark}'\n{document}{newline}{mark}\n"
+        "exec {command} <<'{mark}'\n{document}{newline}{mark}\n"
     ))
 }
 
@@ -156,9 +179,11 @@ pub(super) fn several_nodes_script(
     };
     let name = &job.name;
     let go = go_to(work_dir);
-    let program = reads_document(job, "exec")?;
+    let log = quote(&format!("{folder}/{name}."));
+    let program = reads_document(job)?;
     let each = format!(
-        "#!/bin/sh\n{PATH_LINE}FAIRWAY_NODE=$PBS_NODENUM\nexport FAIRWAY_NODE\n{go}{program}"
+        "#!/bin/sh\n{PATH_LINE}FAIRWAY_NODE=$PBS_NODENUM\nexport FAIRWAY_NODE\n{go}\
+         exec >>{log}\"$PBS_NODENUM\".log 2>&1\n{program}"
     );
     let mark = end_mark(&each);
     let file = quote(&format!("{folder}/.{name}."));

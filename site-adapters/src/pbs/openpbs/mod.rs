@@ -106,10 +106,10 @@ impl OpenPbs {
     /// Submits one job, or an array of several. Where an array is over a limit of the queue, as
     /// much of it is submitted as there is room for.
     async fn submit_group(&self, jobs: &[PilotJob]) -> Vec<Result<String, AdapterError>> {
-        let mut waiting: Vec<_> = std::iter::once(0..jobs.len()).collect();
+        let mut waiting = Vec::from([(0, jobs.len())]);
         let mut results = Vec::with_capacity(jobs.len());
-        while let Some(range) = waiting.pop() {
-            let part = &jobs[range.clone()];
+        while let Some((start, end)) = waiting.pop() {
+            let part = &jobs[start..end];
             let error = match self.submit_at_once(part).await {
                 Ok(ids) => {
                     results.extend(ids.into_iter().map(Ok));
@@ -119,14 +119,14 @@ impl OpenPbs {
             };
             let is_full = failure::is_over_limit(&error);
             if is_full && part.len() > 1 {
-                let middle = range.start + part.len() / 2;
-                waiting.extend([middle..range.end, range.start..middle]);
+                let middle = start + part.len() / 2;
+                waiting.extend([(middle, end), (start, middle)]);
                 continue;
             }
             // Where there is no room for one job, and no server for one, there is none for others.
             let is_last = is_full || matches!(error, AdapterError::Unreachable(_));
-            let end = if is_last { jobs.len() } else { range.end };
-            results.extend((range.start..end).map(|_| Err(error.clone())));
+            let end = if is_last { jobs.len() } else { end };
+            results.extend((start..end).map(|_| Err(error.clone())));
             if is_last {
                 break;
             }
@@ -136,7 +136,7 @@ impl OpenPbs {
 
     async fn submit_at_once(&self, jobs: &[PilotJob]) -> Result<Vec<String>, AdapterError> {
         let work_dir = self.commands.work_dir.as_deref();
-        let args = render::submit_args(jobs, work_dir)?;
+        let args = render::submit_args(jobs)?;
         let script = render::script(jobs, work_dir)?;
         let run_as = jobs.first().and_then(|job| job.run_as.as_deref());
         let output = self.commands.run_as(run_as, "qsub", args, script).await?;

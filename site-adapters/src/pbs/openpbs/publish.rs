@@ -68,7 +68,10 @@ impl<'a> Site<'a> {
         publish_nodes(&nodes, state);
         self.publish_limits(queue, state);
         let counts = queue.get("state_count").unwrap_or_default();
-        let count = |states: &[&str]| states.iter().map(|it| state_count(counts, it)).sum();
+        let count = |states: &[&str]| {
+            let counts = states.iter().map(|state| state_count(counts, state));
+            counts.fold(0, u32::saturating_add)
+        };
         state.jobs_running = Some(count(&["Running", "Exiting"]));
         state.jobs_waiting = Some(count(&["Queued", "Held", "Waiting", "Transit"]));
         (state.status, state.reason) = self.status(queue, state);
@@ -167,19 +170,20 @@ fn hosts<'a>(nodes: &[&'a Stanza]) -> BTreeMap<&'a str, Host> {
             .get("state")
             .is_some_and(|state| state.contains("-exclusive"));
         let host = hosts.entry(name).or_default();
-        host.cores += cores;
-        match is_offline(node) {
-            true => host.offline += cores,
-            false if is_exclusive => host.used += cores,
-            false => host.used += assigned.min(cores),
-        }
+        host.cores = host.cores.saturating_add(cores);
+        let (offline, used) = match is_offline(node) {
+            true => (cores, 0),
+            false if is_exclusive => (0, cores),
+            false => (0, assigned.min(cores)),
+        };
+        host.offline = host.offline.saturating_add(offline);
+        host.used = host.used.saturating_add(used);
         // A vnode without cores stands for the host itself, which may be up when all others are not.
         host.taken |= cores > 0 && (is_offline(node) || assigned > 0 || is_exclusive);
-        host.memory_mib += node
-            .get("resources_available.mem")
-            .and_then(mib)
-            .unwrap_or(0);
-        host.gpus += node.number("resources_available.ngpus").unwrap_or(0_u32);
+        let memory = node.get("resources_available.mem").and_then(mib);
+        host.memory_mib = host.memory_mib.saturating_add(memory.unwrap_or(0));
+        let gpus = node.number("resources_available.ngpus");
+        host.gpus = host.gpus.saturating_add(gpus.unwrap_or(0));
     }
     hosts
 }
@@ -188,7 +192,7 @@ fn publish_nodes(nodes: &[&Stanza], state: &mut CeState) {
     let hosts = hosts(nodes);
     // One that never answered has neither cores nor memory, and is not counted as a node.
     let known = || hosts.values().filter(|host| host.cores > 0);
-    let sum = |what: fn(&Host) -> u32| known().map(what).sum::<u32>();
+    let sum = |what: fn(&Host) -> u32| known().map(what).fold(0, u32::saturating_add);
     let count = |matching: fn(&&Host) -> bool| {
         u32::try_from(known().filter(matching).count()).unwrap_or(u32::MAX)
     };
@@ -198,7 +202,7 @@ fn publish_nodes(nodes: &[&Stanza], state: &mut CeState) {
     state.cores_total = Some(total);
     state.cores_offline = Some(offline);
     state.cores_used = Some(used);
-    state.cores_free = Some(total - offline - used);
+    state.cores_free = Some(total.saturating_sub(offline).saturating_sub(used));
     state.nodes_total = Some(count(|_| true));
     state.nodes_offline = Some(count(|host| host.offline == host.cores));
     state.nodes_free = Some(count(|host| !host.taken));

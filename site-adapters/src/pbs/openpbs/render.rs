@@ -1,17 +1,14 @@
 //! What OpenPBS is told. Pure.
 
 use crate::pbs::render::{
-    array_script, go_to, require_common, require_constraint, several_nodes_script, walltime,
+    array_script, require_common, require_constraint, several_nodes_script, single_script, walltime,
 };
 use crate::pbs::strings;
-use crate::{AdapterError, PilotJob, script};
+use crate::{AdapterError, PilotJob};
 
 /// The options of `qsub` for pilots that ask for the same; several are an array. No secret is
 /// among them.
-pub(super) fn submit_args(
-    jobs: &[PilotJob],
-    work_dir: Option<&str>,
-) -> Result<Vec<String>, AdapterError> {
+pub(super) fn submit_args(jobs: &[PilotJob]) -> Result<Vec<String>, AdapterError> {
     let [job, ..] = jobs else {
         return Ok(Vec::new());
     };
@@ -33,12 +30,7 @@ pub(super) fn submit_args(
     }
     // Otherwise the same pilot would be started a second time after the loss of a node. One whose
     // first moments fall into a restart of the server is all the same.
-    args.extend(strings(&["-r", "n", "-j", "oe", "-o"]));
-    args.push(match work_dir {
-        Some(folder) if jobs.len() > 1 => format!("{folder}/{}.^array_index^.log", job.name),
-        Some(folder) => format!("{folder}/{}.log", job.name),
-        None => "/dev/null".to_owned(),
-    });
+    args.extend(strings(&["-r", "n", "-j", "oe", "-o", "/dev/null"]));
     if let Some(account) = &job.ce.account {
         args.extend(["-A".to_owned(), account.clone()]);
     }
@@ -92,8 +84,8 @@ fn place(job: &PilotJob) -> String {
 pub(super) fn script(jobs: &[PilotJob], work_dir: Option<&str>) -> Result<String, AdapterError> {
     match jobs {
         [job] if job.nodes > 1 => several_nodes_script(job, work_dir, "pbsdsh --"),
-        [job] => script::script(job, &go_to(work_dir), "exec"),
-        jobs => array_script(jobs, "PBS_ARRAY_INDEX", &go_to(work_dir)),
+        [job] => single_script(job, work_dir),
+        jobs => array_script(jobs, "PBS_ARRAY_INDEX", work_dir),
     }
 }
 

@@ -100,7 +100,13 @@ impl Torque {
         let args = render::submit_args(jobs, flavour, work_dir)?;
         let script = render::script(jobs, flavour, work_dir)?;
         let run_as = jobs.first().and_then(|job| job.run_as.as_deref());
-        let output = self.commands.run_as(run_as, "qsub", args, script).await?;
+        let output = match flavour {
+            Flavour::Torque => self.commands.run_as(run_as, "qsub", args, script).await?,
+            Flavour::OverSlurm => {
+                let args = render::through_a_pipe(self.commands.path("qsub"), args);
+                self.commands.shell(run_as, args, script).await?
+            }
+        };
         if !output.succeeded() {
             return Err(failure::submission(&output));
         }

@@ -116,25 +116,38 @@ fn slots(jobs: &str) -> u32 {
 
 /// Writes what is known of a queue into `state`.
 pub(super) fn publish(queue: &Stanza, nodes: &[Node], state: &mut CeState) {
-    // A queue that asks for a property runs on the nodes that have it.
     let needed = ["resources_default.neednodes", "resources_default.feature"]
         .iter()
-        .find_map(|name| queue.get(name));
+        .find_map(|name| queue.get(name))
+        .unwrap_or_default();
+    // A queue that asks for properties runs on the nodes that have them. What no node has is no
+    // property: `neednodes` may be a whole request, such as `1:ppn=2:fast`.
+    let has = |node: &Node, word: &str| node.properties.iter().any(|it| it == word);
+    let words: Vec<&str> = needed
+        .split([':', ','])
+        .filter(|word| nodes.iter().any(|node| has(node, word)))
+        .collect();
     let nodes: Vec<&Node> = nodes
         .iter()
-        .filter(|node| needed.is_none_or(|needed| node.properties.iter().any(|it| it == needed)))
+        .filter(|node| words.iter().all(|word| has(node, word)))
         .collect();
     publish_nodes(&nodes, state);
     publish_limits(queue, state);
     let counts = queue.get("state_count").unwrap_or_default();
-    let count = |states: &[&str]| states.iter().map(|it| state_count(counts, it)).sum();
+    let count = |states: &[&str]| {
+        let counts = states.iter().map(|state| state_count(counts, state));
+        counts.fold(0, u32::saturating_add)
+    };
     state.jobs_running = Some(count(&["Running", "Exiting"]));
     state.jobs_waiting = Some(count(&["Queued", "Held", "Waiting", "Transit"]));
     (state.status, state.reason) = status(queue, state);
 }
 
 pub(super) fn publish_nodes(nodes: &[&Node], state: &mut CeState) {
-    let sum = |what: fn(&Node) -> u32| nodes.iter().map(|node| what(node)).sum::<u32>();
+    let sum = |what: fn(&Node) -> u32| {
+        let values = nodes.iter().map(|node| what(node));
+        values.fold(0, u32::saturating_add)
+    };
     let count = |matching: fn(&&&Node) -> bool| {
         u32::try_from(nodes.iter().filter(matching).count()).unwrap_or(u32::MAX)
     };
@@ -144,7 +157,7 @@ pub(super) fn publish_nodes(nodes: &[&Node], state: &mut CeState) {
     state.cores_total = Some(total);
     state.cores_offline = Some(offline);
     state.cores_used = Some(used);
-    state.cores_free = Some(total - offline - used);
+    state.cores_free = Some(total.saturating_sub(offline).saturating_sub(used));
     state.nodes_total = Some(count(|_| true));
     state.nodes_offline = Some(count(|node| node.is_offline));
     state.nodes_free = Some(count(|node| !node.is_offline && node.used == 0));

@@ -2,7 +2,7 @@
 
 use super::Flavour;
 use crate::pbs::render::{
-    array_script, go_to, require_common, require_constraint, several_nodes_script, walltime,
+    array_script, require_common, require_constraint, several_nodes_script, single_script, walltime,
 };
 use crate::pbs::strings;
 use crate::script::quote;
@@ -26,15 +26,18 @@ pub(super) fn submit_args(
     args.push(resources(job, flavour)?);
     // Otherwise the same pilot would be started a second time after the loss of a node.
     args.extend(strings(&["-r", "n", "-j", "oe", "-o"]));
-    args.push(match work_dir {
-        Some(folder) => format!("{folder}/{}.log", job.name),
-        None => "/dev/null".to_owned(),
+    // Slurm writes it on the node itself.
+    args.push(match (flavour, work_dir) {
+        (Flavour::OverSlurm, Some(folder)) => format!("{folder}/{}.log", job.name),
+        _ => "/dev/null".to_owned(),
     });
     if let Some(account) = &job.ce.account {
         args.extend(["-A".to_owned(), account.clone()]);
     }
     match flavour {
         Flavour::Torque => {
+            // Else the script may be read by whatever shell the account has.
+            args.extend(strings(&["-S", "/bin/sh"]));
             args.extend(extensions(job));
             if jobs.len() > 1 {
                 args.extend(["-t".to_owned(), format!("0-{}", jobs.len() - 1)]);
@@ -47,11 +50,21 @@ pub(super) fn submit_args(
             require_shell_safe(&job.ce.options)?;
             args.extend(job.ce.options.iter().cloned());
             // It takes no script on standard input, but hands its own on to the `sbatch` that it
-            // runs: the script is still in no file.
+            // runs: the script is still in no file. See `through_a_pipe`.
             args.push("/dev/stdin".to_owned());
         }
     }
     Ok(args)
+}
+
+/// The arguments of a shell that runs `qsub` over Slurm behind a pipe of its own: `/dev/stdin` can
+/// be opened only if it is a pipe that the same user made, and not a socket, which the input of a
+/// command over SSH may be, nor the pipe of whoever runs `sudo`.
+pub(super) fn through_a_pipe(qsub: String, args: Vec<String>) -> Vec<String> {
+    let mut words = strings(&["-c", "cat | \"$0\" \"$@\""]);
+    words.push(qsub);
+    words.extend(args);
+    words
 }
 
 /// The resources, in one list: TORQUE takes several `-l`, the commands over Slurm the last only.
@@ -150,8 +163,8 @@ pub(super) fn script(
             Ok(script.replacen(first, &format!("{first}{}", directives(job)?), 1))
         }
         (_, [job]) if job.nodes > 1 => several_nodes_script(job, work_dir, "pbsdsh -u"),
-        (_, [job]) => script::script(job, &go_to(work_dir), "exec"),
-        (_, jobs) => array_script(jobs, "PBS_ARRAYID", &go_to(work_dir)),
+        (_, [job]) => single_script(job, work_dir),
+        (_, jobs) => array_script(jobs, "PBS_ARRAYID", work_dir),
     }
 }
 

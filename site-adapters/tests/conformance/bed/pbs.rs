@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use fairway_model::{AdapterSettings, Ce, PbsDialect, PbsSettings};
@@ -143,13 +143,30 @@ impl StandIn {
         }
     }
 
-    /// Runs one of its commands as a user would; its standard output.
+    /// The path of one of its commands.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.site().join("bin").join(name)
+    }
+
+    fn run(&self, name: &str, args: &[&str]) -> Output {
+        let mut command = Command::new(self.program(name));
+        command.args(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// What a command answers.
     pub(crate) fn command(&self, name: &str, args: &[&str]) -> String {
-        let output = Command::new(self.site().join("bin").join(name))
-            .args(args)
-            .stdin(std::process::Stdio::null())
-            .output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
+        String::from_utf8(self.run(name, args).stdout).unwrap()
+    }
+
+    /// The exit code of a command, and what it says went wrong.
+    pub(crate) fn refusal(&self, name: &str, args: &[&str]) -> (Option<i32>, String) {
+        let output = self.run(name, args);
+        let words = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), words)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.control("stop-server", &[]);
     }
 
     fn control(&self, verb: &str, options: &[&str]) {
