@@ -28,6 +28,8 @@ const CONDITION_CHARS_MAX: usize = 3000;
 const ROWS_MAX: u32 = 1_000_000;
 /// Requests at a time for jobs of one call.
 const AT_ONCE: usize = 4;
+/// How often a harmless request is sent, at most.
+const TRIES: u32 = 3;
 /// SIGTERM: the API takes signals by number.
 const SIGTERM: &str = "15";
 const JSON: &str = "application/json";
@@ -136,16 +138,46 @@ impl Rest {
         Ok(Answer { status, body })
     }
 
+    /// The same for what does no harm if it is done twice. The processes behind the API come and
+    /// go, and now and then take a request with them: the web server then says so in its own
+    /// words, not in JSON.
+    async fn send_surely(request: RequestBuilder) -> Result<Answer, AdapterError> {
+        for _ in 1..TRIES {
+            let Some(copy) = request.try_clone() else {
+                break;
+            };
+            let answer = Self::send(copy).await?;
+            if !answer.status.is_server_error() || answer.json().is_ok() {
+                return Ok(answer);
+            }
+        }
+        Self::send(request).await
+    }
+
+    /// Fails if the database is away. `select_all` would wait for it, and soon all the processes
+    /// behind the API with it; the list of jobs does not.
+    async fn database(&self) -> Result<(), AdapterError> {
+        let request = self
+            .request(Method::GET, "jobs.json")?
+            .query(&[("ids", "0"), ("limit", "1")]);
+        let answer = Self::send_surely(request).await?;
+        match answer.status.is_success() {
+            true => Ok(()),
+            false => Err(AdapterError::Unreachable(answer.words())),
+        }
+    }
+
     /// Asks for rows: all columns of what is behind `FROM`. No row at all would be answered as an
     /// error, so there is one that is always there, and left out again.
     async fn select(&self, from: &str) -> Result<Vec<Map<String, Value>>, AdapterError> {
         let query = format!(
             "FROM (SELECT 1 AS present) AS one LEFT JOIN (SELECT * FROM {from}) AS found ON 1 = 1"
         );
+        self.database().await?;
         let request = self
             .request(Method::GET, "select_all")?
             .query(&[("query", query), ("limit", ROWS_MAX.to_string())]);
-        let answer = Self::send(request).await?;
+        let answer = Self::send_surely(request).await?;
         if !answer.status.is_success() {
             return Err(AdapterError::Unreachable(answer.words()));
         }
@@ -200,11 +232,12 @@ impl Rest {
     ) -> Result<(), AdapterError> {
         use futures::{StreamExt as _, TryStreamExt as _};
 
+        self.database().await?;
         let requests: Vec<_> = ids
             .iter()
             .map(|&id| async move {
                 let (method, path) = action(id);
-                let answer = Self::send(self.request(method, &path)?).await?;
+                let answer = Self::send_surely(self.request(method, &path)?).await?;
                 match answer.status {
                     status if status.is_success() => Ok(()),
                     // The command's own refusals: no such job, not ours, over already.
@@ -232,7 +265,7 @@ impl Rest {
             .request(method, &format!("{what}{}/{file}", self.work_dir))?
             .header(CONTENT_TYPE, kind)
             .body(body);
-        Self::send(request).await
+        Self::send_surely(request).await
     }
 
     /// Makes one script: an empty file, that then nobody else can read, and then what is in it.
@@ -329,8 +362,7 @@ fn body(options: &[OarOption], command: &str, work_dir: &str) -> Result<Value, A
 #[async_trait]
 impl Front for Rest {
     async fn check(&self) -> Result<(), AdapterError> {
-        // The API asks the database before it starts a command that would wait for it.
-        self.select("queues").await.map(drop)
+        self.database().await
     }
 
     async fn place(
@@ -455,7 +487,7 @@ impl Front for Rest {
     }
 
     async fn version(&self) -> Result<String, AdapterError> {
-        let answer = Self::send(self.request(Method::GET, "version.json")?).await?;
+        let answer = Self::send_surely(self.request(Method::GET, "version.json")?).await?;
         if !answer.status.is_success() {
             return Err(AdapterError::Unreachable(answer.words()));
         }
@@ -465,7 +497,7 @@ impl Front for Rest {
     }
 
     async fn local_time(&self, at: i64) -> Result<String, AdapterError> {
-        let answer = Self::send(self.request(Method::GET, "timezone.json")?).await?;
+        let answer = Self::send_surely(self.request(Method::GET, "timezone.json")?).await?;
         let zone = answer.json()?;
         let zone = zone.get("timezone").and_then(Value::as_str);
         match zone.unwrap_or_default() {
