@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod deadlines;
 mod explain;
+mod gentle;
 mod graphs;
 mod history;
 mod latch;
 mod order;
 mod provision;
+mod shapes;
 mod transitions;
 mod world;
