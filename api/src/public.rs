@@ -51,7 +51,8 @@ pub struct SubmitReply {
     pub job: JobId,
     /// How many tasks it has.
     pub tasks: u32,
-    /// What was noticed in the JDL and did not prevent the submission.
+    /// What was noticed in the JDL and did not prevent the submission; and, without a place
+    /// there, that a deadline is tight or impossible, or a time-critical task finds no pilots kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Diagnostic>,
     /// Whether this is the job of an earlier request with the same `Idempotency-Key`.
@@ -308,6 +309,31 @@ pub struct CeView {
     pub glue: BTreeMap<String, serde_json::Value>,
     /// Our pilots there by state; states with none are left out.
     pub pilots: BTreeMap<PilotState, u32>,
+    /// Nodes that get no tasks because work fails there at once; told to operators and the
+    /// site's admins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<NodeAside>,
+}
+
+/// A node that gets no tasks for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeAside {
+    /// Its name, as its pilots tell it.
+    pub host: String,
+    /// What speaks against it.
+    pub evidence: String,
+    /// When it is probed with one task.
+    pub until: Timestamp,
+}
+
+/// Gives a node tasks again that was set aside.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRelease {
+    /// The CE that it belongs to.
+    pub ce: CeName,
+    /// Its name.
+    pub host: String,
 }
 
 /// Opens, drains or closes a site or one of its CEs.
@@ -468,8 +494,33 @@ pub struct Explanation {
     pub requirements: Option<String>,
     /// Its Rank, as written.
     pub rank: Option<String>,
+    /// How its deadline stands; only of tasks that have one and have not started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DeadlineView>,
     /// Every CE, best Rank first, with what speaks against it.
     pub ces: Vec<CeVerdict>,
+}
+
+/// How a deadline stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeadlineView {
+    /// `met` (if pilots start as they did lately), `tight` or `impossible`, at the best CE.
+    pub outlook: String,
+    /// Why, in a sentence.
+    pub because: String,
+    /// The same at each CE, the best first.
+    pub ces: Vec<CeDeadline>,
+}
+
+/// How a deadline stands at a CE.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CeDeadline {
+    /// Which CE.
+    pub ce: CeId,
+    /// `met`, `tight` or `impossible`.
+    pub outlook: String,
+    /// The values on both sides.
+    pub because: String,
 }
 
 /// A node that a task waits for: all tasks of it must succeed.

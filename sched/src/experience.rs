@@ -81,7 +81,7 @@ impl Experience {
         sum.checked_div(self.delays_s.len() as u64)
     }
 
-    /// The longest of these waits.
+    /// The longest that one of the last pilots waited, in seconds.
     pub(crate) fn longest_delay_s(&self) -> Option<u64> {
         self.delays_s.iter().max().copied()
     }

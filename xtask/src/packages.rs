@@ -38,6 +38,8 @@ const NEEDED: &[Package] = &[
     Package {
         name: "openssh-client",
         program: "/usr/bin/ssh",
+    },
+    Package {
         name: "slurm-wlm-torque",
         program: "/usr/bin/qsub",
     },

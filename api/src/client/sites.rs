@@ -5,7 +5,7 @@ use reqwest::Method;
 
 use super::transport::Repeat;
 use super::{Client, ClientError};
-use crate::public::{ModeChange, Page, PilotView, PilotsQuery, SiteView};
+use crate::public::{ModeChange, NodeRelease, Page, PilotView, PilotsQuery, SiteView};
 
 impl Client {
     /// All sites.
@@ -62,6 +62,21 @@ impl Client {
             .request(Method::POST, &["sites", site.as_str(), "mode"])
             .json(change);
         self.send(request, Repeat::Harmless).await.map(drop)
+    }
+
+    /// Gives a node tasks again that was set aside.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn release_node(
+        &self,
+        site: &SiteName,
+        release: &NodeRelease,
+    ) -> Result<(), ClientError> {
+        let request = self
+            .request(Method::POST, &["sites", site.as_str(), "release"])
+            .json(release);
+        self.send(request, Repeat::OnlyUnsent).await.map(drop)
     }
 
     /// A page of pilots.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use fairway_api::client::Client;
-use fairway_api::public::ModeChange;
-use fairway_model::{SiteMode, SiteName};
+use fairway_api::public::{ModeChange, NodeRelease};
+use fairway_model::{CeId, SiteMode, SiteName};
 
 use super::now;
 use crate::connect::Connect;
@@ -25,6 +25,7 @@ pub(super) enum Site {
     Close(Mode),
     /// Send pilots there again
     Open(Mode),
+    Release(Release),
     Remove(Remove),
 }
 
@@ -69,6 +70,18 @@ pub(super) struct Mode {
     connect: Connect,
 }
 
+/// Give a node tasks again that was set aside because work failed there at once
+#[derive(Debug, clap::Args)]
+pub(super) struct Release {
+    /// Its CE, such as lyon/short
+    #[arg(value_name = "SITE/CE")]
+    ce: CeId,
+    /// Its name, as `fairway site show` tells it
+    node: String,
+    #[command(flatten)]
+    connect: Connect,
+}
+
 /// Remove a site
 #[derive(Debug, clap::Args)]
 pub(super) struct Remove {
@@ -93,6 +106,13 @@ impl Site {
             Self::Drain(mode) => mode.run(SiteMode::Draining).await,
             Self::Close(mode) => mode.run(SiteMode::Closed).await,
             Self::Open(mode) => mode.run(SiteMode::Open).await,
+            Self::Release(Release { ce, node, connect }) => {
+                let release = NodeRelease {
+                    ce: ce.ce,
+                    host: node,
+                };
+                Ok(connect.client()?.release_node(&ce.site, &release).await?)
+            }
             Self::Remove(remove) => Ok(remove.connect.client()?.remove_site(&remove.site).await?),
         }
     }

@@ -2,27 +2,29 @@
 //! them beforehand.
 //!
 //! A task must start by its *latest start*: the deadline, less what it is expected to take
-//! (`ExpectedDuration`, else its walltime), less a margin. As long as what is left until then, its *slack*,
-//! is plenty, it queues like all others. When the slack falls below twice what pilots have
-//! lately waited for at every CE that could run it, it is *due*: pilots are asked for before
-//! all others', of the size that the task needs and no more, since a batch system fills gaps with
-//! small requests. They take tasks of that class alone as long as some wait. That is
-//! all that a deadline is given: on all other pilots the policy sets the order, so that
-//! nobody gets ahead of others on these by a deadline.
+//! (`ExpectedDuration`, else its walltime), less a margin. While what is left until then, its
+//! *slack*, is plenty, it queues like all others. When the slack falls below twice what pilots
+//! have to wait at every CE that could run it, it is *urgent*: pilots are asked for before all
+//! others', of the size that the task needs and no more where they would wait, since a batch
+//! system fills gaps with small requests. They take tasks of that class alone as long as some
+//! wait. That is all that a deadline is given: on all other pilots the policy sets the order,
+//! so that nobody gets ahead of others there by a deadline.
 //!
 //! A task that can no longer be in time is treated like all others; it runs nevertheless.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fairway_jdl::Needs;
-use fairway_model::{CeId, GroupName, PilotOwner, Resources, Timestamp, UserName};
+use fairway_model::{CeId, GroupName, JobId, PilotOwner, Resources, Timestamp, UserName};
 
 use super::demand::Demand;
 use super::fit::{misfits_of, times, without};
 use super::{PilotOrder, Planner, Purpose, Size, Supply, closures};
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
+use crate::glue::INFINITE;
 use crate::queue::{Class, ClassId};
 
 /// Slack of so many times the delay of pilots is plenty.
@@ -31,12 +33,18 @@ const SAFETY: u64 = 2;
 /// From the decision to a submission, and from one look to the next, in seconds.
 const LEAD_S: u64 = 60;
 
+/// Slack that is plenty where nobody knows how long pilots wait, in seconds.
+const UNKNOWN_S: u64 = 24 * 3600;
+
 /// What a pilot keeps of its walltime for its way to the first task and for tidying up, in
 /// seconds; its walltime is longer than its tasks by that.
 const SPARE_S: u64 = 120;
 
 /// Reservations are asked for at most so long before they begin, in seconds.
 const RESERVE_AHEAD_S: u64 = 24 * 3600;
+
+/// So many tasks of a job are looked at to tell how its deadlines stand.
+const TASKS_LOOKED_AT: u32 = 1000;
 
 /// How a deadline stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +124,19 @@ pub fn deadline_outlook(
     Some(Outlook { kind, because, ces })
 }
 
+/// The worst that can be said of the deadlines in a job; `None` if it has none, or is over. Of
+/// a job whose tasks differ, the first thousand are looked at.
+pub fn job_outlook(state: &State, job: JobId, now: Timestamp) -> Option<Outlook> {
+    let live = state.jobs.get(&job)?;
+    let who = (&live.job.owner, live.job.group.as_ref());
+    let indices = 0..live.job.task_count.min(TASKS_LOOKED_AT);
+    let classes: BTreeSet<ClassId> = indices.map(|index| live.class_of(index)).collect();
+    classes
+        .into_iter()
+        .filter_map(|id| deadline_outlook(state, &state.queue.class(id)?.needs, who, now))
+        .min_by_key(|outlook| outlook.kind)
+}
+
 /// Why the tasks cannot run at a CE.
 fn refusal(
     state: &State,
@@ -150,13 +171,17 @@ fn needed_s(state: &State, needs: &Needs) -> u64 {
     duration_s(state, needs).saturating_add(SPARE_S)
 }
 
-/// How long a pilot waits before it starts, as far as is known, in seconds: nothing at a CE with
-/// free cores, else the longest that one of the last ones waited.
+/// How long a pilot waits before it starts, in seconds: nothing at a CE with free cores, else
+/// what is estimated, and not less than the longest that one of the last ones waited. `None` if
+/// nobody knows.
 fn delay_s(element: &Element) -> Option<u64> {
-    if element.response_s() == 0 {
+    let response_s = element.response_s();
+    if response_s == 0 {
         return Some(0);
     }
-    element.experience.longest_delay_s()
+    let estimated_s = Some(response_s).filter(|s| (0..INFINITE).contains(s));
+    let estimated_s = estimated_s.map(i64::unsigned_abs);
+    estimated_s.max(element.experience.longest_delay_s())
 }
 
 /// When tasks with a deadline must start.
@@ -185,9 +210,10 @@ impl Timing {
 
     /// Whether there is plenty of time until pilots must be asked for at the CE.
     fn is_plenty(&self, element: &Element) -> bool {
-        delay_s(element).is_some_and(|delay_s| {
-            self.slack_s >= delay_s.saturating_mul(SAFETY).saturating_add(LEAD_S)
-        })
+        let enough_s = delay_s(element).map_or(UNKNOWN_S, |delay_s| {
+            delay_s.saturating_mul(SAFETY).saturating_add(LEAD_S)
+        });
+        self.slack_s >= enough_s
     }
 
     fn is_in_time(&self, element: &Element) -> bool {
@@ -329,7 +355,8 @@ impl<'a> Planner<'a> {
                 }
                 let because = |tasks| {
                     format!(
-                        "{tasks} tasks must start by {}, and pilots here are sized for them",
+                        "{} must start by {}, and pilots here are sized for them",
+                        tasks_told(tasks),
                         timing.latest_start
                     )
                 };
@@ -451,12 +478,25 @@ impl<'a> Planner<'a> {
             {
                 continue;
             }
-            let because = |tasks| format!("{tasks} tasks must start by {}", timing.latest_start);
+            let because = |tasks| {
+                format!(
+                    "{} must start by {}",
+                    tasks_told(tasks),
+                    timing.latest_start
+                )
+            };
             let mut copy = demand.clone();
             let how = (request, Purpose::Reserved(id));
             self.order_request(element, class, &owner, how, &mut copy, because);
             return;
         }
+    }
+}
+
+fn tasks_told(n: u64) -> String {
+    match n {
+        1 => "1 task".to_owned(),
+        n => format!("{n} tasks"),
     }
 }
 

@@ -33,12 +33,13 @@ use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
 use crate::queue::{Class, ClassId};
 
-pub use self::deadline::{CeOutlook, Outlook, OutlookKind, deadline_outlook};
+pub use self::deadline::{CeOutlook, Outlook, OutlookKind, deadline_outlook, job_outlook};
 pub(crate) use self::fit::{closures, misfits, too_large};
 pub use self::report::{CeReport, JobCounts, Verdict, Wanting, report};
 pub use self::room::Limit;
 pub(crate) use self::room::{Ledger, Size};
-pub(crate) use self::threshold::below as below_threshold;
+pub(crate) use self::threshold::{below as below_threshold, too_few};
+pub use self::warm::critical_remark;
 
 /// A pilot to ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]

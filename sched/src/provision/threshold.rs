@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fairway_model::CeId;
+use fairway_model::{CeId, Timestamp};
 
 use super::demand::Demand;
 use super::supply::Supply;
@@ -40,6 +40,16 @@ pub(super) fn waiting_at(state: &State, supplies: &[Supply<'_>]) -> BTreeMap<CeI
         }
     }
     waiting
+}
+
+/// As [`below`], for one CE by itself. Costs as much as a plan if it has a threshold, and nothing
+/// otherwise.
+pub(crate) fn too_few(state: &State, element: &Element, now: Timestamp) -> Option<String> {
+    if element.ce.supply.threshold == 0 {
+        return None;
+    }
+    let supplies = super::supply::supplies(state, now);
+    below(element, &waiting_at(state, &supplies))
 }
 
 /// Why a CE gets no pilots: too few tasks wait. The values on both sides.

@@ -1,10 +1,31 @@
 //! Pilots that are kept for time-critical tasks: a set of them is asked for with the first such
 //! task that may run at the CE, and kept as long as such tasks come.
 
-use fairway_model::{PilotOwner, PilotSharing, PilotState};
+use fairway_model::{JobId, PilotOwner, PilotSharing, PilotState};
 
 use super::{PilotOrder, Planner, Purpose, Size, Supply};
+use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
+
+/// What is to be said of the time-critical tasks of a job: that no CE that could run
+/// them keeps pilots for them. `None` if there are none, or one does.
+pub fn critical_remark(state: &State, job: JobId) -> Option<String> {
+    let live = state.jobs.get(&job)?;
+    let id = live.class_of(0);
+    let class = state.queue.class(id)?;
+    let group = live.job.group.as_ref();
+    let keeps = |element: &Element| {
+        element.ce.supply.warm.is_some()
+            && element.ce.pilots == PilotSharing::Shared
+            && element.verdicts.get(&id).is_some_and(|it| it.eligible)
+            && element.admits(&live.job.owner, group)
+    };
+    let kept = state.elements.values().any(keeps);
+    (class.needs.time_critical && !kept).then(|| {
+        "no CE that could run it keeps pilots for time-critical tasks: it is served like others"
+            .to_owned()
+    })
+}
 
 impl<'a> Planner<'a> {
     /// Orders what is missing of the warm sets. Private pilots would have to be kept for each user:

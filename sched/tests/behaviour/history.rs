@@ -111,7 +111,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Fate::Repeated),
     ];
     prop_oneof![
-        3 => (0..3_usize, 1..12_u32, 0..5_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
+        3 => (0..3_usize, 1..12_u32, 0..7_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
         2 => graph(),
         3 => (0..4_usize, 1..5_u32, prop::option::weighted(0.3, 0..3_usize))
             .prop_map(|(ce, cores, owner)| Step::NewPilot { ce, cores, owner }),
@@ -218,6 +218,8 @@ impl Run {
                     "CpuNumber = 2;",
                     "Rank = other.GlueCEName == \"short\" ? 1 : 0;",
                     "Requirements = other.GlueCEName == \"long\" || _PARAM_ >= 3;",
+                    "Deadline = 40000; ExpectedDuration = 600;",
+                    "TimeCritical = true;",
                 ][*more];
                 self.world.submit(USERS[*user], &sweep(*tasks, more));
             }

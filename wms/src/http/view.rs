@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 
 use fairway_api::public::{
-    CeVerdict, CeView, Explanation, Refusal, ShareInterval, ShareView, SharesView, SiteView,
-    TaskView, WaitsFor,
+    CeDeadline, CeVerdict, CeView, DeadlineView, Explanation, NodeAside, Refusal, ShareInterval,
+    ShareView, SharesView, SiteView, TaskView, WaitsFor,
 };
 use fairway_jdl::{Ad, Needs, Value, eval};
 use fairway_model::{CeId, Principal, Site, TaskId, TaskState, Timestamp};
+use fairway_sched::latch::SetAside;
+use fairway_sched::provision::Outlook;
 use fairway_sched::state::Standing;
 use fairway_sched::{State, explain};
 
@@ -43,6 +45,10 @@ pub(super) fn site(state: &State, site: &Site, who: &Principal) -> SiteView {
             published: state.published(&id).cloned(),
             glue: state.glue(&id).map(attributes).unwrap_or_default(),
             pilots: state.pilots_by_state(&id),
+            set_aside: match who.administers(&site.name) {
+                true => state.set_aside(&id).into_iter().map(aside).collect(),
+                false => Vec::new(),
+            },
         }
     });
     let states = states.collect();
@@ -55,6 +61,14 @@ pub(super) fn site(state: &State, site: &Site, who: &Principal) -> SiteView {
         site,
         states,
         agent: None,
+    }
+}
+
+fn aside(node: SetAside) -> NodeAside {
+    NodeAside {
+        host: node.host,
+        evidence: node.evidence,
+        until: node.until,
     }
 }
 
@@ -145,8 +159,22 @@ pub(super) fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Exp
         walltime_s: explained.walltime_s,
         requirements: explained.requirements,
         rank: explained.rank,
+        deadline: explained.deadline.map(deadline),
         ces: explained.ces.into_iter().map(verdict).collect(),
     })
+}
+
+fn deadline(outlook: Outlook) -> DeadlineView {
+    let ces = outlook.ces.into_iter().map(|at| CeDeadline {
+        ce: at.ce,
+        outlook: at.kind.name().to_owned(),
+        because: at.because,
+    });
+    DeadlineView {
+        outlook: outlook.kind.name().to_owned(),
+        because: outlook.because,
+        ces: ces.collect(),
+    }
 }
 
 fn waits_for(explain::WaitsFor { node, states }: explain::WaitsFor) -> WaitsFor {
@@ -189,6 +217,7 @@ pub(super) fn ended(task: &TaskView, needs: &Needs, because: Option<&str>) -> Ex
         walltime_s: needs.walltime_s,
         requirements: needs.requirements.as_ref().map(ToString::to_string),
         rank: needs.rank.as_ref().map(ToString::to_string),
+        deadline: None,
         ces: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ mod check;
 mod list;
 mod mode;
 mod put;
+mod release;
 mod remove;
 mod show;
 
@@ -20,6 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list::list, put::add))
         .routes(routes!(show::show, put::put, remove::remove))
         .routes(routes!(mode::mode))
+        .routes(routes!(release::release))
 }
 
 /// Refuses everybody but operators and the site's admins.
