@@ -67,10 +67,10 @@ impl Client {
         repeat: Repeat,
     ) -> Result<Response, ClientError> {
         let request = request.timeout(REQUEST_TIMEOUT);
-        self.send_with(repeat, async || {
-            request.try_clone().ok_or_else(|| {
+        self.send_with(repeat, || {
+            std::future::ready(request.try_clone().ok_or_else(|| {
                 ClientError::Settings("a request's body cannot be sent again".into())
-            })
+            }))
         })
         .await
     }
@@ -86,11 +86,15 @@ impl Client {
     }
 
     /// Sends what `build` makes, again and again if need be. The answer is a success.
-    pub(super) async fn send_with(
+    pub(super) async fn send_with<Built>(
         &self,
         repeat: Repeat,
-        build: impl AsyncFn() -> Result<RequestBuilder, ClientError>,
-    ) -> Result<Response, ClientError> {
+        // Not an `AsyncFn`: of those the compiler cannot tell yet that they are `Send`.
+        build: impl Fn() -> Built,
+    ) -> Result<Response, ClientError>
+    where
+        Built: Future<Output = Result<RequestBuilder, ClientError>>,
+    {
         let mut pause = FIRST_PAUSE;
         for tries_left in (0..TRIES_MAX).rev() {
             let wait = match build().await?.send().await {

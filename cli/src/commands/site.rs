@@ -7,6 +7,7 @@ use fairway_api::public::{ModeChange, NodeRelease};
 use fairway_model::{CeId, SiteMode, SiteName};
 
 use super::now;
+use super::site_agent::SiteAgent;
 use crate::connect::Connect;
 use crate::exit::Failure;
 use crate::names::SiteOrCe;
@@ -27,6 +28,7 @@ pub(super) enum Site {
     Open(Mode),
     Release(Release),
     Remove(Remove),
+    Agent(Box<SiteAgent>),
 }
 
 /// Register a site
@@ -113,6 +115,7 @@ impl Site {
                 };
                 Ok(connect.client()?.release_node(&ce.site, &release).await?)
             }
+            Self::Agent(agent) => agent.run().await,
             Self::Remove(remove) => Ok(remove.connect.client()?.remove_site(&remove.site).await?),
         }
     }
@@ -146,7 +149,8 @@ impl Mode {
     }
 }
 
-fn read(path: &Path) -> Result<fairway_model::Site, Failure> {
+/// The site that a file describes.
+pub(super) fn read(path: &Path) -> Result<fairway_model::Site, Failure> {
     let text =
         std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
     toml::from_str(&text).map_err(|error| {

@@ -184,6 +184,7 @@ impl StandIn {
                 memory_mib: 0,
                 gpus: 0,
             },
+            whole_node: false,
             walltime_s: 3600,
             work_dir: None,
             idle_s: 3600,

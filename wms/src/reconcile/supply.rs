@@ -228,6 +228,7 @@ fn job(
         ce: pilot.ce.clone(),
         secret: promised.secret.clone(),
         resources: pilot.resources,
+        whole_node: ce.shape.whole_node,
         walltime_s: pilot.walltime_s,
         work_dir: None,
         idle_s: idle_s(shared, &ce, promised),
