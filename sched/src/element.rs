@@ -138,6 +138,16 @@ impl Element {
             || group.is_some_and(|group| self.ce.groups.contains(group))
     }
 
+    /// What a pilot here asks the batch system for, on each node.
+    pub(crate) fn asked(&self) -> Resources {
+        let shape = self.ce.shape;
+        Resources {
+            cores: shape.cores,
+            memory_mib: shape.memory_mib,
+            gpus: shape.gpus,
+        }
+    }
+
     /// What a pilot here is expected to have. Memory that the shape leaves to the batch system
     /// is at most that of a node; if that is not known either, nothing is refused for it.
     pub(crate) fn expected(&self) -> Resources {

@@ -19,6 +19,7 @@ use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
 use crate::matching::LivePilot;
 use crate::queue::{Class, ClassId};
+use crate::state::probe::is_probe;
 
 /// A pilot to ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +90,7 @@ pub fn plan(state: &State, now: Timestamp) -> PilotPlan {
         .iter()
         .filter(|supply| !supply.used && supply.may_be_recalled)
         .filter_map(|supply| Some((supply.pilot?, "no work is left for it".to_owned())))
+        .chain(state.forgotten_probes(now))
         .collect();
     PilotPlan { orders, recalls }
 }
@@ -344,6 +346,9 @@ fn supplies(state: &State, now: Timestamp) -> Vec<Supply<'_>> {
 fn supply<'a>(state: &'a State, live: &LivePilot, now: Timestamp) -> Option<Supply<'a>> {
     let pilot: &Pilot = &live.pilot;
     let element = state.elements.get(&pilot.ce)?;
+    if is_probe(pilot) {
+        return None;
+    }
     let (free, lasts_s) = match pilot.state {
         PilotState::Active if element.mode() == SiteMode::Open => {
             let (free, waiting) = live.books();

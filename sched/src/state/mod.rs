@@ -8,6 +8,7 @@ mod follow;
 mod load;
 mod pilots;
 mod policy;
+pub(crate) mod probe;
 mod read;
 mod retry;
 mod serve;
@@ -258,6 +259,7 @@ impl State {
             } => self.sync(pilot, reports, &holding, want, now),
             Command::Goodbye { pilot, reason } => self.goodbye(pilot, reason, now),
             Command::PlanPilots { orders } => Ok(self.plan_pilots(orders, now)),
+            Command::ProbePilot { ce, hash, by } => self.probe_pilot(&ce, hash, &by, now),
             Command::ObservePilots(seen) => {
                 for (pilot, observation) in seen {
                     self.observe_pilot(pilot, observation, now);

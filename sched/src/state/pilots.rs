@@ -6,6 +6,7 @@ use fairway_model::{
     AttemptEnd, EventKind, Pilot, PilotEnd, PilotId, PilotState, Resources, SiteMode, Timestamp,
 };
 
+use super::probe::is_probe;
 use super::{State, refused};
 use crate::command::{Change, Observation, Refused, RefusedKind, Reply};
 use crate::matching::LivePilot;
@@ -85,7 +86,7 @@ impl State {
             .collect()
     }
 
-    fn plan_pilot(
+    pub(super) fn plan_pilot(
         &mut self,
         order: &PilotOrder,
         allocation: PilotId,
@@ -186,7 +187,12 @@ impl State {
         if let Some(element) = self.elements.get_mut(&row.ce) {
             element.note_delay(now.since(row.planned_at));
         }
+        let probe = is_probe(&row);
         self.changed_pilot(row, call.host, now);
+        if probe {
+            // It has shown what it was to show. Its first wish is answered with the order to end.
+            self.drain(id, "it was only to call home", now);
+        }
         Ok(Reply::Done)
     }
 
@@ -347,6 +353,9 @@ impl State {
             return;
         };
         element.pilots.remove(&live.pilot.id);
+        if is_probe(&live.pilot) {
+            return; // Whoever asked for it is told; it says nothing of pilots with work.
+        }
         let work_waits = self.queue.active().any(|(id, _)| {
             element
                 .verdicts

@@ -6,6 +6,7 @@ mod explain;
 mod graphs;
 mod history;
 mod order;
+mod probe;
 mod provision;
 mod transitions;
 mod world;

@@ -217,7 +217,7 @@ fn job(shared: &Shared, site: &Site, pilots: &[(Pilot, Promised)]) -> Option<Pil
     };
     let run_as = match &first.owner {
         PilotOwner::User(user) => site.accounts.get(user).cloned(),
-        PilotOwner::Shared | PilotOwner::Group(_) => None,
+        PilotOwner::Shared | PilotOwner::Group(_) | PilotOwner::Probe => None,
     };
     Some(PilotJob {
         pilot: first.id,
