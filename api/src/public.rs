@@ -3,13 +3,20 @@
 use std::collections::BTreeMap;
 
 use fairway_model::{
-    Attempt, AttemptEnd, CeId, CeName, CeState, GroupName, JobId, PilotEnd, PilotId, PilotState,
-    Policy, Resources, Role, Site, SiteMode, SiteName, TaskId, TaskState, Timestamp, UserName,
+    Attempt, AttemptEnd, CeId, GroupName, JobId, PilotEnd, PilotId, PilotState, Policy, Resources,
+    Role, SiteName, TaskId, TaskState, Timestamp, UserName,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::Diagnostic;
+
+mod sites;
+
+pub use sites::{
+    CeView, CheckEnd, CheckEvent, CheckOutcome, CheckQuery, CheckStage, CheckStep, JobCounts,
+    MaintenancePlan, ModeChange, SiteView,
+};
 
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -283,38 +290,6 @@ pub struct EventsQuery {
     pub cursor: Option<String>,
     /// How many to a page: 1 to 1000, 100 if not set.
     pub limit: Option<u32>,
-}
-
-/// A site with what is known of its CEs.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SiteView {
-    /// The site as its admin described it.
-    #[serde(flatten)]
-    pub site: Site,
-    /// What each CE published last; in the order of `ces`.
-    pub states: Vec<CeView>,
-}
-
-/// A CE with what it published, and what Fairway has there.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CeView {
-    /// What it published last; absent until the first look.
-    pub published: Option<CeState>,
-    /// The same under GLUE 1.3 names, as Requirements and Rank see it.
-    pub glue: BTreeMap<String, serde_json::Value>,
-    /// Our pilots there by state; states with none are left out.
-    pub pilots: BTreeMap<PilotState, u32>,
-}
-
-/// Opens, drains or closes a site or one of its CEs.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ModeChange {
-    /// The new mode.
-    pub mode: SiteMode,
-    /// Only for this CE.
-    #[serde(default)]
-    pub ce: Option<CeName>,
 }
 
 /// A pilot.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use fairway_jdl::{JobNode, JobSpec};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd,
-    PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState,
-    Timestamp, UsageRecord, UserName,
+    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Maintenance, Pilot,
+    PilotEnd, PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId,
+    TaskState, Timestamp, UsageRecord, UserName,
 };
 
 use crate::provision::PilotOrder;
@@ -129,6 +129,15 @@ pub enum Command {
         ce: Option<CeName>,
         /// The new mode.
         mode: SiteMode,
+        /// Who asks.
+        by: UserName,
+    },
+    /// Say when a site is not to be used.
+    PlanMaintenance {
+        /// Which site.
+        site: SiteName,
+        /// All times in which it is not.
+        maintenance: Vec<Maintenance>,
         /// Who asks.
         by: UserName,
     },

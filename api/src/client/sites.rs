@@ -4,8 +4,10 @@ use fairway_model::{PilotId, Site, SiteName};
 use reqwest::Method;
 
 use super::transport::Repeat;
-use super::{Client, ClientError};
-use crate::public::{ModeChange, Page, PilotView, PilotsQuery, SiteView};
+use super::{Check, Client, ClientError};
+use crate::public::{
+    CheckQuery, MaintenancePlan, ModeChange, Page, PilotView, PilotsQuery, SiteView,
+};
 
 impl Client {
     /// All sites.
@@ -62,6 +64,45 @@ impl Client {
             .request(Method::POST, &["sites", site.as_str(), "mode"])
             .json(change);
         self.send(request, Repeat::Harmless).await.map(drop)
+    }
+
+    /// Says when a site is not to be used.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plan_maintenance(
+        &self,
+        site: &SiteName,
+        plan: &MaintenancePlan,
+    ) -> Result<(), ClientError> {
+        let request = self
+            .request(Method::PUT, &["sites", site.as_str(), "maintenance"])
+            .json(plan);
+        self.send(request, Repeat::Harmless).await.map(drop)
+    }
+
+    /// Tries a site, step by step.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn check_site(
+        &self,
+        site: &SiteName,
+        query: &CheckQuery,
+    ) -> Result<Check, ClientError> {
+        let request = self
+            .request(Method::POST, &["sites", site.as_str(), "check"])
+            .header(reqwest::header::ACCEPT, "text/event-stream")
+            .query(query);
+        Ok(Check::new(self.download(request).await?))
+    }
+
+    /// A site in the terms of GLUE 2.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn site_glue2(&self, site: &SiteName) -> Result<serde_json::Value, ClientError> {
+        self.get(&["sites", site.as_str(), "glue2"]).await
     }
 
     /// A page of pilots.

@@ -271,6 +271,11 @@ impl State {
             Command::PutSite { site, by } => Ok(self.put_site(*site, by, now)),
             Command::RemoveSite { site, by } => self.remove_site(&site, by, now),
             Command::SetMode { site, ce, mode, by } => self.set_mode(&site, ce, mode, by, now),
+            Command::PlanMaintenance {
+                site,
+                maintenance,
+                by,
+            } => self.plan_maintenance(&site, maintenance, by, now),
             Command::Publish(states) => Ok(self.publish(states)),
             Command::SetPolicy { policy, by } => Ok(self.set_policy(policy, by, now)),
             Command::Serve => Ok(self.serve(now)),

@@ -43,6 +43,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::Auth;
 use crate::engine::Engine;
 use crate::files::Files;
+use crate::reconcile::Checks;
 use crate::store::Store;
 
 pub use failure::Failure;
@@ -80,6 +81,15 @@ pub struct Limits {
     pub log_bytes_max: u64,
 }
 
+/// What the handlers need for sites.
+#[derive(Clone)]
+pub struct SiteDesk {
+    /// Folder with a folder for each site, in which the site's admins may name files.
+    pub sites_dir: std::path::PathBuf,
+    /// Tries sites.
+    pub checks: Checks,
+}
+
 /// What the handlers work with; cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -88,6 +98,7 @@ pub struct App {
     pub(crate) files: Files,
     pub(crate) auth: Auth,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) desk: Arc<SiteDesk>,
     leases: pilot::LeaseBook,
     /// One retry at a time; see `tasks::change`.
     retries: Arc<tokio::sync::Mutex<()>>,
@@ -96,13 +107,21 @@ pub struct App {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(engine: Engine, store: Store, files: Files, auth: Auth, limits: Limits) -> Self {
+    pub fn new(
+        engine: Engine,
+        store: Store,
+        files: Files,
+        auth: Auth,
+        limits: Limits,
+        desk: SiteDesk,
+    ) -> Self {
         Self {
             engine,
             store,
             files,
             auth,
             limits: Arc::new(limits),
+            desk: Arc::new(desk),
             leases: pilot::LeaseBook::default(),
             retries: Arc::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),

@@ -98,17 +98,18 @@ async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut Join
 }
 
 /// What is kept of an order while its pilots are noted.
-struct Promised {
+pub(super) struct Promised {
     /// A pilot's secret: only its hash is noted.
-    secret: String,
+    pub(super) secret: String,
     /// When the reservation is to begin that is asked for.
-    reserve_at: Option<Timestamp>,
+    pub(super) reserve_at: Option<Timestamp>,
 }
 
 /// The pilots of one batch job each, one for each of its nodes.
-type Allocations = BTreeMap<PilotId, Vec<(Pilot, Promised)>>;
+pub(super) type Allocations = BTreeMap<PilotId, Vec<(Pilot, Promised)>>;
 
-async fn submit(shared: Arc<Shared>, site: SiteName, allocations: Allocations) {
+/// Submits pilots that were noted as planned.
+pub(super) async fn submit(shared: Arc<Shared>, site: SiteName, allocations: Allocations) {
     let name = site.clone();
     let Ok(Some(site)) = shared
         .around
@@ -243,7 +244,7 @@ fn program(shared: &Shared, ce: &Ce) -> Vec<String> {
 
 /// Calls back a pilot that nobody needs: first it is over for the state, then it is ended in
 /// the batch system. If that fails, it is found to be an orphan later.
-async fn recall(shared: &Shared, pilot: PilotId, reason: String) {
+pub(super) async fn recall(shared: &Shared, pilot: PilotId, reason: String) {
     let seen = shared
         .around
         .engine

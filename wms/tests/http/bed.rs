@@ -15,7 +15,8 @@ use fairway_sched::{Command, Reply as Decided, Settings};
 use fairway_wms::auth::{Auth, create_token, sha256_hex};
 use fairway_wms::engine::{Engine, EngineLimits, wall_clock};
 use fairway_wms::files::Files;
-use fairway_wms::http::{App, Limits, router};
+use fairway_wms::http::{App, Limits, SiteDesk, router};
+use fairway_wms::reconcile::{Reconcilers, Surroundings};
 use fairway_wms::store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ use tower::ServiceExt;
 pub(crate) struct Bed {
     pub(crate) store: Store,
     pub(crate) engine: Engine,
+    /// Not started: nothing happens at the sites but what a test asks for.
+    pub(crate) reconcilers: Reconcilers,
     pub(crate) router: axum::Router,
     _folder: tempfile::TempDir,
 }
@@ -99,10 +102,28 @@ impl Bed {
             .unwrap();
         let files = Files::open(folder.path()).unwrap();
         let auth = Auth::new(store.clone(), engine.clone());
-        let app = App::new(engine.clone(), store.clone(), files, auth, limits);
+        let reconcilers = Reconcilers::new(Surroundings {
+            engine: engine.clone(),
+            store: store.clone(),
+            files: files.clone(),
+            state_dir: folder.path().to_owned(),
+            name_prefix: "fw-test-".into(),
+            server_url: "https://wms.example.org:8470".into(),
+            ca_pem: None,
+            pilot_program: vec!["/bin/false".into()],
+            pilot_idle_s: 60,
+            look_every: Duration::from_secs(60),
+            plan_every: Duration::from_secs(60),
+        });
+        let desk = SiteDesk {
+            sites_dir: "/etc/fairway/sites".into(),
+            checks: reconcilers.checks(),
+        };
+        let app = App::new(engine.clone(), store.clone(), files, auth, limits, desk);
         Self {
             store,
             engine,
+            reconcilers,
             router: router(app),
             _folder: folder,
         }
@@ -362,6 +383,8 @@ pub(crate) fn steady() -> insta::Settings {
         "observed_at",
         "begins_at",
         "interval_begins_at",
+        "age_s",
+        "CreationTime",
     ] {
         settings.add_redaction(
             &format!(".**.{name}"),

@@ -23,7 +23,10 @@ pub(super) async fn show(
     let site = name.clone();
     let found = app
         .engine
-        .look(move |state, _| state.site(&site).map(|site| view::site(state, site, &who)))
+        .look(move |state, now| {
+            let site = state.site(&site)?;
+            Some(view::site(state, site, &who, now))
+        })
         .await?;
     found
         .map(Json)
