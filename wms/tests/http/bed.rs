@@ -26,10 +26,8 @@ use tower::ServiceExt;
 pub(crate) struct Bed {
     pub(crate) store: Store,
     pub(crate) engine: Engine,
-    /// Not started: nothing happens at the sites but what a test asks for.
-    pub(crate) reconcilers: Reconcilers,
     pub(crate) router: axum::Router,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// What came back.
@@ -102,6 +100,7 @@ impl Bed {
             .unwrap();
         let files = Files::open(folder.path()).unwrap();
         let auth = Auth::new(store.clone(), engine.clone());
+        // Not started: nothing happens at the sites but what a test asks for.
         let reconcilers = Reconcilers::new(Surroundings {
             engine: engine.clone(),
             store: store.clone(),
@@ -123,10 +122,13 @@ impl Bed {
         Self {
             store,
             engine,
-            reconcilers,
             router: router(app),
-            _folder: folder,
+            folder,
         }
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
