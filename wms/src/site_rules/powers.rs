@@ -228,7 +228,7 @@ impl Own {
             }
             What::Server(does) => format!("{does}, which only operators may decide"),
             What::Words(_) => {
-                "goes to programs on the server's machine, so that only operators may set it"
+                "holds words for programs on the server's machine, which only operators may write"
                     .to_owned()
             }
         };

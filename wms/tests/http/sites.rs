@@ -304,7 +304,7 @@ async fn a_site_that_works_is_tried_to_the_end() {
             .as_str()
             .unwrap()
             .to_owned();
-        let want = json!({"want": {"round": 1, "remaining_s": 3600, "backlog": 0}});
+        let want = json!({"holding": [], "want": {"round": 1, "remaining_s": 3600, "backlog": 0}});
         let synced = bed.json("POST", &token, "/v1/pilot/sync", &want).await;
         assert_eq!(synced.expect(200).json()["drain"], true);
         let goodbye = json!({"reason": "drained"});
