@@ -141,6 +141,15 @@ pub enum Command {
         /// Who asks.
         by: UserName,
     },
+    /// Give a node tasks again that was set aside.
+    ReleaseNode {
+        /// Where it is.
+        ce: CeId,
+        /// Its name, as its pilots tell it.
+        host: String,
+        /// Who asks.
+        by: UserName,
+    },
     /// What CEs published.
     Publish(Vec<CeState>),
     /// Change the policy.
@@ -266,6 +275,11 @@ pub enum Observation {
     /// It was not accepted.
     Refused {
         /// The batch system's own words.
+        reason: String,
+    },
+    /// Nothing is known of its submission: it may have been accepted or not, and is looked for.
+    Unanswered {
+        /// What happened instead of an answer.
         reason: String,
     },
     /// It waits in the queue.

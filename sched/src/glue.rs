@@ -39,7 +39,11 @@ pub fn ad(site: &SiteName, ce: &Ce, state: Option<&CeState>, response_s: i64) ->
 /// How long a pilot of this CE waits before it starts, in seconds: 0 if a pilot's cores are
 /// free and nobody waits; otherwise the mean of what the last pilots there waited
 /// (`delays_s`); [`INFINITE`] if there was none.
-pub fn response_s(ce: &Ce, state: Option<&CeState>, delays_s: &[u64]) -> i64 {
+pub fn response_s(
+    ce: &Ce,
+    state: Option<&CeState>,
+    delays_s: impl IntoIterator<Item = u64>,
+) -> i64 {
     let idle = state.is_some_and(|state| {
         state.status == CeStatus::Production
             && state.jobs_waiting == Some(0)
@@ -48,8 +52,12 @@ pub fn response_s(ce: &Ce, state: Option<&CeState>, delays_s: &[u64]) -> i64 {
     if idle {
         return 0;
     }
-    let sum: u64 = delays_s.iter().sum();
-    let mean = sum.checked_div(delays_s.len() as u64);
+    let (sum, n) = delays_s
+        .into_iter()
+        .fold((0_u64, 0_u64), |(sum, n), delay| {
+            (sum.saturating_add(delay), n + 1)
+        });
+    let mean = sum.checked_div(n);
     mean.and_then(|mean| i64::try_from(mean).ok())
         .map_or(INFINITE, |mean| mean.min(INFINITE))
 }

@@ -256,6 +256,13 @@ fn sched_settings(config: &Config) -> Settings {
         remaining_min_s: config.pilots.remaining_min_s,
         grants_max: config.sched.grants_max,
         published_age_max_s: config.pilots.published_age_max_s,
+        fast_fail_s: config.sched.fast_fail_s,
+        fast_fails_max: config.sched.fast_fails_max,
+        look_every_s: config.pilots.look_every_s,
+        pilots_max: config.pilots.pilots_max,
+        ramp_min: config.pilots.ramp_min,
+        recall_after_s: config.pilots.recall_after_s,
+        pilot_queued_max_s: config.pilots.queued_max_s,
     }
 }
 

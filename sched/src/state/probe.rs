@@ -39,7 +39,7 @@ impl State {
             owner: PilotOwner::Probe,
             resources: element.asked(),
             nodes: 1,
-            walltime_s: element.walltime_s().min(WALLTIME_S),
+            walltime_s: element.walltime_s(now).clamp(1, WALLTIME_S),
             reserve_at: None,
             because: format!("{by} tries the CE"),
         };

@@ -5,6 +5,7 @@
 mod explain;
 mod graphs;
 mod history;
+mod latch;
 mod order;
 mod probe;
 mod provision;

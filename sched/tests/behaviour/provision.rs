@@ -258,6 +258,10 @@ fn pilots_without_work_are_called_back() {
         .collect();
     let tasks = fairway_sched::command::Selection::Tasks(tasks);
     world.change(fairway_model::event::TaskVerb::Cancel, tasks, "alice");
+    // Work may come back in a moment.
+    world.ask(Command::Tick).unwrap();
+    assert!(world.plan().recalls.is_empty());
+    world.pass(30);
     // One task is left, for the pilot that starts. The one whose submission is under way
     // cannot be called back yet.
     let recalled: Vec<_> = world.plan().recalls.into_iter().map(|(id, _)| id).collect();

@@ -254,6 +254,16 @@ pub(crate) const HOUR_S: u64 = 3600;
 impl World {
     /// A world at 10 hours after the epoch with one site of these CEs, each in production.
     pub(crate) fn new(kind: PolicyKind, ces: &[&str]) -> Self {
+        // Most tests are about what is needed, not about how fast it may grow.
+        let settings = Settings {
+            ramp_min: 100,
+            ..Settings::default()
+        };
+        Self::with(kind, ces, settings)
+    }
+
+    /// As [`new`](Self::new), with these settings.
+    pub(crate) fn with(kind: PolicyKind, ces: &[&str], settings: Settings) -> Self {
         let now = Timestamp::from_secs(36_000);
         let policy = Policy {
             kind,
@@ -263,7 +273,6 @@ impl World {
             policy: Some(policy),
             ..Snapshot::default()
         };
-        let settings = Settings::default();
         let mut world = Self {
             state: State::load(snapshot, settings.clone(), now),
             rows: Rows {
@@ -383,12 +392,22 @@ impl World {
         nonce: &str,
         cores: u32,
     ) -> Result<Reply, Refused> {
+        self.register_on(pilot, nonce, cores, "node1")
+    }
+
+    pub(crate) fn register_on(
+        &mut self,
+        pilot: PilotId,
+        nonce: &str,
+        cores: u32,
+        host: &str,
+    ) -> Result<Reply, Refused> {
         self.ask(Command::RegisterPilot {
             pilot,
             bootstrap_hash: "secret".into(),
             nonce_hash: nonce.into(),
             session_hash: "session".into(),
-            host: "node1".into(),
+            host: host.into(),
             resources: Resources {
                 cores,
                 memory_mib: 4000 * u64::from(cores),
@@ -402,6 +421,13 @@ impl World {
     pub(crate) fn pilot(&mut self, name: &str, cores: u32) -> PilotId {
         let pilot = self.planned(name, cores);
         self.register(pilot, "nonce", cores).unwrap();
+        pilot
+    }
+
+    /// A pilot that has called home from a node.
+    pub(crate) fn pilot_on(&mut self, name: &str, cores: u32, host: &str) -> PilotId {
+        let pilot = self.planned(name, cores);
+        self.register_on(pilot, "nonce", cores, host).unwrap();
         pilot
     }
 

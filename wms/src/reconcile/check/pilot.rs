@@ -30,9 +30,8 @@ impl Check {
         let finding = match self.send_pilot(ce).await {
             Ok(pilot) => {
                 let finding = self.watch(connection, ce, &pilot, begun, wait).await;
-                // Whatever came of it. A pilot that is over is left alone.
-                let reason = "the site has been tried".to_owned();
-                supply::recall(&self.shared, pilot.id, reason).await;
+                // Whatever came of it.
+                end(&self.shared, pilot.id).await;
                 finding
             }
             Err(finding) => finding,
@@ -163,6 +162,24 @@ impl Check {
                 never_called(&self.shared),
             ),
         }
+    }
+}
+
+/// Ends the pilot, if it is not over, and then its job; should that fail, it is found to be an
+/// orphan later.
+async fn end(shared: &Shared, pilot: PilotId) {
+    let Ok(Some(known)) = look(shared, pilot).await else {
+        return;
+    };
+    let end = PilotEnd::Cancelled {
+        reason: "the site has been tried".into(),
+    };
+    // If it is not noted, the plan of pilots calls it back when it is old enough.
+    let noted = shared.around.engine.ask(Command::EndPilot { pilot, end });
+    if noted.await.is_ok()
+        && let Some(batch_id) = known.batch_id
+    {
+        supply::cancel(shared, &known.ce.site, &[batch_id]).await;
     }
 }
 
