@@ -11,8 +11,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::Diagnostic;
 
+mod provisioning;
 mod sites;
 
+pub use provisioning::{
+    Backoff, CeProvisioning, NodeAside, ReleaseQuery, SupplyDecision, SupplyLimit, SupplyVerb,
+    SupplyVerdict, WantingClass,
+};
 pub use sites::{
     CeView, CheckEnd, CheckEvent, CheckOutcome, CheckQuery, CheckStage, CheckStep, JobCounts,
     MaintenancePlan, ModeChange, SiteView,

@@ -6,7 +6,8 @@ use reqwest::Method;
 use super::transport::Repeat;
 use super::{Check, Client, ClientError};
 use crate::public::{
-    CheckQuery, MaintenancePlan, ModeChange, Page, PilotView, PilotsQuery, SiteView,
+    CeProvisioning, CheckQuery, MaintenancePlan, ModeChange, Page, PilotView, PilotsQuery,
+    ReleaseQuery, SiteView,
 };
 
 impl Client {
@@ -103,6 +104,29 @@ impl Client {
     /// See [`ClientError`].
     pub async fn site_glue2(&self, site: &SiteName) -> Result<serde_json::Value, ClientError> {
         self.get(&["sites", site.as_str(), "glue2"]).await
+    }
+
+    /// Why each CE of a site has the pilots that it has.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn provisioning(&self, site: &SiteName) -> Result<Vec<CeProvisioning>, ClientError> {
+        self.get(&["sites", site.as_str(), "provisioning"]).await
+    }
+
+    /// Gives a node tasks again that was set aside.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn release_node(
+        &self,
+        site: &SiteName,
+        host: &str,
+        query: &ReleaseQuery,
+    ) -> Result<(), ClientError> {
+        let path = ["sites", site.as_str(), "nodes", host, "release"];
+        let request = self.request(Method::POST, &path).query(query);
+        self.send(request, Repeat::OnlyUnsent).await.map(drop)
     }
 
     /// A page of pilots.

@@ -6,7 +6,9 @@ mod glue2;
 mod list;
 mod maintenance;
 mod mode;
+mod provisioning;
 mod put;
+mod release;
 mod remove;
 mod show;
 
@@ -26,6 +28,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(maintenance::maintenance))
         .routes(routes!(check::check))
         .routes(routes!(glue2::glue2))
+        .routes(routes!(provisioning::provisioning))
+        .routes(routes!(release::release))
 }
 
 /// Refuses everybody but operators and the site's admins.

@@ -1,6 +1,12 @@
 //! `fairway site`
 
-use std::path::{Path, PathBuf};
+mod check;
+mod maintenance;
+mod read;
+mod release;
+mod why;
+
+use std::path::PathBuf;
 
 use fairway_api::client::Client;
 use fairway_api::public::ModeChange;
@@ -13,18 +19,22 @@ use crate::names::SiteOrCe;
 use crate::render;
 use crate::screen::{self, Format};
 
-/// Register, show, drain and remove sites
+/// Register, try, show, drain and remove sites
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Site {
     Add(Add),
+    Check(check::Check),
     List(List),
     Show(Show),
+    Why(why::Why),
     /// Let the pilots there finish the tasks that they have, and send no more
     Drain(Mode),
     /// Send no more pilots there
     Close(Mode),
     /// Send pilots there again
     Open(Mode),
+    Maintenance(maintenance::Maintenance),
+    Release(release::Release),
     Remove(Remove),
 }
 
@@ -54,6 +64,9 @@ pub(super) struct List {
 pub(super) struct Show {
     /// Which site
     site: SiteName,
+    /// Show what it publishes in the terms of GLUE 2, as JSON
+    #[arg(long, conflicts_with = "json")]
+    glue2: bool,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -82,17 +95,18 @@ impl Site {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Add(add) => add.run().await,
+            Self::Check(check) => check.run().await,
             Self::List(list) => {
                 let sites = list.connect.client()?.sites().await?;
                 list.format.show(&sites, || render::sites::list(&sites))
             }
-            Self::Show(show) => {
-                let site = show.connect.client()?.site(&show.site).await?;
-                show.format.show(&site, || render::sites::one(&site, now()))
-            }
+            Self::Show(show) => show.run().await,
+            Self::Why(why) => why.run().await,
             Self::Drain(mode) => mode.run(SiteMode::Draining).await,
             Self::Close(mode) => mode.run(SiteMode::Closed).await,
             Self::Open(mode) => mode.run(SiteMode::Open).await,
+            Self::Maintenance(maintenance) => maintenance.run().await,
+            Self::Release(release) => release.run().await,
             Self::Remove(remove) => Ok(remove.connect.client()?.remove_site(&remove.site).await?),
         }
     }
@@ -100,7 +114,7 @@ impl Site {
 
 impl Add {
     async fn run(self) -> Result<(), Failure> {
-        let site = read(&self.file)?;
+        let site = read::site(&self.file)?;
         let client: Client = self.connect.client()?;
         if self.replace {
             client.put_site(&site).await?;
@@ -111,7 +125,20 @@ impl Add {
             "site {} with {}\n",
             site.name,
             render::words::count(site.ces.len() as u64, "CE")
-        ))
+        ))?;
+        screen::remark(&format!("try it with: fairway site check {}", site.name));
+        Ok(())
+    }
+}
+
+impl Show {
+    async fn run(self) -> Result<(), Failure> {
+        let client = self.connect.client()?;
+        if self.glue2 {
+            return screen::write_json(&client.site_glue2(&self.site).await?);
+        }
+        let site = client.site(&self.site).await?;
+        self.format.show(&site, || render::sites::one(&site, now()))
     }
 }
 
@@ -124,15 +151,4 @@ impl Mode {
         let client = self.connect.client()?;
         Ok(client.set_mode(&self.subject.site, &change).await?)
     }
-}
-
-fn read(path: &Path) -> Result<fairway_model::Site, Failure> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-    toml::from_str(&text).map_err(|error| {
-        Failure::Refused(format!(
-            "{} is not a site's description\n{error}",
-            path.display()
-        ))
-    })
 }
