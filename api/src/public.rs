@@ -3,14 +3,25 @@
 use std::collections::BTreeMap;
 
 use fairway_model::{
-    Attempt, AttemptEnd, CeId, CeName, CeState, GroupName, JobId, PilotEnd, PilotId, PilotState,
-    Policy, Resources, Role, Site, SiteMode, SiteName, TaskId, TaskState, Timestamp, UserName,
+    Attempt, AttemptEnd, CeId, GroupName, JobId, PilotEnd, PilotId, PilotState, Policy, Resources,
+    Role, SiteName, TaskId, TaskState, Timestamp, UserName,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::agent::AgentView;
 use crate::problem::Diagnostic;
+
+mod provisioning;
+mod sites;
+
+pub use provisioning::{
+    Backoff, CeProvisioning, NodeAside, ReleaseQuery, SupplyDecision, SupplyLimit, SupplyVerb,
+    SupplyVerdict, WantingClass,
+};
+pub use sites::{
+    CeView, CheckEnd, CheckEvent, CheckOutcome, CheckQuery, CheckStage, CheckStep, JobCounts,
+    MaintenancePlan, ModeChange, SiteView,
+};
 
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -285,66 +296,6 @@ pub struct EventsQuery {
     pub cursor: Option<String>,
     /// How many to a page: 1 to 1000, 100 if not set.
     pub limit: Option<u32>,
-}
-
-/// A site with what is known of its CEs.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SiteView {
-    /// The site as its admin described it.
-    #[serde(flatten)]
-    pub site: Site,
-    /// What each CE published last; in the order of `ces`.
-    pub states: Vec<CeView>,
-    /// The site's agent, where the site has one that was heard of; for its admins only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<AgentView>,
-}
-
-/// A CE with what it published, and what Fairway has there.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CeView {
-    /// What it published last; absent until the first look.
-    pub published: Option<CeState>,
-    /// The same under GLUE 1.3 names, as Requirements and Rank see it.
-    pub glue: BTreeMap<String, serde_json::Value>,
-    /// Our pilots there by state; states with none are left out.
-    pub pilots: BTreeMap<PilotState, u32>,
-    /// Nodes that get no tasks because work fails there at once; told to operators and the
-    /// site's admins.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub set_aside: Vec<NodeAside>,
-}
-
-/// A node that gets no tasks for a while.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NodeAside {
-    /// Its name, as its pilots tell it.
-    pub host: String,
-    /// What speaks against it.
-    pub evidence: String,
-    /// When it is probed with one task.
-    pub until: Timestamp,
-}
-
-/// Gives a node tasks again that was set aside.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NodeRelease {
-    /// The CE that it belongs to.
-    pub ce: CeName,
-    /// Its name.
-    pub host: String,
-}
-
-/// Opens, drains or closes a site or one of its CEs.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ModeChange {
-    /// The new mode.
-    pub mode: SiteMode,
-    /// Only for this CE.
-    #[serde(default)]
-    pub ce: Option<CeName>,
 }
 
 /// A pilot.

@@ -110,6 +110,8 @@ pub enum PilotOwner {
     User(UserName),
     /// One group's.
     Group(GroupName),
+    /// Nobody's: it only shows that pilots start here and call home. It ends as soon as it has.
+    Probe,
 }
 
 /// A pilot as it stands now.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use fairway_jdl::{JobNode, JobSpec};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd,
-    PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState,
-    Timestamp, UsageRecord, UserName,
+    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Maintenance, Pilot,
+    PilotEnd, PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId,
+    TaskState, Timestamp, UsageRecord, UserName,
 };
 
 use crate::provision::PilotOrder;
@@ -81,6 +81,17 @@ pub enum Command {
         /// Which, with the hashes of the secrets that they will show: one for each node.
         orders: Vec<(PilotOrder, Vec<String>)>,
     },
+    /// One pilot is to be asked for that gets no task and ends as soon as it has called home: to
+    /// see whether pilots start at the CE. Modes and limits do not hold for it, so that a CE can
+    /// be tried before it is opened; there is only one at a CE at a time.
+    ProbePilot {
+        /// Where.
+        ce: CeId,
+        /// SHA-256 (hex) of the secret that it will show.
+        hash: String,
+        /// Who asks.
+        by: UserName,
+    },
     /// What was learnt of pilots from the batch system.
     ObservePilots(Vec<(PilotId, Observation)>),
     /// A pilot is to finish what it has and take no more.
@@ -118,6 +129,15 @@ pub enum Command {
         ce: Option<CeName>,
         /// The new mode.
         mode: SiteMode,
+        /// Who asks.
+        by: UserName,
+    },
+    /// Say when a site is not to be used.
+    PlanMaintenance {
+        /// Which site.
+        site: SiteName,
+        /// All times in which it is not.
+        maintenance: Vec<Maintenance>,
         /// Who asks.
         by: UserName,
     },
@@ -317,6 +337,7 @@ pub enum Reply {
     Served(Vec<(PilotId, Reply)>),
     /// Pilots were noted as planned: those orders that still hold, in their order, the pilots of
     /// one allocation next to each other. Each has one of the hashes that came with its order.
+    /// Also the one pilot of a [`Command::ProbePilot`].
     Planned(Vec<Pilot>),
 }
 

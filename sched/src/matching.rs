@@ -70,6 +70,7 @@ pub(crate) fn serves(owner: &PilotOwner, user: &UserName, group: Option<&GroupNa
         PilotOwner::Shared => true,
         PilotOwner::User(own) => own == user,
         PilotOwner::Group(own) => group == Some(own),
+        PilotOwner::Probe => false,
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`http`]: the REST API and the pilots' protocol.
 //! - [`auth`]: tokens, and who may do what.
 //! - [`files`]: input sandboxes, outputs and logs on disk.
+//! - `site_rules`: whether a site's description makes sense, and who may write what in it.
 //! - [`server`]: all of it put together, started and stopped.
 
 pub mod auth;
@@ -16,5 +17,6 @@ pub mod files;
 pub mod http;
 pub mod reconcile;
 pub mod server;
+mod site_rules;
 pub mod store;
 pub mod telemetry;

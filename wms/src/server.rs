@@ -16,7 +16,7 @@ use crate::auth::{self, Auth, TokenError};
 use crate::config::{Config, ConfigError, TlsConfig};
 use crate::engine::{Engine, EngineError, EngineLimits, wall_clock};
 use crate::files::Files;
-use crate::http::{self, App, Limits};
+use crate::http::{self, App, Limits, SiteDesk};
 use crate::reconcile::agents::Agents;
 use crate::reconcile::{Reconcilers, Surroundings};
 use crate::store::{Store, StoreError};
@@ -101,19 +101,31 @@ impl Server {
         let listener = bind(config.http.listen)?;
         let url = local_url(&config, &listener)?;
         let agents = Agents::default();
+        let around = surroundings(
+            &config,
+            &url,
+            &store,
+            &engine,
+            files.clone(),
+            agents.clone(),
+        );
+        let reconcilers = Reconcilers::new(around.await?);
         let app = App::new(
             engine.clone(),
             store.clone(),
-            files.clone(),
+            files,
             Auth::new(store.clone(), engine.clone()),
-            agents.clone(),
+            agents,
             limits(&config),
+            SiteDesk {
+                sites_dir: config.sites_dir.clone(),
+                checks: reconcilers.checks(),
+            },
         );
         let handle = axum_server::Handle::new();
         let (listener, tls_reload) =
             listen(&config, listener, handle.clone(), http::router(app)).await?;
-        let reconcilers =
-            Reconcilers::start(surroundings(&config, &url, &store, &engine, files, agents).await?);
+        reconcilers.start();
         tracing::info!(url, version = env!("CARGO_PKG_VERSION"), "Fairway serves");
         Ok(Self {
             url,
@@ -363,11 +375,15 @@ fn same_description(known: &Site, configured: &Site) -> bool {
     *known == keep_modes(configured, std::slice::from_ref(known))
 }
 
-/// The configured description with the modes that were set at run time.
+/// The configured description with the modes that were set at run time, and with the
+/// maintenance planned then if the settings plan none.
 fn keep_modes(configured: &Site, known: &[Site]) -> Site {
     let mut site = configured.clone();
     if let Some(known) = known.iter().find(|it| it.name == site.name) {
         site.mode = known.mode;
+        if site.maintenance.is_empty() {
+            site.maintenance.clone_from(&known.maintenance);
+        }
         for ce in &mut site.ces {
             if let Some(known) = known.ces.iter().find(|it| it.name == ce.name) {
                 ce.mode = known.mode;

@@ -28,7 +28,7 @@ use reqwest::{Certificate, Url};
 
 pub use download::Download;
 pub use error::ClientError;
-pub use sse::{Follow, LogEvent};
+pub use sse::{Check, Follow, LogEvent};
 pub use submit::{InputFile, Submission};
 pub use tasks::LogStream;
 

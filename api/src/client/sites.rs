@@ -4,8 +4,11 @@ use fairway_model::{PilotId, Site, SiteName};
 use reqwest::Method;
 
 use super::transport::Repeat;
-use super::{Client, ClientError};
-use crate::public::{ModeChange, NodeRelease, Page, PilotView, PilotsQuery, SiteView};
+use super::{Check, Client, ClientError};
+use crate::public::{
+    CeProvisioning, CheckQuery, MaintenancePlan, ModeChange, Page, PilotView, PilotsQuery,
+    ReleaseQuery, SiteView,
+};
 
 impl Client {
     /// All sites.
@@ -64,6 +67,53 @@ impl Client {
         self.send(request, Repeat::Harmless).await.map(drop)
     }
 
+    /// Says when a site is not to be used.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plan_maintenance(
+        &self,
+        site: &SiteName,
+        plan: &MaintenancePlan,
+    ) -> Result<(), ClientError> {
+        let request = self
+            .request(Method::PUT, &["sites", site.as_str(), "maintenance"])
+            .json(plan);
+        self.send(request, Repeat::Harmless).await.map(drop)
+    }
+
+    /// Tries a site, step by step.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn check_site(
+        &self,
+        site: &SiteName,
+        query: &CheckQuery,
+    ) -> Result<Check, ClientError> {
+        let request = self
+            .request(Method::POST, &["sites", site.as_str(), "check"])
+            .header(reqwest::header::ACCEPT, "text/event-stream")
+            .query(query);
+        Ok(Check::new(self.download(request).await?))
+    }
+
+    /// A site in the terms of GLUE 2.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn site_glue2(&self, site: &SiteName) -> Result<serde_json::Value, ClientError> {
+        self.get(&["sites", site.as_str(), "glue2"]).await
+    }
+
+    /// Why each CE of a site has the pilots that it has.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn provisioning(&self, site: &SiteName) -> Result<Vec<CeProvisioning>, ClientError> {
+        self.get(&["sites", site.as_str(), "provisioning"]).await
+    }
+
     /// Gives a node tasks again that was set aside.
     ///
     /// # Errors
@@ -71,11 +121,11 @@ impl Client {
     pub async fn release_node(
         &self,
         site: &SiteName,
-        release: &NodeRelease,
+        host: &str,
+        query: &ReleaseQuery,
     ) -> Result<(), ClientError> {
-        let request = self
-            .request(Method::POST, &["sites", site.as_str(), "release"])
-            .json(release);
+        let path = ["sites", site.as_str(), "nodes", host, "release"];
+        let request = self.request(Method::POST, &path).query(query);
         self.send(request, Repeat::OnlyUnsent).await.map(drop)
     }
 

@@ -1,8 +1,9 @@
-//! A log that is followed: the server's event stream, read line by line.
+//! Event streams of the server, read line by line: a log that is followed, a site that is tried.
 
 use fairway_model::TaskState;
 
 use super::{ClientError, Download};
+use crate::public::CheckEvent;
 
 /// Longest line of an event stream. The server's chunks are much shorter.
 const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -18,17 +19,11 @@ pub enum LogEvent {
 
 /// A log that is followed until its task is over.
 #[derive(Debug)]
-pub struct Follow {
-    download: Download,
-    parser: Parser,
-}
+pub struct Follow(Events);
 
 impl Follow {
     pub(super) fn new(download: Download) -> Self {
-        Self {
-            download,
-            parser: Parser::default(),
-        }
+        Self(Events::new(download))
     }
 
     /// The next event. `None` if the stream ended, which it does only after [`LogEvent::End`].
@@ -36,9 +31,53 @@ impl Follow {
     /// # Errors
     /// [`ClientError::Interrupted`].
     pub async fn next(&mut self) -> Result<Option<LogEvent>, ClientError> {
+        self.0.next(log_event).await
+    }
+}
+
+/// A site that is tried.
+#[derive(Debug)]
+pub struct Check(Events);
+
+impl Check {
+    pub(super) fn new(download: Download) -> Self {
+        Self(Events::new(download))
+    }
+
+    /// The next step, or the end. `None` if the stream ended, which it does only after
+    /// [`CheckEvent::End`].
+    ///
+    /// # Errors
+    /// [`ClientError::Interrupted`].
+    pub async fn next(&mut self) -> Result<Option<CheckEvent>, ClientError> {
+        self.0.next(check_event).await
+    }
+}
+
+#[derive(Debug)]
+struct Events {
+    download: Download,
+    parser: Parser,
+}
+
+impl Events {
+    fn new(download: Download) -> Self {
+        Self {
+            download,
+            parser: Parser::default(),
+        }
+    }
+
+    /// The next event that `meaning` knows: others are those of a later version of the server.
+    async fn next<T>(
+        &mut self,
+        meaning: fn(Event) -> Result<Option<T>, ClientError>,
+    ) -> Result<Option<T>, ClientError> {
         loop {
-            if let Some(event) = self.parser.next_event()? {
-                return Ok(Some(event));
+            while let Some(event) = self.parser.next_event() {
+                if let Some(known) = meaning(event)? {
+                    return Ok(Some(known));
+                }
             }
             match self.download.chunk().await? {
                 Some(chunk) => self.parser.feed(&chunk)?,
@@ -48,8 +87,31 @@ impl Follow {
     }
 }
 
+/// An event as it comes: its name, and its data.
+#[derive(Debug)]
+struct Event {
+    name: String,
+    data: String,
+}
+
+fn log_event(Event { name, data }: Event) -> Result<Option<LogEvent>, ClientError> {
+    Ok(match name.as_str() {
+        "chunk" => Some(LogEvent::Chunk(read(&data)?)),
+        "end" => Some(LogEvent::End(read(&data)?)),
+        _ => None,
+    })
+}
+
+fn check_event(Event { name, data }: Event) -> Result<Option<CheckEvent>, ClientError> {
+    Ok(match name.as_str() {
+        "step" => Some(CheckEvent::Step(read(&data)?)),
+        "end" => Some(CheckEvent::End(read(&data)?)),
+        _ => None,
+    })
+}
+
 /// Takes bytes in, gives events out, as the HTML standard's "event stream
-/// interpretation" has it, for the two events that a log has.
+/// interpretation" has it.
 #[derive(Debug, Default)]
 struct Parser {
     /// Bytes of lines that are not read yet.
@@ -71,24 +133,20 @@ impl Parser {
         Ok(())
     }
 
-    fn next_event(&mut self) -> Result<Option<LogEvent>, ClientError> {
+    fn next_event(&mut self) -> Option<Event> {
         while let Some(line) = self.next_line() {
             if !line.is_empty() {
                 self.field(&line);
                 continue;
             }
-            let (name, data) = (
-                std::mem::take(&mut self.name),
-                std::mem::take(&mut self.data),
-            );
-            match name.as_str() {
-                "chunk" => return Ok(Some(LogEvent::Chunk(read(&data)?))),
-                "end" => return Ok(Some(LogEvent::End(read(&data)?))),
-                // An event of a later version of the server, or a comment by itself.
-                _ => {}
+            let name = std::mem::take(&mut self.name);
+            let data = std::mem::take(&mut self.data);
+            // Without a name it was a comment by itself.
+            if !name.is_empty() {
+                return Some(Event { name, data });
             }
         }
-        Ok(None)
+        None
     }
 
     fn next_line(&mut self) -> Option<String> {
@@ -120,7 +178,7 @@ impl Parser {
                 }
                 self.data.push_str(value);
             }
-            // `id`, `retry` and comments (an empty field name) say nothing about a log.
+            // `id`, `retry` and comments (an empty field name) say nothing here.
             _ => {}
         }
     }
@@ -136,6 +194,7 @@ fn read<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, ClientError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::public::CheckEnd;
 
     /// All events of `text`, fed in pieces of `size` bytes.
     fn events(text: &str, size: usize) -> Vec<LogEvent> {
@@ -143,8 +202,8 @@ mod tests {
         let mut events = Vec::new();
         for piece in text.as_bytes().chunks(size) {
             parser.feed(piece).unwrap();
-            while let Some(event) = parser.next_event().unwrap() {
-                events.push(event);
+            while let Some(event) = parser.next_event() {
+                events.extend(log_event(event).unwrap());
             }
         }
         events
@@ -171,9 +230,32 @@ mod tests {
     }
 
     #[test]
+    fn a_check_has_steps_and_an_end() {
+        let mut parser = Parser::default();
+        let step = r#"{"stage":"queue","ce":"short","outcome":"ok","found":"it is","took_ms":1}"#;
+        let text = format!(
+            "event: step\ndata: {step}\n\nevent: end\ndata: {{\"failed\":0,\"remarks\":1}}\n\n"
+        );
+        parser.feed(text.as_bytes()).unwrap();
+        let Some(CheckEvent::Step(step)) = check_event(parser.next_event().unwrap()).unwrap()
+        else {
+            panic!("no step");
+        };
+        assert_eq!(step.ce.unwrap().as_str(), "short");
+        let end = CheckEnd {
+            failed: 0,
+            remarks: 1,
+        };
+        assert_eq!(
+            check_event(parser.next_event().unwrap()).unwrap(),
+            Some(CheckEvent::End(end))
+        );
+    }
+
+    #[test]
     fn nonsense_is_an_error() {
         let mut parser = Parser::default();
         parser.feed(b"event: end\ndata: nowhere\n\n").unwrap();
-        assert!(parser.next_event().is_err());
+        assert!(log_event(parser.next_event().unwrap()).is_err());
     }
 }

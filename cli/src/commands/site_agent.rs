@@ -50,7 +50,7 @@ impl SiteAgent {
         };
         telemetry::init(&log).map_err(Failure::Refused)?;
         let mut interrupts = Interrupts::listen()?;
-        let site = super::site::read(&self.file)?;
+        let site = super::site::read::site(&self.file)?;
         let state_dir = self.state_dir.or_else(state_dir).ok_or_else(|| {
             Failure::Usage("no folder for the agent's state: give --state-dir DIR".into())
         })?;
@@ -92,7 +92,7 @@ fn read_again(
         .map_err(|error| Failure::Local(format!("cannot listen for signals: {error}")))?;
     Ok(async move {
         while hangup.recv().await.is_some() {
-            match super::site::read(&file) {
+            match super::site::read::site(&file) {
                 Ok(site) => {
                     if descriptions.send(site).await.is_err() {
                         return;

@@ -2,12 +2,14 @@
 //! fetched or printed, and "now" is handed in.
 
 pub(crate) mod accounts;
+pub(crate) mod check;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod jobs;
 pub(crate) mod sites;
 pub(crate) mod table;
 pub(crate) mod tasks;
+pub(crate) mod why;
 pub(crate) mod words;
 
 #[cfg(test)]

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anstyle::AnsiColor;
-use fairway_api::public::{CeView, PilotView, SiteView};
-use fairway_model::{Ce, CeStatus, PilotState, SiteMode, Timestamp};
+use fairway_api::public::{CeView, JobCounts, PilotView, SiteView};
+use fairway_model::{
+    AdapterSettings, Ce, CeState, CeStatus, Maintenance, PilotSharing, PilotState, SiteMode,
+    SshSettings, Timestamp,
+};
 
 use super::table::{Cell, Table, facts, harmless};
 use super::{pilot_style, words};
@@ -26,7 +29,7 @@ pub(crate) fn list(sites: &[SiteView]) -> String {
 
 fn ce_row(view: &SiteView, ce: &Ce, state: Option<&CeView>) -> [Cell; 9] {
     let published = state.and_then(|it| it.published.as_ref());
-    let number = |of: fn(&fairway_model::CeState) -> Option<u32>| {
+    let number = |of: fn(&CeState) -> Option<u32>| {
         published
             .and_then(of)
             .map_or_else(|| Cell::number(super::table::NONE), Cell::number)
@@ -55,16 +58,35 @@ fn ce_row(view: &SiteView, ce: &Ce, state: Option<&CeView>) -> [Cell; 9] {
 
 /// One site with all that is known of its CEs.
 pub(crate) fn one(view: &SiteView, now: Timestamp) -> String {
+    let site = &view.site;
     let mut rows = vec![
-        ("site", view.site.name.to_string()),
-        ("batch system", view.site.adapter.kind().to_owned()),
-        ("mode", mode_name(view.site.mode).to_owned()),
+        ("site", site.name.to_string()),
+        ("batch system", reached(&site.adapter)),
+        ("mode", mode_name(site.mode).to_owned()),
     ];
     rows.extend(view.agent.as_ref().map(|agent| {
         let age = words::age(now, agent.heard_at);
         let told = format!("{} on {}, heard of {age} ago", agent.version, agent.host);
         ("agent", told)
     }));
+    let limits = [
+        site.pilots_max.map(|it| words::count(it, "pilot")),
+        site.cores_max.map(|it| words::count(it, "core")),
+    ];
+    let limits: Vec<String> = limits.into_iter().flatten().collect();
+    if !limits.is_empty() {
+        rows.push(("at most", limits.join(" and ")));
+    }
+    if !site.maintenance.is_empty() {
+        rows.push(("maintenance", windows(&site.maintenance).join("; ")));
+    }
+    if !site.accounts.is_empty() {
+        let accounts = site.accounts.iter();
+        let accounts: Vec<_> = accounts
+            .map(|(user, as_whom)| format!("{user}: {as_whom}"))
+            .collect();
+        rows.push(("accounts", accounts.join(", ")));
+    }
     let mut text = facts(&rows);
     for (index, ce) in view.site.ces.iter().enumerate() {
         text.push('\n');
@@ -74,57 +96,165 @@ pub(crate) fn one(view: &SiteView, now: Timestamp) -> String {
 }
 
 fn one_ce(view: &SiteView, ce: &Ce, state: Option<&CeView>, now: Timestamp) -> String {
-    let shape = ce.shape;
-    let memory = match shape.memory_mib {
-        0 => "memory as the batch system gives it".to_owned(),
-        mib => format!("{} of memory", words::memory_mib(mib)),
-    };
     let mut rows = vec![
         ("CE", format!("{}/{}", view.site.name, ce.name)),
         ("queue", ce.queue().to_owned()),
         ("mode", mode_name(ce.mode).to_owned()),
-        (
-            "a pilot asks for",
-            format!(
-                "{}, {memory}, {}",
-                words::count(shape.cores, "core"),
-                words::span(Duration::from_secs(shape.walltime_s))
-            ),
-        ),
-        (
-            "limits",
-            format!(
-                "{}, of which {} may be queued",
-                words::count(ce.limits.pilots_max, "pilot"),
-                ce.limits.queued_max
-            ),
-        ),
-        ("pilots", pilots_in_words(state.map(|it| &it.pilots))),
+        ("a pilot asks for", asked(ce)),
+        ("limits", limits(ce)),
     ];
-    match state.and_then(|it| it.published.as_ref()) {
-        Some(published) => {
-            let reason = published.reason.as_deref().unwrap_or_default();
-            let separator = if reason.is_empty() { "" } else { ": " };
-            rows.push((
-                "status",
-                format!("{}{separator}{reason}", status_name(published.status)),
-            ));
-            rows.push((
-                "seen",
-                format!("{} ago", words::age(now, published.observed_at)),
-            ));
-        }
+    rows.extend(supplied(ce));
+    rows.extend(access(ce));
+    rows.push(("pilots", pilots_in_words(state.map(|it| &it.pilots))));
+    match state.and_then(|it| Some((it, it.published.as_ref()?))) {
+        Some((state, published)) => rows.extend(seen(state, published, now)),
         None => rows.push(("status", "not seen yet".into())),
-    }
-    for node in state.map(|it| &it.set_aside).into_iter().flatten() {
-        let told = format!("{} until {}: {}", node.host, node.until, node.evidence);
-        rows.push(("set aside", harmless(&told).to_string()));
     }
     let mut text = facts(&rows);
     for (name, value) in state.map(|it| &it.glue).into_iter().flatten() {
         text.push_str(&format!("  {name} = {}\n", harmless(&value.to_string())));
     }
     text
+}
+
+/// The kind of batch system, and by which way it is reached as far as that is told.
+fn reached(adapter: &AdapterSettings) -> String {
+    let (ssh, rest): (Option<&SshSettings>, _) = match adapter {
+        AdapterSettings::Slurm(it) => (it.ssh.as_ref(), it.rest.as_ref()),
+        AdapterSettings::Pbs(it) => (it.ssh.as_ref(), None),
+        AdapterSettings::Oar(it) => (it.ssh.as_ref(), it.rest.as_ref()),
+        AdapterSettings::Local(_) | AdapterSettings::Kubernetes(_) | AdapterSettings::Agent(_) => {
+            (None, None)
+        }
+    };
+    let kind = adapter.kind();
+    match (ssh, rest) {
+        (Some(ssh), _) => format!("{kind} by SSH to {}", ssh.host),
+        (None, Some(rest)) => format!("{kind} at {}", rest.url),
+        (None, None) => kind.to_owned(),
+    }
+}
+
+/// What is planned, or that nothing is.
+pub(crate) fn maintenance(planned: &[Maintenance]) -> String {
+    match planned {
+        [] => "no maintenance is planned\n".to_owned(),
+        planned => windows(planned).join("\n") + "\n",
+    }
+}
+
+fn windows(planned: &[Maintenance]) -> Vec<String> {
+    let window = |it: &Maintenance| match it.why.as_str() {
+        "" => format!("{} to {}", it.from, it.to),
+        why => format!("{} to {}: {}", it.from, it.to, harmless(why)),
+    };
+    planned.iter().map(window).collect()
+}
+
+/// What one pilot asks the batch system for.
+fn asked(ce: &Ce) -> String {
+    let shape = ce.shape;
+    let mut parts = vec![words::count(shape.cores, "core")];
+    parts.push(match shape.memory_mib {
+        0 => "memory as the batch system gives it".to_owned(),
+        mib => format!("{} of memory", words::memory_mib(mib)),
+    });
+    match (shape.gpus, &ce.gpu_type) {
+        (0, _) => {}
+        (gpus, None) => parts.push(words::count(gpus, "GPU")),
+        (gpus, Some(kind)) => parts.push(format!("{} ({kind})", words::count(gpus, "GPU"))),
+    }
+    if shape.nodes > 1 {
+        parts.push(format!("on each of {} nodes", shape.nodes));
+    }
+    if shape.whole_node {
+        parts.push("with nobody else there".to_owned());
+    }
+    parts.push(words::span(Duration::from_secs(shape.walltime_s)));
+    let words = [&ce.constraint, &ce.reservation, &ce.account, &ce.qos];
+    let names = ["constraint", "reservation", "account", "QOS"];
+    let named = names.into_iter().zip(words);
+    parts.extend(named.filter_map(|(name, word)| Some(format!("{name} {}", word.as_ref()?))));
+    parts.extend(ce.types.iter().map(|it| format!("type {it}")));
+    parts.extend(ce.options.iter().cloned());
+    parts.join(", ")
+}
+
+fn limits(ce: &Ce) -> String {
+    let limits = ce.limits;
+    let mut parts = vec![format!(
+        "{}, of which {} may be queued",
+        words::count(limits.pilots_max, "pilot"),
+        limits.queued_max
+    )];
+    parts.extend(limits.cores_max.map(|it| words::count(it, "core")));
+    parts.extend(limits.per_day_max.map(|it| format!("{it} a day")));
+    parts.extend(limits.per_owner_max.map(|it| format!("{it} of one owner")));
+    parts.join("; ")
+}
+
+/// Whose pilots there are, and when they are asked for, where that is not as usual.
+fn supplied(ce: &Ce) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    match ce.pilots {
+        PilotSharing::Shared => {}
+        PilotSharing::PerUser => rows.push(("private", "each pilot is one user's".to_owned())),
+        PilotSharing::PerGroup => rows.push(("private", "each pilot is one group's".to_owned())),
+    }
+    if ce.supply.threshold > 0 {
+        let tasks = words::count(ce.supply.threshold, "task");
+        rows.push((
+            "asked for",
+            format!("when more than {tasks} wait without a pilot"),
+        ));
+    }
+    if let Some(warm) = ce.supply.warm {
+        let idle = words::span(Duration::from_secs(warm.idle_s));
+        let pilots = words::count(warm.pilots, "pilot");
+        rows.push((
+            "kept",
+            format!("{pilots} for time-critical tasks, until {idle} without one"),
+        ));
+    }
+    rows
+}
+
+/// Who may use it, where that is not everybody.
+fn access(ce: &Ce) -> Option<(&'static str, String)> {
+    let users = ce.users.iter().map(|it| format!("user {it}"));
+    let groups = ce.groups.iter().map(|it| format!("group {it}"));
+    let all: Vec<String> = users.chain(groups).collect();
+    (!all.is_empty()).then(|| ("only for", all.join(", ")))
+}
+
+/// What a CE published, and what follows from it.
+fn seen(state: &CeView, published: &CeState, now: Timestamp) -> Vec<(&'static str, String)> {
+    let reason = published.reason.as_deref().unwrap_or_default();
+    let separator = if reason.is_empty() { "" } else { ": " };
+    let status = status_name(published.status);
+    let mut rows = vec![
+        ("status", format!("{status}{separator}{}", harmless(reason))),
+        (
+            "seen",
+            format!("{} ago", words::age(now, published.observed_at)),
+        ),
+    ];
+    let counts = |jobs: JobCounts| format!("{} running, {} waiting", jobs.running, jobs.waiting);
+    if let Some(others) = state.others {
+        let (ours, others) = (counts(state.ours), counts(others));
+        rows.push(("jobs", format!("ours {ours}; others {others}")));
+    }
+    rows.extend(state.core_memory_mib.map(|mib| {
+        (
+            "memory",
+            format!("{} for each core", words::memory_mib(mib)),
+        )
+    }));
+    rows.extend(state.response_s.map(|seconds| {
+        let span = words::span(Duration::from_secs(seconds));
+        ("a pilot starts", format!("after about {span}"))
+    }));
+    rows
 }
 
 /// A list of pilots.
@@ -193,7 +323,7 @@ pub(crate) fn pilot(pilot: &PilotView, now: Timestamp) -> String {
     facts(&rows)
 }
 
-fn pilots_in_words(pilots: Option<&BTreeMap<PilotState, u32>>) -> String {
+pub(super) fn pilots_in_words(pilots: Option<&BTreeMap<PilotState, u32>>) -> String {
     let parts: Vec<_> = pilots
         .into_iter()
         .flatten()
@@ -216,7 +346,7 @@ fn status_name(status: CeStatus) -> &'static str {
     }
 }
 
-fn mode_name(mode: SiteMode) -> &'static str {
+pub(super) fn mode_name(mode: SiteMode) -> &'static str {
     match mode {
         SiteMode::Open => "open",
         SiteMode::Draining => "draining",

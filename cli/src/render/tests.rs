@@ -213,6 +213,108 @@ fn one_site_with_an_agent() {
 }
 
 #[test]
+fn a_site_with_all_that_can_be_said() {
+    let site: SiteView = read(json!({
+        "name": "nancy", "pilots_max": 50, "cores_max": 800, "accounts": {"alice": "amartin"},
+        "maintenance": [{"from": 1000, "to": 5_000_000, "why": "new\u{1b}[2J switches"}],
+        "adapter": {"kind": "pbs", "ssh": {"host": "fairway@login.example.org"}},
+        "ces": [{
+            "name": "gpu", "queue": "workq", "account": "grid", "qos": "gold", "gpu_type": "a100",
+            "constraint": "ib", "reservation": "r1", "types": ["besteffort"],
+            "options": ["-lplace=excl"], "pilots": "per-user", "users": ["alice"],
+            "groups": ["biomed"],
+            "shape": {"cores": 8, "gpus": 2, "nodes": 4, "whole_node": true, "walltime_s": 3600},
+            "limits": {"pilots_max": 40, "queued_max": 8, "cores_max": 320, "per_day_max": 100,
+                       "per_owner_max": 8},
+            "supply": {"threshold": 20, "warm": {"pilots": 2, "idle_s": 600}},
+        }],
+        "states": [{
+            "published": {
+                "ce": "nancy/gpu", "observed_at": NOW.0 - 4000, "status": "closed",
+                "reason": "stopped by root", "lrms": ["pbs", "22.05.11"], "cores_total": 128,
+                "cores_free": 16, "cores_offline": 0, "jobs_running": 14, "jobs_waiting": 3,
+                "walltime_max_s": 3600, "node_cores": 64, "node_memory_mib": 128_000,
+                "architecture": "x86_64", "operating_system": null},
+            "age_s": 4, "response_s": 90, "core_memory_mib": 2000,
+            "ours": {"running": 4, "waiting": 1}, "others": {"running": 10, "waiting": 2},
+            "glue": {}, "pilots": {"active": 4}}],
+    }));
+    insta::assert_snapshot!(plain(&sites::one(&site, NOW)));
+    let planned = sites::maintenance(&site.site.maintenance);
+    assert!(planned.starts_with("1970-01-01T00:00:01Z to "), "{planned}");
+    assert_eq!(sites::maintenance(&[]), "no maintenance is planned\n");
+}
+
+#[test]
+fn a_site_that_is_tried() {
+    let step = |value: Value| plain(&check::step(&read(value)));
+    let text = [
+        step(
+            json!({"stage": "description", "outcome": "ok", "found": "it makes sense",
+                    "took_ms": 0}),
+        ),
+        step(
+            json!({"stage": "limits", "ce": "gpu", "outcome": "remark", "found": "too long",
+                    "remedy": "set it", "took_ms": 20}),
+        ),
+        step(
+            json!({"stage": "pilot", "ce": "gpu", "outcome": "under-way",
+                    "found": "waits: \u{1b}[2J", "took_ms": 5200}),
+        ),
+        step(
+            json!({"stage": "pilot", "ce": "gpu", "outcome": "failed", "found": "it did not call",
+                    "remedy": "see its log", "took_ms": 65_000}),
+        ),
+        step(json!({"stage": "queue", "outcome": "skipped", "found": "the rest", "took_ms": 0})),
+    ];
+    let site: fairway_model::SiteName = "nancy".parse().unwrap();
+    let end =
+        |failed, remarks| check::end(&site, fairway_api::public::CheckEnd { failed, remarks });
+    let text = text.concat() + &end(1, 2) + &end(0, 1) + &end(0, 0);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn why_a_ce_has_its_pilots() {
+    let report: Vec<fairway_api::public::CeProvisioning> = read(json!([{
+        "ce": "lyon/short", "mode": "open",
+        "verdict": {"pilots": 0, "kind": "queued_max",
+                    "because": "20 pilots are on the way, at most 20"},
+        "wanting": [
+            {"needs": "cores=1", "group": "biomed", "waiting": 120, "without_pilot": 40,
+             "rank": -3.5, "refusals": []},
+            {"needs": "cores=64", "group": null, "waiting": 1, "without_pilot": 1, "rank": null,
+             "refusals": [{"clause": "cores", "because": "a pilot has 8 of the 64 cores needed"}]}],
+        "sharing": "shared", "resources": {"cores": 8, "memory_mib": 16_384}, "nodes": 2,
+        "walltime_s": 3600, "pilots": {"queued": 20, "active": 14},
+        "ours": {"running": 14, "waiting": 20}, "others": {"running": 3, "waiting": 0},
+        "limits": [
+            {"name": "pilots_max", "used": 34, "max": 100, "step": 2, "full": false,
+             "because": "34 pilots are not over, at most 100"},
+            {"name": "queued_max", "used": 20, "max": 20, "step": 2, "full": true,
+             "because": "20 pilots are on the way, at most 20"}],
+        "closures": [{"clause": "maintenance", "because": "from now to then"}],
+        "backoff": {"until": NOW.0 + 65_000, "because": "pilot p7 refused"},
+        "set_aside": [{"host": "node07", "because": "3 tasks failed at once",
+                       "until": NOW.0 + 600_000}],
+        "never_called_home": 3, "asked_in_a_day": 70, "response_s": 90,
+        "decisions": [
+            {"at": NOW.0 - 120_000, "what": "ordered", "pilots": 4, "because": "40 tasks wait"},
+            {"at": NOW.0 - 90_000, "what": "recalled", "pilots": 1, "because": "no work"},
+            {"at": NOW.0 - 60_000, "what": "useless", "pilots": 2, "because": "refused"},
+            {"at": NOW.0 - 5000, "what": "nothing", "pilots": 0, "because": "queued_max"}],
+    }, {
+        "ce": "lyon/long", "mode": "closed",
+        "verdict": {"pilots": 3, "kind": "orders", "because": "3 tasks that may run here have none"},
+        "wanting": [], "sharing": "per-user", "resources": {"cores": 1, "memory_mib": u64::MAX},
+        "nodes": 1, "walltime_s": 60, "pilots": {}, "ours": {"running": 0, "waiting": 0},
+        "others": null, "limits": [], "closures": [], "backoff": null, "set_aside": [],
+        "never_called_home": 0, "asked_in_a_day": 0, "response_s": null, "decisions": [],
+    }]));
+    insta::assert_snapshot!(plain(&why::text(&report, NOW)));
+}
+
+#[test]
 fn one_site() {
     insta::assert_snapshot!(plain(&sites::one(&site(), NOW)));
 }

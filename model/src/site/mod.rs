@@ -35,6 +35,7 @@ pub enum SiteMode {
 
 /// A place with a batch system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Site {
     /// Its name.
     pub name: SiteName,
@@ -67,8 +68,12 @@ pub struct Site {
 #[serde(deny_unknown_fields)]
 pub struct Maintenance {
     /// When it begins.
+    #[serde(with = "crate::time::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub from: Timestamp,
     /// When it is over.
+    #[serde(with = "crate::time::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub to: Timestamp,
     /// Why, for people to read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -187,5 +192,31 @@ impl Ce {
     /// The batch system's queue or partition.
     pub fn queue(&self) -> &str {
         self.queue.as_deref().unwrap_or(self.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maintenance_is_written_for_people_and_read_from_programs_too() {
+        let described =
+            r#"{"from":"2026-12-01T08:00:00Z","to":"2026-12-01T20:00:00Z","why":"power"}"#;
+        let read: Maintenance = serde_json::from_str(described).unwrap();
+        assert_eq!(read.from, Timestamp(1_796_112_000_000));
+        assert_eq!(serde_json::to_string(&read).unwrap(), described);
+        let millis = r#"{"from": 1796112000000, "to": 1796155200000, "why": "power"}"#;
+        assert_eq!(serde_json::from_str::<Maintenance>(millis).unwrap(), read);
+        let wrong = r#"{"from": "in the morning", "to": 1}"#;
+        let told = serde_json::from_str::<Maintenance>(wrong).unwrap_err();
+        assert!(told.to_string().contains("2026-12-01T08:00:00Z"), "{told}");
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_named() {
+        let text = r#"{"name": "lyon", "adapter": {"kind": "local"}, "ces": [], "queues": []}"#;
+        let told = serde_json::from_str::<Site>(text).unwrap_err();
+        assert!(told.to_string().contains("`queues`"), "{told}");
     }
 }

@@ -125,7 +125,10 @@ pub fn plan(state: &State, now: Timestamp) -> PilotPlan {
     let unneeded = layout.unneeded.into_iter();
     let recalls = unneeded.filter_map(|id| Some((id, supply::recall(state, id, now)?)));
     PilotPlan {
-        recalls: recalls.chain(layout.overdue).collect(),
+        recalls: recalls
+            .chain(layout.overdue)
+            .chain(state.forgotten_probes(now))
+            .collect(),
         orders: layout.orders,
     }
 }

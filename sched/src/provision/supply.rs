@@ -13,6 +13,7 @@ use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
 use crate::matching::LivePilot;
 use crate::queue::{Class, ClassId};
+use crate::state::probe::is_probe;
 
 /// Room on a pilot that is there, on its way, or ordered just now.
 #[derive(Clone)]
@@ -92,6 +93,9 @@ pub(super) fn supplies(state: &State, now: Timestamp) -> Vec<Supply<'_>> {
 
 fn supply<'a>(state: &'a State, live: &'a LivePilot, now: Timestamp) -> Option<Supply<'a>> {
     let pilot: &Pilot = &live.pilot;
+    if is_probe(pilot) {
+        return None;
+    }
     let element = state.elements.get(&pilot.ce)?;
     let open = element.mode() == SiteMode::Open;
     let (free, lasts_s) = match pilot.state {

@@ -9,6 +9,7 @@ mod follow;
 mod load;
 mod pilots;
 mod policy;
+pub(crate) mod probe;
 mod read;
 mod retry;
 mod serve;
@@ -284,6 +285,7 @@ impl State {
             } => self.sync(pilot, reports, &holding, want, now),
             Command::Goodbye { pilot, reason } => self.goodbye(pilot, reason, now),
             Command::PlanPilots { orders } => Ok(self.plan_pilots(orders, now)),
+            Command::ProbePilot { ce, hash, by } => self.probe_pilot(&ce, hash, &by, now),
             Command::ObservePilots(seen) => {
                 for (pilot, observation) in seen {
                     self.observe_pilot(pilot, observation, now);
@@ -295,6 +297,11 @@ impl State {
             Command::PutSite { site, by } => Ok(self.put_site(*site, by, now)),
             Command::RemoveSite { site, by } => self.remove_site(&site, by, now),
             Command::SetMode { site, ce, mode, by } => self.set_mode(&site, ce, mode, by, now),
+            Command::PlanMaintenance {
+                site,
+                maintenance,
+                by,
+            } => self.plan_maintenance(&site, maintenance, by, now),
             Command::ReleaseNode { ce, host, by } => self.release_node(&ce, &host, &by, now),
             Command::Publish(states) => Ok(self.publish(states)),
             Command::SetPolicy { policy, by } => Ok(self.set_policy(policy, by, now)),

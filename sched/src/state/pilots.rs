@@ -6,6 +6,7 @@ use fairway_model::{
     AttemptEnd, EventKind, Pilot, PilotEnd, PilotId, PilotState, Resources, SiteMode, Timestamp,
 };
 
+use super::probe::is_probe;
 use super::{State, refused};
 use crate::command::{Change, Observation, Refused, RefusedKind, Reply};
 use crate::experience::Decided;
@@ -119,7 +120,7 @@ impl State {
         allowed.then_some(size)
     }
 
-    fn plan_pilot(
+    pub(super) fn plan_pilot(
         &mut self,
         order: &PilotOrder,
         allocation: PilotId,
@@ -233,8 +234,13 @@ impl State {
         if let Some(element) = self.elements.get_mut(&row.ce) {
             element.note_delay(now.since(row.planned_at));
         }
+        let probe = is_probe(&row);
         self.changed_pilot(row, call.host, now);
         self.arrive(id, now);
+        if probe {
+            // It has shown what it was to show. Its first wish is answered with the order to end.
+            self.drain(id, "it was only to call home", now);
+        }
         Ok(Reply::Done)
     }
 
@@ -403,6 +409,9 @@ impl State {
             return;
         };
         element.pilots.remove(&live.pilot.id);
+        if is_probe(&live.pilot) {
+            return; // Whoever asked for it is told; it says nothing of pilots with work.
+        }
         let work_waits = element.has_work(&self.queue);
         let recalled = match end {
             PilotEnd::Cancelled { reason } if live.pilot.state.is_expected() => Some(reason),

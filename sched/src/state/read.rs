@@ -179,6 +179,12 @@ impl State {
         self.latch.set_aside_at(ce)
     }
 
+    /// How long a pilot asked for now would wait before it starts, in seconds, as far as that can
+    /// be told. [`crate::glue::INFINITE`] if it cannot.
+    pub fn response_s(&self, ce: &CeId) -> Option<i64> {
+        Some(self.elements.get(ce)?.response_s())
+    }
+
     /// How many pilots of a CE that are not over are in each state; states with none are left out.
     pub fn pilots_by_state(&self, ce: &CeId) -> BTreeMap<PilotState, u32> {
         let mut states = BTreeMap::new();

@@ -1,8 +1,8 @@
 //! Sites and CEs: described, opened and closed, published, removed.
 
 use fairway_model::{
-    CeId, CeName, CeState, EventKind, PilotEnd, PilotId, PilotState, Site, SiteMode, SiteName,
-    Timestamp, UserName,
+    CeId, CeName, CeState, EventKind, Maintenance, PilotEnd, PilotId, PilotState, Site, SiteMode,
+    SiteName, Timestamp, UserName,
 };
 
 use super::{State, refused};
@@ -77,6 +77,26 @@ impl State {
         }
         *target = mode;
         self.site_changed(site, what, by, now);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn plan_maintenance(
+        &mut self,
+        name: &SiteName,
+        maintenance: Vec<Maintenance>,
+        by: UserName,
+        now: Timestamp,
+    ) -> Result<Reply, Refused> {
+        let mut site = self.sites.get(name).cloned().ok_or_else(|| no_site(name))?;
+        if site.maintenance != maintenance {
+            site.maintenance = maintenance;
+            let what = match site.maintenance.len() {
+                0 => "no maintenance planned any more".to_owned(),
+                1 => "maintenance planned".to_owned(),
+                times => format!("{times} times of maintenance planned"),
+            };
+            self.site_changed(site, what, by, now);
+        }
         Ok(Reply::Done)
     }
 

@@ -10,6 +10,7 @@ mod graphs;
 mod history;
 mod latch;
 mod order;
+mod probe;
 mod provision;
 mod shapes;
 mod transitions;

@@ -23,9 +23,9 @@
 mod bed;
 mod bench;
 mod pbs;
+mod slurm_only;
 #[path = "../standin/mod.rs"]
 mod standin;
-mod slurm_only;
 
 use std::time::Instant;
 

@@ -27,6 +27,8 @@ pub use sandbox::SandboxConfig;
 pub use sched::SchedConfig;
 pub use store::StoreConfig;
 
+use crate::site_rules;
+
 /// The server's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +37,12 @@ pub struct Config {
     /// of tasks. Made if it is not there.
     #[schema(value_type = String)]
     pub state_dir: PathBuf,
+    /// Folder of what the server needs to reach sites with, in a folder for each site: keys,
+    /// certificates, configurations. What a site's admin writes in the site's description may
+    /// name files in `<sites_dir>/<site>/` only, and variables that begin with
+    /// `FAIRWAY_SITE_<SITE>_`; operators may name any.
+    #[schema(value_type = String)]
+    pub sites_dir: PathBuf,
     /// Where the server listens, and how.
     pub http: HttpConfig,
     /// The database.
@@ -58,6 +66,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             state_dir: "fairway-state".into(),
+            sites_dir: "/etc/fairway/sites".into(),
             http: HttpConfig::default(),
             store: StoreConfig::default(),
             pilots: PilotsConfig::default(),
@@ -129,13 +138,16 @@ impl Config {
         if let Err(reason) = self.policy.fairshare.check() {
             wrong.push(format!("policy.fairshare: {reason}"));
         }
+        if !self.sites_dir.is_absolute() {
+            wrong.push("sites_dir must be an absolute path".into());
+        }
         for (index, site) in self.sites.iter().enumerate() {
-            if site.ces.is_empty() {
-                wrong.push(format!(
-                    "sites: `{}` has no CE: add a [[sites.ces]]",
-                    site.name
-                ));
-            }
+            let faults = site_rules::faults(site);
+            wrong.extend(
+                faults
+                    .iter()
+                    .map(|it| format!("sites: `{}`: {it}", site.name)),
+            );
             if self.sites[..index]
                 .iter()
                 .any(|other| other.name == site.name)

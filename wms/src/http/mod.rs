@@ -45,6 +45,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::Auth;
 use crate::engine::Engine;
 use crate::files::Files;
+use crate::reconcile::Checks;
 use crate::reconcile::agents::Agents;
 use crate::store::Store;
 
@@ -83,6 +84,15 @@ pub struct Limits {
     pub log_bytes_max: u64,
 }
 
+/// What the handlers need for sites.
+#[derive(Clone)]
+pub struct SiteDesk {
+    /// Folder with a folder for each site, in which the site's admins may name files.
+    pub sites_dir: std::path::PathBuf,
+    /// Tries sites.
+    pub checks: Checks,
+}
+
 /// What the handlers work with; cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -92,6 +102,7 @@ pub struct App {
     pub(crate) auth: Auth,
     pub(crate) agents: Agents,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) desk: Arc<SiteDesk>,
     leases: pilot::LeaseBook,
     /// One retry at a time; see `tasks::change`.
     retries: Arc<tokio::sync::Mutex<()>>,
@@ -107,6 +118,7 @@ impl App {
         auth: Auth,
         agents: Agents,
         limits: Limits,
+        desk: SiteDesk,
     ) -> Self {
         Self {
             engine,
@@ -115,6 +127,7 @@ impl App {
             auth,
             agents,
             limits: Arc::new(limits),
+            desk: Arc::new(desk),
             leases: pilot::LeaseBook::default(),
             retries: Arc::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),

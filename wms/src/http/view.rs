@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use fairway_api::public::{
-    CeDeadline, CeVerdict, CeView, DeadlineView, Explanation, NodeAside, Refusal, ShareInterval,
+    CeDeadline, CeVerdict, CeView, DeadlineView, Explanation, JobCounts, Refusal, ShareInterval,
     ShareView, SharesView, SiteView, TaskView, WaitsFor,
 };
 use fairway_jdl::{Ad, Needs, Value, eval};
-use fairway_model::{CeId, Principal, Site, TaskId, TaskState, Timestamp};
-use fairway_sched::latch::SetAside;
+use fairway_model::{Ce, CeId, Pilot, PilotState, Principal, Site, TaskId, TaskState, Timestamp};
+use fairway_sched::glue::INFINITE;
 use fairway_sched::provision::Outlook;
 use fairway_sched::state::Standing;
 use fairway_sched::{State, explain};
@@ -30,27 +30,14 @@ pub(super) fn load(state: &State) -> Load {
 }
 
 /// All sites as `who` may see them.
-pub(super) fn sites(state: &State, who: &Principal) -> Vec<SiteView> {
-    state.sites().map(|found| site(state, found, who)).collect()
+pub(super) fn sites(state: &State, who: &Principal, now: Timestamp) -> Vec<SiteView> {
+    let sites = state.sites();
+    sites.map(|found| site(state, found, who, now)).collect()
 }
 
 /// A site as `who` may see it.
-pub(super) fn site(state: &State, site: &Site, who: &Principal) -> SiteView {
-    let states = site.ces.iter().map(|ce| {
-        let id = CeId {
-            site: site.name.clone(),
-            ce: ce.name.clone(),
-        };
-        CeView {
-            published: state.published(&id).cloned(),
-            glue: state.glue(&id).map(attributes).unwrap_or_default(),
-            pilots: state.pilots_by_state(&id),
-            set_aside: match who.administers(&site.name) {
-                true => state.set_aside(&id).into_iter().map(aside).collect(),
-                false => Vec::new(),
-            },
-        }
-    });
+pub(super) fn site(state: &State, site: &Site, who: &Principal, now: Timestamp) -> SiteView {
+    let states = site.ces.iter().map(|it| ce(state, site, it, now));
     let states = states.collect();
     let site = if who.administers(&site.name) {
         site.clone()
@@ -64,12 +51,49 @@ pub(super) fn site(state: &State, site: &Site, who: &Principal) -> SiteView {
     }
 }
 
-fn aside(node: SetAside) -> NodeAside {
-    NodeAside {
-        host: node.host,
-        evidence: node.evidence,
-        until: node.until,
+/// A CE with what is known of it.
+pub(super) fn ce(state: &State, site: &Site, ce: &Ce, now: Timestamp) -> CeView {
+    let id = CeId {
+        site: site.name.clone(),
+        ce: ce.name.clone(),
+    };
+    let published = state.published(&id);
+    let ours = our_jobs(state, &id);
+    CeView {
+        age_s: published.map(|it| now.since(it.observed_at).as_secs()),
+        response_s: state
+            .response_s(&id)
+            .filter(|it| *it < INFINITE)
+            .and_then(|it| u64::try_from(it).ok()),
+        core_memory_mib: published.and_then(|it| {
+            let cores = u64::from(it.node_cores?);
+            it.node_memory_mib?.checked_div(cores)
+        }),
+        others: published.and_then(|it| {
+            Some(JobCounts {
+                running: it.jobs_running?.saturating_sub(ours.running),
+                waiting: it.jobs_waiting?.saturating_sub(ours.waiting),
+            })
+        }),
+        ours,
+        published: published.cloned(),
+        glue: state.glue(&id).map(attributes).unwrap_or_default(),
+        pilots: state.pilots_by_state(&id),
     }
+}
+
+/// Our jobs at a CE: one for each allocation, however many pilots it has.
+fn our_jobs(state: &State, ce: &CeId) -> JobCounts {
+    let mut jobs = JobCounts::default();
+    let first_of_its_job = |pilot: &&Pilot| pilot.ce == *ce && pilot.id == pilot.allocation;
+    for pilot in state.pilots_live().filter(first_of_its_job) {
+        match pilot.state {
+            PilotState::Queued => jobs.waiting += 1,
+            PilotState::Starting | PilotState::Active | PilotState::Draining => jobs.running += 1,
+            PilotState::Planned | PilotState::Ended => {}
+        }
+    }
+    jobs
 }
 
 /// A site without what tells how its batch system is reached and used.

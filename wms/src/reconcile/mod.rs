@@ -5,9 +5,11 @@
 //! - [`sites`]: keeps one connection to each site's batch system.
 //! - [`observe`]: what the batch systems say of our pilots, and what the CEs publish.
 //! - [`supply`]: plans pilots, submits them, calls back those that nobody needs.
+//! - [`check`]: tries a site, when somebody asks for it.
 //! - [`sweep`]: removes sandboxes that belong to no job.
 
 pub mod agents;
+mod check;
 mod observe;
 mod sites;
 mod supply;
@@ -28,6 +30,7 @@ use crate::engine::Engine;
 use crate::files::Files;
 use crate::store::Store;
 use agents::Agents;
+pub use check::{CheckOrder, Checks};
 use sites::Sites;
 
 /// What the reconcilers need to know of the server.
@@ -59,7 +62,7 @@ pub struct Surroundings {
     pub plan_every: Duration,
 }
 
-/// The running reconcilers.
+/// The reconcilers.
 pub struct Reconcilers {
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -89,42 +92,45 @@ impl Shared {
 }
 
 impl Reconcilers {
-    /// Starts all of them.
-    pub fn start(around: Surroundings) -> Self {
+    /// Makes them ready. Nothing is done before they are started, apart from checks.
+    pub fn new(around: Surroundings) -> Self {
         let shared = Arc::new(Shared {
             sites: Sites::new(around.state_dir.join("adapters"), around.agents.clone()),
             around,
             plan_now: Notify::new(),
         });
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        for work in [
-            tokio::spawn(
-                stop.clone()
-                    .run_until_cancelled_owned(observe::run(shared.clone())),
-            ),
-            tokio::spawn(
-                stop.clone()
-                    .run_until_cancelled_owned(supply::run(shared.clone())),
-            ),
-            tokio::spawn(
-                stop.clone()
-                    .run_until_cancelled_owned(sweep::run(shared.clone())),
-            ),
-        ] {
-            tasks.spawn(work);
-        }
-        tasks.close();
         Self {
-            stop,
-            tasks,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
             shared,
         }
+    }
+
+    /// Tries sites when asked to.
+    pub fn checks(&self) -> Checks {
+        Checks {
+            shared: self.shared.clone(),
+            stop: self.stop.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Starts all of them.
+    pub fn start(&self) {
+        let (shared, stop) = (&self.shared, &self.stop);
+        let until_stop = || stop.clone();
+        self.tasks
+            .spawn(until_stop().run_until_cancelled_owned(observe::run(shared.clone())));
+        self.tasks
+            .spawn(until_stop().run_until_cancelled_owned(supply::run(shared.clone())));
+        self.tasks
+            .spawn(until_stop().run_until_cancelled_owned(sweep::run(shared.clone())));
     }
 
     /// Stops all of them between two actions and waits for that.
     pub async fn stop(&self) {
         self.stop.cancel();
+        self.tasks.close();
         self.tasks.wait().await;
     }
 

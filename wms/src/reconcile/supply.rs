@@ -104,19 +104,20 @@ async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut Join
 }
 
 /// What is kept of an order while its pilots are noted.
-struct Promised {
+pub(super) struct Promised {
     /// A pilot's secret: only its hash is noted.
-    secret: String,
+    pub(super) secret: String,
     /// When the reservation is to begin that is asked for.
-    reserve_at: Option<Timestamp>,
+    pub(super) reserve_at: Option<Timestamp>,
     /// It is kept for time-critical tasks.
-    warm: bool,
+    pub(super) warm: bool,
 }
 
 /// The pilots of one batch job each, one for each of its nodes.
-type Allocations = BTreeMap<PilotId, Vec<(Pilot, Promised)>>;
+pub(super) type Allocations = BTreeMap<PilotId, Vec<(Pilot, Promised)>>;
 
-async fn submit(shared: Arc<Shared>, site: SiteName, allocations: Allocations) {
+/// Submits pilots that were noted as planned.
+pub(super) async fn submit(shared: Arc<Shared>, site: SiteName, allocations: Allocations) {
     let name = site.clone();
     let ces: BTreeSet<CeId> = allocations
         .values()
@@ -247,7 +248,7 @@ fn job(
     };
     let run_as = match &first.owner {
         PilotOwner::User(user) => site.accounts.get(user).cloned(),
-        PilotOwner::Shared | PilotOwner::Group(_) => None,
+        PilotOwner::Shared | PilotOwner::Group(_) | PilotOwner::Probe => None,
     };
     Some(PilotJob {
         pilot: first.id,

@@ -15,8 +15,9 @@ use fairway_sched::{Command, Reply as Decided, Settings};
 use fairway_wms::auth::{Auth, create_token, sha256_hex};
 use fairway_wms::engine::{Engine, EngineLimits, wall_clock};
 use fairway_wms::files::Files;
-use fairway_wms::http::{App, Limits, router};
+use fairway_wms::http::{App, Limits, SiteDesk, router};
 use fairway_wms::reconcile::agents::{Agents, Patience};
+use fairway_wms::reconcile::{Reconcilers, Surroundings};
 use fairway_wms::store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ pub(crate) struct Bed {
     pub(crate) engine: Engine,
     pub(crate) router: axum::Router,
     pub(crate) agents: Agents,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// What came back.
@@ -107,6 +108,25 @@ impl Bed {
             answer: Duration::from_secs(60),
             silence: Duration::from_millis(1000),
         });
+        // Not started: nothing happens at the sites but what a test asks for.
+        let reconcilers = Reconcilers::new(Surroundings {
+            engine: engine.clone(),
+            store: store.clone(),
+            files: files.clone(),
+            state_dir: folder.path().to_owned(),
+            agents: agents.clone(),
+            name_prefix: "fw-test-".into(),
+            server_url: "https://wms.example.org:8470".into(),
+            ca_pem: None,
+            pilot_program: vec!["/bin/false".into()],
+            pilot_idle_s: 60,
+            look_every: Duration::from_secs(60),
+            plan_every: Duration::from_secs(60),
+        });
+        let desk = SiteDesk {
+            sites_dir: "/etc/fairway/sites".into(),
+            checks: reconcilers.checks(),
+        };
         let app = App::new(
             engine.clone(),
             store.clone(),
@@ -114,14 +134,19 @@ impl Bed {
             auth,
             agents.clone(),
             limits,
+            desk,
         );
         Self {
             store,
             engine,
             router: router(app),
             agents,
-            _folder: folder,
+            folder,
         }
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
@@ -379,6 +404,8 @@ pub(crate) fn steady() -> insta::Settings {
         "observed_at",
         "begins_at",
         "interval_begins_at",
+        "age_s",
+        "CreationTime",
     ] {
         settings.add_redaction(
             &format!(".**.{name}"),

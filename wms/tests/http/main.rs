@@ -10,4 +10,5 @@ mod jobs;
 mod operators;
 mod pilot;
 mod problems;
+mod sites;
 mod wire;

@@ -1,44 +1,9 @@
-//! Sites, policy, tokens and health.
+//! Policy, tokens and health.
 
 use fairway_model::Role;
 use serde_json::json;
 
-use crate::bed::{Bed, lyon, site_name, steady};
-
-#[tokio::test]
-async fn a_site_s_life() {
-    let bed = Bed::start().await;
-    let admin = bed.token("carol", Role::SiteAdmin).await;
-    bed.json("POST", &admin, "/v1/sites", &lyon())
-        .await
-        .expect(201);
-    let again = bed
-        .json("POST", &admin, "/v1/sites", &lyon())
-        .await
-        .expect(409);
-    insta::assert_json_snapshot!("site_again", again.seen());
-    bed.json("PUT", &admin, "/v1/sites/lyon", &lyon())
-        .await
-        .expect(204);
-    let mode = json!({"mode": "draining", "ce": "short"});
-    bed.json("POST", &admin, "/v1/sites/lyon/mode", &mode)
-        .await
-        .expect(204);
-    let other = json!({"mode": "draining", "ce": "long"});
-    bed.json("POST", &admin, "/v1/sites/lyon/mode", &other)
-        .await
-        .expect(404);
-    let shown = bed
-        .get(&admin, &format!("/v1/sites/{}", site_name()))
-        .await
-        .expect(200);
-    steady().bind(|| insta::assert_json_snapshot!("site", shown.seen()));
-    let delete = crate::bed::request("DELETE", &admin, "/v1/sites/lyon")
-        .body(axum::body::Body::empty())
-        .unwrap();
-    bed.send(delete).await.expect(204);
-    bed.get(&admin, "/v1/sites/lyon").await.expect(404);
-}
+use crate::bed::Bed;
 
 #[tokio::test]
 async fn the_policy_is_changed_while_running() {

@@ -1,143 +1,83 @@
-//! Whether a site's description makes sense. What only the batch system can
-//! know, such as which queues there are, its adapter finds out.
+//! `POST /v1/sites/{site}/check`
 
-use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::Duration;
 
-use fairway_api::ProblemCode;
-use fairway_model::{AdapterSettings, Ce, Site};
+use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use fairway_api::public::{CheckEnd, CheckEvent, CheckQuery, CheckStep};
+use fairway_model::SiteName;
+use futures::stream;
 
-use crate::http::Failure;
+use super::{admins_only, registered};
+use crate::auth::Authenticated;
+use crate::http::extract::{Path, Query};
+use crate::http::{App, Failure, Failures};
+use crate::reconcile::CheckOrder;
 
-const CES_MAX: usize = 1000;
-const TEXT_BYTES_MAX: usize = 256;
+const WAIT_S: u64 = 300;
+const WAIT_S_MAX: u64 = 3600;
 
-/// Refuses a description that makes no sense, with all that is wrong with it.
-pub(super) fn site(site: &Site) -> Result<(), Failure> {
-    let mut wrong = Vec::new();
-    adapter(&site.adapter, &mut wrong);
-    if site.ces.is_empty() {
-        wrong.push("it needs at least one CE".to_owned());
+/// Tries a site: is it reached, are its queues there, does a pilot start and call home? Each
+/// step is told when it is known, as an event `step`; the event `end` is the last. Whoever
+/// closes the connection ends it. Nothing is left behind.
+#[utoipa::path(
+    post, path = "/v1/sites/{site}/check", tag = "sites", operation_id = "check_site",
+    params(("site" = SiteName, Path, description = "Which site"), CheckQuery),
+    responses(
+        (
+            status = OK,
+            description = "Events `step` and `end`, with a CheckStep or CheckEnd as their data",
+            content((CheckStep = "text/event-stream"), (CheckEnd = "text/event-stream; end")),
+        ),
+        Failures,
+    ),
+)]
+pub(super) async fn check(
+    State(app): State<App>,
+    Authenticated(who): Authenticated,
+    Path(name): Path<SiteName>,
+    Query(query): Query<CheckQuery>,
+) -> Result<Response, Failure> {
+    admins_only(&who, &name)?;
+    let wait_s = query.wait_s.unwrap_or(WAIT_S);
+    if !(1..=WAIT_S_MAX).contains(&wait_s) {
+        return Err(Failure::bad_request(format!(
+            "wait_s must be from 1 to {WAIT_S_MAX}"
+        )));
     }
-    if site.ces.len() > CES_MAX {
-        wrong.push(format!("it has more than {CES_MAX} CEs"));
-    }
-    let mut names = BTreeSet::new();
-    for one in &site.ces {
-        if !names.insert(&one.name) {
-            wrong.push(format!("two CEs are called {}", one.name));
-        }
-        ce(one, &mut wrong);
-    }
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        ProblemCode::InvalidSite,
-        format!("the site {}: {}", site.name, wrong.join("; ")),
-    ))
-}
-
-fn adapter(settings: &AdapterSettings, wrong: &mut Vec<String>) {
-    match settings {
-        AdapterSettings::Local(settings) => {
-            if settings.cores == Some(0) {
-                wrong.push("adapter.cores must be at least 1".to_owned());
-            }
-        }
-        AdapterSettings::Slurm(settings) => {
-            for (name, path) in [
-                ("bin_dir", &settings.bin_dir),
-                ("conf", &settings.conf),
-                ("work_dir", &settings.work_dir),
-            ] {
-                if path
-                    .as_ref()
-                    .is_some_and(|path| !path.starts_with('/') || !is_text(path))
-                {
-                    wrong.push(format!("adapter.{name} must be an absolute path"));
-                }
-            }
-        }
-        AdapterSettings::Pbs(_)
-        | AdapterSettings::Oar(_)
-        | AdapterSettings::Kubernetes(_)
-        | AdapterSettings::Agent(_) => {}
-    }
-}
-
-fn ce(ce: &Ce, wrong: &mut Vec<String>) {
-    let mut complain = |what: &str| wrong.push(format!("CE {}: {what}", ce.name));
-    if ce.shape.cores == 0 {
-        complain("shape.cores must be at least 1");
-    }
-    if ce.shape.walltime_s == 0 {
-        complain("shape.walltime_s must be at least 1");
-    }
-    if ce.limits.queued_max > ce.limits.pilots_max {
-        complain("limits.queued_max must not be larger than limits.pilots_max");
-    }
-    for (name, text) in [
-        ("queue", &ce.queue),
-        ("account", &ce.account),
-        ("qos", &ce.qos),
-    ] {
-        // These become words of a batch job's directives.
-        if text.as_ref().is_some_and(|text| {
-            text.is_empty()
-                || text.starts_with('-')
-                || text.contains(char::is_whitespace)
-                || !is_text(text)
-        }) {
-            complain(&format!("{name} must be one word"));
-        }
-    }
-    if ce
-        .pilot_program
-        .as_ref()
-        .is_some_and(|path| path.is_empty() || !is_text(path))
+    let site = registered(&app, &name).await?;
+    if let Some(ce) = &query.ce
+        && !site.ces.iter().any(|known| known.name == *ce)
     {
-        complain("pilot_program must be a path");
+        return Err(Failure::not_found(format_args!("CE {name}/{ce}")));
     }
-    if ce.tags.iter().any(|tag| tag.is_empty() || !is_text(tag)) {
-        complain("tags must be texts without control characters");
-    }
+    let place = app.stream_place()?;
+    let events = app.desk.checks.begin(CheckOrder {
+        site,
+        ce: query.ce,
+        wait: query
+            .pilot
+            .unwrap_or(true)
+            .then(|| Duration::from_secs(wait_s)),
+        by: who.name,
+    });
+    // The place is held until the last event is sent.
+    let events = stream::unfold((events, place), async |(mut events, place)| {
+        let event = events.recv().await?;
+        Some((Ok::<_, Infallible>(written(&event)), (events, place)))
+    });
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::default())
+        .into_response())
 }
 
-fn is_text(text: &str) -> bool {
-    text.len() <= TEXT_BYTES_MAX && !text.contains(char::is_control)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(text: &str) -> Result<(), String> {
-        let described: Site = serde_json::from_str(text).unwrap();
-        site(&described).map_err(|failure| format!("{failure:?}"))
-    }
-
-    #[test]
-    fn the_least_description_will_do() {
-        check(r#"{"name": "lyon", "adapter": {"kind": "local"}, "ces": [{"name": "all"}]}"#)
-            .unwrap();
-    }
-
-    #[test]
-    fn all_that_is_wrong_is_told() {
-        let told = check(
-            r#"{"name": "lyon", "adapter": {"kind": "slurm", "conf": "slurm.conf"}, "ces": [
-                {"name": "a", "queue": "x\n#SBATCH -p y", "shape": {"cores": 0}},
-                {"name": "a", "limits": {"pilots_max": 1, "queued_max": 2}}]}"#,
-        )
-        .unwrap_err();
-        for part in [
-            "adapter.conf",
-            "queue",
-            "shape.cores",
-            "two CEs",
-            "queued_max",
-        ] {
-            assert!(told.contains(part), "{part}: {told}");
-        }
-    }
+fn written(event: &CheckEvent) -> Event {
+    let (name, data) = match event {
+        CheckEvent::Step(step) => ("step", serde_json::to_string(step)),
+        CheckEvent::End(end) => ("end", serde_json::to_string(end)),
+    };
+    // Texts and numbers are always JSON.
+    Event::default().event(name).data(data.unwrap_or_default())
 }

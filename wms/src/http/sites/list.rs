@@ -18,7 +18,7 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<SiteView>>, Failure> {
     let sites = app
         .engine
-        .look(move |state, _| view::sites(state, &who))
+        .look(move |state, now| view::sites(state, &who, now))
         .await?;
     Ok(Json(sites))
 }

@@ -6,7 +6,7 @@ use fairway_api::ProblemCode;
 use fairway_model::{Site, SiteName};
 use fairway_sched::Command;
 
-use super::{admins_only, check};
+use super::{admins_only, present, sound, within_rights};
 use crate::auth::Authenticated;
 use crate::http::extract::{Json, Path};
 use crate::http::{App, Failure, Failures};
@@ -23,13 +23,10 @@ pub(super) async fn add(
     Json(site): Json<Site>,
 ) -> Result<StatusCode, Failure> {
     admins_only(&who, &site.name)?;
-    check::site(&site)?;
-    let name = site.name.clone();
-    if app
-        .engine
-        .look(move |state, _| state.site(&name).is_some())
-        .await?
-    {
+    sound(&site)?;
+    let present = present(&app, &site.name).await?;
+    within_rights(&app, &who, &site, present.as_ref())?;
+    if present.is_some() {
         return Err(Failure::new(
             ProblemCode::Conflict,
             format!("there is a site {} already; change it with PUT", site.name),
@@ -67,7 +64,9 @@ pub(super) async fn put(
         ));
     }
     admins_only(&who, &name)?;
-    check::site(&site)?;
+    sound(&site)?;
+    let present = present(&app, &name).await?;
+    within_rights(&app, &who, &site, present.as_ref())?;
     app.engine
         .ask(Command::PutSite {
             site: Box::new(site),

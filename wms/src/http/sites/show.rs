@@ -24,7 +24,10 @@ pub(super) async fn show(
     let its_admin = who.administers(&name);
     let found = app
         .engine
-        .look(move |state, _| state.site(&site).map(|site| view::site(state, site, &who)))
+        .look(move |state, now| {
+            let site = state.site(&site)?;
+            Some(view::site(state, site, &who, now))
+        })
         .await?;
     let mut found = found.ok_or_else(|| Failure::not_found(format_args!("site {name}")))?;
     if its_admin && matches!(found.site.adapter, AdapterSettings::Agent(_)) {

@@ -1,10 +1,16 @@
 //! `fairway site`
 
-use std::path::{Path, PathBuf};
+mod check;
+mod maintenance;
+pub(super) mod read;
+mod release;
+mod why;
+
+use std::path::PathBuf;
 
 use fairway_api::client::Client;
-use fairway_api::public::{ModeChange, NodeRelease};
-use fairway_model::{CeId, SiteMode, SiteName};
+use fairway_api::public::ModeChange;
+use fairway_model::{SiteMode, SiteName};
 
 use super::now;
 use super::site_agent::SiteAgent;
@@ -14,19 +20,22 @@ use crate::names::SiteOrCe;
 use crate::render;
 use crate::screen::{self, Format};
 
-/// Register, show, drain and remove sites
+/// Register, try, show, drain and remove sites
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Site {
     Add(Add),
+    Check(check::Check),
     List(List),
     Show(Show),
+    Why(why::Why),
     /// Let the pilots there finish the tasks that they have, and send no more
     Drain(Mode),
     /// Send no more pilots there
     Close(Mode),
     /// Send pilots there again
     Open(Mode),
-    Release(Release),
+    Maintenance(maintenance::Maintenance),
+    Release(release::Release),
     Remove(Remove),
     Agent(Box<SiteAgent>),
 }
@@ -57,6 +66,9 @@ pub(super) struct List {
 pub(super) struct Show {
     /// Which site
     site: SiteName,
+    /// Show what it publishes in the terms of GLUE 2, as JSON
+    #[arg(long, conflicts_with = "json")]
+    glue2: bool,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -68,18 +80,6 @@ pub(super) struct Mode {
     /// A site such as lyon, or one of its CEs such as lyon/short
     #[arg(value_name = "SITE[/CE]")]
     subject: SiteOrCe,
-    #[command(flatten)]
-    connect: Connect,
-}
-
-/// Give a node tasks again that was set aside because work failed there at once
-#[derive(Debug, clap::Args)]
-pub(super) struct Release {
-    /// Its CE, such as lyon/short
-    #[arg(value_name = "SITE/CE")]
-    ce: CeId,
-    /// Its name, as `fairway site show` tells it
-    node: String,
     #[command(flatten)]
     connect: Connect,
 }
@@ -97,25 +97,19 @@ impl Site {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Add(add) => add.run().await,
+            Self::Check(check) => check.run().await,
             Self::List(list) => {
                 let sites = list.connect.client()?.sites().await?;
                 list.format.show(&sites, || render::sites::list(&sites))
             }
-            Self::Show(show) => {
-                let site = show.connect.client()?.site(&show.site).await?;
-                show.format.show(&site, || render::sites::one(&site, now()))
-            }
+            Self::Show(show) => show.run().await,
+            Self::Why(why) => why.run().await,
             Self::Drain(mode) => mode.run(SiteMode::Draining).await,
             Self::Close(mode) => mode.run(SiteMode::Closed).await,
             Self::Open(mode) => mode.run(SiteMode::Open).await,
-            Self::Release(Release { ce, node, connect }) => {
-                let release = NodeRelease {
-                    ce: ce.ce,
-                    host: node,
-                };
-                Ok(connect.client()?.release_node(&ce.site, &release).await?)
-            }
             Self::Agent(agent) => agent.run().await,
+            Self::Maintenance(maintenance) => maintenance.run().await,
+            Self::Release(release) => release.run().await,
             Self::Remove(remove) => Ok(remove.connect.client()?.remove_site(&remove.site).await?),
         }
     }
@@ -123,7 +117,7 @@ impl Site {
 
 impl Add {
     async fn run(self) -> Result<(), Failure> {
-        let site = read(&self.file)?;
+        let site = read::site(&self.file)?;
         let client: Client = self.connect.client()?;
         if self.replace {
             client.put_site(&site).await?;
@@ -134,7 +128,20 @@ impl Add {
             "site {} with {}\n",
             site.name,
             render::words::count(site.ces.len() as u64, "CE")
-        ))
+        ))?;
+        screen::remark(&format!("try it with: fairway site check {}", site.name));
+        Ok(())
+    }
+}
+
+impl Show {
+    async fn run(self) -> Result<(), Failure> {
+        let client = self.connect.client()?;
+        if self.glue2 {
+            return screen::write_json(&client.site_glue2(&self.site).await?);
+        }
+        let site = client.site(&self.site).await?;
+        self.format.show(&site, || render::sites::one(&site, now()))
     }
 }
 
@@ -147,16 +154,4 @@ impl Mode {
         let client = self.connect.client()?;
         Ok(client.set_mode(&self.subject.site, &change).await?)
     }
-}
-
-/// The site that a file describes.
-pub(super) fn read(path: &Path) -> Result<fairway_model::Site, Failure> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-    toml::from_str(&text).map_err(|error| {
-        Failure::Refused(format!(
-            "{} is not a site's description\n{error}",
-            path.display()
-        ))
-    })
 }
