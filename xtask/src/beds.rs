@@ -38,9 +38,28 @@ pub(crate) enum Bed {
     Postgres,
 }
 
+impl Bed {
+    /// What the tests need of it beyond what it is without options.
+    fn parts(self) -> &'static [&'static str] {
+        match self {
+            // slurmrestd runs as somebody else than Slurm, which takes root.
+            Self::Slurm if has_rest() => &["--accounting", "--rest"],
+            Self::Slurm => &["--accounting"],
+            Self::Postgres => &[],
+        }
+    }
+}
+
+/// Whether the Slurm test bed can have its API.
+pub(crate) fn has_rest() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.verb {
-        Verb::Up { bed, folder } => crate::run::run(script(*bed).arg("up").arg(folder)),
+        Verb::Up { bed, folder } => {
+            crate::run::run(script(*bed).arg("up").arg(folder).args(bed.parts()))
+        }
         Verb::Down { bed, folder } => crate::run::run(script(*bed).arg("down").arg(folder)),
     }
 }
@@ -72,7 +91,9 @@ impl Running {
             folder,
             told: String::new(),
         };
-        let printed = output(script(bed).arg("up").arg(&running.folder)).with_context(|| {
+        let mut up = script(bed);
+        up.arg("up").arg(&running.folder).args(bed.parts());
+        let printed = output(&mut up).with_context(|| {
             format!("the test bed in {} did not start", running.folder.display())
         })?;
         running.told = printed.lines().last().unwrap_or_default().to_owned();

@@ -32,6 +32,30 @@ const NEEDED: &[Package] = &[
         program: "/usr/bin/sbatch",
     },
     Package {
+        name: "slurmdbd",
+        program: "/usr/sbin/slurmdbd",
+    },
+    Package {
+        name: "slurm-wlm-mysql-plugin",
+        program: "/usr/lib/*/slurm-wlm/accounting_storage_mysql.so",
+    },
+    Package {
+        name: "mariadb-server",
+        program: "/usr/sbin/mariadbd",
+    },
+    Package {
+        name: "slurmrestd",
+        program: "/usr/sbin/slurmrestd",
+    },
+    Package {
+        name: "slurm-wlm-jwt-plugin",
+        program: "/usr/lib/*/slurm-wlm/auth_jwt.so",
+    },
+    Package {
+        name: "curl",
+        program: "/usr/bin/curl",
+    },
+    Package {
         name: "procps",
         program: "/usr/bin/pgrep",
     },
