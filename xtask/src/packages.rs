@@ -52,6 +52,10 @@ const NEEDED: &[Package] = &[
         program: "/usr/lib/*/slurm-wlm/auth_jwt.so",
     },
     Package {
+        name: "sudo",
+        program: "/usr/bin/sudo",
+    },
+    Package {
         name: "curl",
         program: "/usr/bin/curl",
     },
