@@ -282,6 +282,8 @@ make_accounts() {
         QOS=normal,narrow DefaultQOS=normal
     sacctmgr --immediate --quiet add user "$user" Account=small QOS=normal,narrow DefaultQOS=normal \
         MaxJobs=3 MaxSubmitJobs=5 MaxWall=00:20:00 MaxTRES=cpu=3,node=1
+    [[ ! -e $DIR/other-user ]] ||
+        sacctmgr --immediate --quiet add user "$(<"$DIR/other-user")" Account=grid
 } >/dev/null
 
 # --- the cluster ---------------------------------------------------------------------------
@@ -320,6 +322,8 @@ start_rest() {
 bring_up() {
     local nodes=$1 node database=
     mkdir -p "$DIR"/{log,run,spool,state}
+    # Whom root may run jobs as besides itself.
+    ((EUID != 0)) || ! command -v sudo >/dev/null || echo nobody >"$DIR/other-user"
     if ((ACCOUNTING == 1)); then
         make_database &
         database=$!

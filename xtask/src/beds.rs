@@ -82,6 +82,24 @@ impl Bed {
         }
     }
 
+    /// What root's tests need of it beyond what it is without options: `slurmrestd` runs as
+    /// somebody else than Slurm.
+    const fn parts(self) -> &'static [&'static str] {
+        match self {
+            Self::Slurm => &["--accounting", "--rest"],
+            _ => &[],
+        }
+    }
+
+    fn up(self, folder: &Path) -> Command {
+        let mut command = self.script();
+        command.arg("up").arg(folder);
+        if is_root() {
+            command.args(self.parts());
+        }
+        command
+    }
+
     fn script(self) -> Command {
         let mut command = Command::new("bash");
         let name = format!("{}.sh", self.name());
@@ -118,7 +136,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             for bed in which.beds() {
                 let folder = which.folder(bed);
                 println!("{}: {}", bed.name(), folder.display());
-                crate::run::run(bed.script().arg("up").arg(&folder))?;
+                crate::run::run(&mut bed.up(&folder))?;
                 println!("  export {}={}", bed.variable(), told(bed, &folder)?);
             }
             Ok(())
@@ -132,6 +150,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// What the tests are told of a bed that is up: its folder, or for PostgreSQL its URL.
@@ -161,7 +183,7 @@ impl Running {
             folder: folder.to_owned(),
             told: String::new(),
         };
-        output(bed.script().arg("up").arg(folder))
+        output(&mut bed.up(folder))
             .with_context(|| format!("the test bed in {} did not start", folder.display()))?;
         running.told = told(bed, folder)?;
         Ok(running)

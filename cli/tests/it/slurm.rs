@@ -90,7 +90,7 @@ impl OnSlurm {
     fn jobs(&self) -> Vec<Job> {
         let mut squeue = self.bed.command("squeue");
         let output = squeue
-            .args(["--noheader", "--me", "-o", "%i|%j|%P|%T|%Z"])
+            .args(["--noheader", "--me", "--array", "-o", "%i|%j|%P|%T|%Z"])
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");

@@ -10,6 +10,8 @@
 //!   [`AdapterError::Unreachable`], and what was known stays.
 //! - What is known to be over a limit is refused without asking: Slurm may take it and let it
 //!   wait for ever.
+//! - Pilots under another account are submitted and cancelled as that account, through `sudo`. To
+//!   see them where `PrivateData` hides jobs, our own account has to be an operator of Slurm's.
 
 mod accounts;
 mod bulk;
@@ -207,8 +209,12 @@ impl Slurm {
             Some(folder) => format!("{folder}/{program}"),
             None => program.to_owned(),
         };
-        // Times as seconds since the epoch, whatever the zones of server and cluster.
-        let mut env = vec![("SLURM_TIME_FORMAT".to_owned(), "%s".to_owned())];
+        let mut env = vec![
+            // Times as seconds since the epoch, whatever the zones of server and cluster.
+            ("SLURM_TIME_FORMAT".to_owned(), "%s".to_owned()),
+            // The indices of an array to their end; by default they are cut after 64 characters.
+            ("SLURM_BITSTR_LEN".to_owned(), "0".to_owned()),
+        ];
         env.extend(
             self.conf
                 .iter()

@@ -23,7 +23,7 @@ const ASSOCIATION_FORMAT: &str = "DefaultAccount,Cluster,Account,Partition,MaxJo
 const QOS_FORMAT: &str = "Name,Flags,MaxWall,MaxTRES,MaxJobsPU,MaxSubmitPU";
 /// What the batch script does before the pilot starts: takes away what is meant for the commands
 /// that submitted it.
-const PREAMBLE: &str = "unset LC_ALL LD_LIBRARY_PATH SLURM_TIME_FORMAT\n";
+const PREAMBLE: &str = "unset LC_ALL LD_LIBRARY_PATH SLURM_TIME_FORMAT SLURM_BITSTR_LEN\n";
 
 /// Where pilots start, and with which programs.
 #[derive(Clone, Debug, Default)]

@@ -10,9 +10,16 @@ use fairway_model::CeStatus;
 
 macro_rules! fixture {
     ($name:literal) => {
-        include_str!(concat!("../../tests/fixtures/slurm/", $name))
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/slurm/",
+            $name
+        ))
     };
 }
+
+mod arrays;
+mod limits;
 
 pub(super) fn ce(queue: &str) -> Ce {
     serde_json::from_value(serde_json::json!({"name": "ce", "queue": queue})).unwrap()
@@ -446,16 +453,6 @@ async fn rows_that_nobody_understands_are_unexpected() {
     assert!(parse::partitions("a|up|infinite|idle|0/4|4|9|1|||\n").is_err());
 }
 
-fn numbered(numbers: std::ops::Range<u64>) -> Vec<PilotJob> {
-    let job = |number| PilotJob {
-        pilot: PilotId(number),
-        name: format!("fw-a-p{number}"),
-        stdin: format!("document of {number}"),
-        ..job()
-    };
-    numbers.map(job).collect()
-}
-
 #[test]
 fn renders_everything_that_a_ce_can_ask_for() {
     let mut job = job();
@@ -484,24 +481,6 @@ fn renders_a_job_of_several_nodes() {
         "sbatch {}\n\n{shared}\n\n{whole}",
         args.join("\n  ")
     ));
-}
-
-#[test]
-fn renders_an_array() {
-    let mut jobs = numbered(41..44);
-    jobs[1].stdin = "END_OF_BOOTSTRAP\n;;\nesac\n".into();
-    let rules = bulk::Rules {
-        index_end: 1001,
-        contiguous: false,
-    };
-    let batches = bulk::batches(&jobs, rules);
-    let place = Place {
-        work_dir: Some("/scratch/fairway".into()),
-        bin_dir: None,
-    };
-    let args = render::submit_args(&batches[0], &place).unwrap();
-    let script = render::script(&batches[0], &place).unwrap();
-    insta::assert_snapshot!(format!("sbatch {}\n\n{script}", args.join("\n  ")));
 }
 
 #[test]
@@ -534,107 +513,6 @@ fn what_slurm_would_take_for_something_else_is_refused() {
 }
 
 #[tokio::test]
-async fn equal_pilots_are_one_submission() {
-    let (slurm, recording) = replay(vec![
-        ("scontrol", answer(0, fixture!("scontrol-config.out"), "")),
-        ("sbatch", answer(0, "21\n", "")),
-        ("sbatch", answer(0, "22\n", "")),
-    ]);
-    let mut jobs = numbered(42..46);
-    jobs[1].walltime_s = 60;
-    let ids = ["21_0", "22", "21_2", "21_3"].map(|id| Ok(id.to_owned()));
-    assert_eq!(slurm.submit(&jobs).await, ids);
-    assert!(recording.asked()[1].args.contains(&"--array=0,2-3".into()));
-
-    // A name that was refused does not harm the others.
-    let (slurm, _) = replay(vec![
-        ("scontrol", answer(0, fixture!("scontrol-config.out"), "")),
-        ("sbatch", answer(1, "", fixture!("err-partition.err"))),
-        ("sbatch", answer(0, "23\n", "")),
-    ]);
-    let mut jobs = numbered(42..45);
-    jobs[1].ce = ce("nosuch");
-    jobs[2].ce = ce("nosuch");
-    jobs.swap(0, 2);
-    let results = slurm.submit(&jobs).await;
-    assert!(results[0].is_ok() != results[2].is_ok());
-    assert_eq!(results[0].is_ok(), results[1].is_ok());
-}
-
-#[tokio::test]
-async fn no_arrays_without_an_answer_or_where_there_are_none() {
-    let (slurm, recording) = replay(vec![(
-        "scontrol",
-        answer(
-            1,
-            "",
-            "scontrol: error: Unable to contact slurm controller\n",
-        ),
-    )]);
-    for result in slurm.submit(&numbered(1..9)).await {
-        assert!(matches!(result, Err(AdapterError::Unreachable(_))));
-    }
-    assert_eq!(recording.asked().len(), 1);
-
-    let (slurm, _) = replay(vec![
-        ("scontrol", answer(0, "MaxArraySize = 0\n", "")),
-        ("sbatch", answer(0, "1\n", "")),
-        ("sbatch", answer(0, "2\n", "")),
-    ]);
-    let ids = ["1", "2"].map(|id| Ok(id.to_owned()));
-    assert_eq!(slurm.submit(&numbered(1..3)).await, ids);
-}
-
-#[tokio::test]
-async fn members_of_arrays_are_told_apart() {
-    let (slurm, recording) = replay(vec![
-        ("squeue", answer(0, fixture!("squeue-array.out"), "")),
-        ("squeue", answer(0, "", "")),
-        ("sacct", answer(0, fixture!("sacct-array.out"), "")),
-    ]);
-    let known = ["21_0", "21_3", "21_6"].map(str::to_owned);
-    let jobs = slurm.poll("fw-a-", &known).await.unwrap();
-    assert_eq!(jobs.len(), 6);
-    assert_eq!(*find(&jobs, "21_0"), BatchState::Running);
-    assert_eq!(*find(&jobs, "21_6"), queued("Resources"));
-    let name = |id: &str| {
-        jobs.iter()
-            .find(|job| job.batch_id == id)
-            .map(|job| &*job.name)
-    };
-    assert_eq!(
-        (name("21_0"), name("21_6")),
-        (Some("fw-a-p42"), Some("fw-a-p48"))
-    );
-
-    let jobs = slurm.poll("fw-a-", &known).await.unwrap();
-    assert_eq!(jobs.len(), 3, "only what was asked for");
-    assert_eq!(*find(&jobs, "21_6"), ended("CANCELLED by 0"));
-    assert_eq!(recording.asked()[2].args.last().unwrap(), "--jobs=21");
-}
-
-#[tokio::test]
-async fn a_member_that_slurm_forgets_was_cancelled() {
-    let (slurm, recording) = replay(vec![
-        ("squeue", answer(0, fixture!("squeue-array.out"), "")),
-        ("scancel", answer(0, "", "")),
-        ("squeue", answer(0, "", "")),
-        ("sacct", answer(1, "", fixture!("nodb-sacct.err"))),
-    ]);
-    let known = ["21_3", "21_5", "21_6"].map(str::to_owned);
-    slurm.poll("fw-a-", &known).await.unwrap();
-    slurm
-        .cancel(&[known[1].clone(), known[2].clone(), "7".into()])
-        .await
-        .unwrap();
-    assert_eq!(recording.asked()[1].args, ["7", "21_[5-6]"]);
-    let jobs = slurm.poll("fw-a-", &known).await.unwrap();
-    assert_eq!(jobs.len(), 2, "of 21_3 nothing is known: {jobs:?}");
-    assert_eq!(*find(&jobs, "21_6"), ended("CANCELLED"));
-    assert_eq!(jobs[0].name, "fw-a-p47");
-}
-
-#[tokio::test]
 async fn jobs_of_other_accounts_are_handled_as_them() {
     let folder = tempfile::tempdir().unwrap();
     let (mut slurm, recording) = replay(vec![
@@ -664,105 +542,4 @@ async fn jobs_of_other_accounts_are_handled_as_them() {
         (&asked[4].args[0], &asked[5].args[0]),
         (&"6".into(), &"5".into())
     );
-}
-
-#[tokio::test]
-async fn limits_are_held_against_submissions() {
-    let (slurm, recording) = replay(published());
-    let mut small = ce("short");
-    small.account = Some("small".into());
-    let mut narrow = small.clone();
-    narrow.qos = Some("narrow".into());
-    let mut stranger = ce("short");
-    stranger.account = Some("nosuch".into());
-    let mut kept_out = ce("spare");
-    kept_out.account = Some("small".into());
-    let spare = ce("spare");
-    let ces = [
-        small.clone(),
-        narrow.clone(),
-        stranger.clone(),
-        kept_out.clone(),
-        spare.clone(),
-    ];
-    let states = slurm.publish(&ces, Timestamp(0)).await.unwrap();
-    let limits: Vec<_> = states
-        .iter()
-        .map(|state| {
-            (
-                state.walltime_max_s,
-                state.job_cores_max,
-                state.job_nodes_max,
-                state.own_running_max,
-                state.own_jobs_max,
-            )
-        })
-        .collect();
-    assert_eq!(limits[0], (Some(1200), Some(3), Some(1), Some(3), Some(5)));
-    assert_eq!(limits[1], (Some(600), Some(2), Some(1), Some(2), Some(4)));
-    // The partition's QoS holds for those who ask for none.
-    assert_eq!(limits[4], (Some(600), Some(2), Some(1), Some(2), Some(4)));
-    assert_eq!(states[4].node_cores, Some(3));
-
-    let asked = recording.asked().len();
-    let mut words = Vec::new();
-    for (ce, cores, nodes, walltime_s) in [
-        (&small, 1, 1, 1201),
-        (&small, 4, 1, 60),
-        (&small, 1, 2, 60),
-        (&narrow, 3, 1, 60),
-        (&narrow, 1, 1, 601),
-        (&spare, 4, 1, 60),
-        (&stranger, 1, 1, 60),
-        (&kept_out, 1, 1, 60),
-    ] {
-        let mut job = job();
-        job.ce = ce.clone();
-        job.resources.cores = cores;
-        job.nodes = nodes;
-        job.walltime_s = walltime_s;
-        match slurm.submit(&[job]).await.remove(0) {
-            Err(AdapterError::Refused(text)) => words.push(text),
-            other => panic!("{other:?}"),
-        }
-    }
-    insta::assert_snapshot!(words.join("\n"));
-    assert_eq!(recording.asked().len(), asked, "nobody was asked");
-}
-
-#[tokio::test]
-async fn the_accounting_is_asked_from_time_to_time() {
-    let mut answers = published();
-    let again = published();
-    answers.extend(again.into_iter().take(5));
-    let (slurm, recording) = replay(answers);
-    slurm.publish(&[ce("short")], Timestamp(0)).await.unwrap();
-    slurm.publish(&[ce("short")], Timestamp(1)).await.unwrap();
-    let asked = recording.asked();
-    let sacctmgr = asked.iter().filter(|it| it.program == "sacctmgr").count();
-    assert_eq!((sacctmgr, asked.len()), (2, 14));
-
-    // Its absence does not close anything.
-    let mut answers = published();
-    answers.truncate(7);
-    let away = || answer(1, "", "sacctmgr: error: Unable to contact slurmdbd\n");
-    answers.extend([("sacctmgr", away()), ("sacctmgr", away())]);
-    let (slurm, _) = replay(answers);
-    let states = slurm.publish(&[ce("short")], Timestamp(0)).await.unwrap();
-    assert_eq!(states[0].status, CeStatus::Production);
-    assert_eq!(states[0].own_jobs_max, None);
-}
-
-#[tokio::test]
-async fn only_nodes_that_are_there_are_avoided() {
-    let mut answers = published();
-    answers.push(("sbatch", answer(0, "5\n", "")));
-    let (slurm, recording) = replay(answers);
-    slurm.publish(&[ce("short")], Timestamp(0)).await.unwrap();
-    let mut job = job();
-    job.avoid = ["n2.example.org", "n3", "gone"].map(str::to_owned).into();
-    job.walltime_s = 60;
-    slurm.submit(&[job]).await.remove(0).unwrap();
-    let args = &recording.asked().pop().unwrap().args;
-    assert!(args.contains(&"--exclude=n2,n3".into()), "{args:?}");
 }

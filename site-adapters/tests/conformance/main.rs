@@ -166,7 +166,6 @@ async fn a_program_starts_once_on_every_node(bed: &dyn Bed) {
     bench.until_ended(&id).await;
     assert!(!bench.path(&format!("wide.{nodes}"), "up").exists());
 
-    let mut job = job;
     job.name.push_str("-again");
     job.program[3].push_str("-again");
     let id = bed.system().submit(&[job]).await.remove(0).unwrap();

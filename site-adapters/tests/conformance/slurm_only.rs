@@ -111,6 +111,33 @@ for_both! {
     gpus_and_features_are_published_and_asked_for();
 }
 
+#[tokio::test]
+async fn pilots_under_another_account_are_seen_and_cancelled() {
+    let Some(bed) = SlurmBed::new().await else {
+        return;
+    };
+    let Some(account) = bed.other_account() else {
+        println!("left out: the test bed has no other account, which takes root and sudo");
+        return;
+    };
+    let bench = Bench::new(&bed);
+    let ours = bench.submit("ours", 1, "").await;
+    let mut job = bench.job("theirs", 1, "");
+    job.run_as = Some(account.trim().to_owned());
+    // It cannot write where our jobs do.
+    job.program = ["/bin/sleep", "60"].map(str::to_owned).to_vec();
+    let theirs = bed.system().submit(&[job]).await.remove(0).unwrap();
+    bench.until_running(&theirs).await;
+    bench.until_running(&ours).await;
+    let both = [ours, theirs];
+    assert_eq!(bench.jobs(&both).await.len(), 2);
+    bed.system().cancel(&both).await.unwrap();
+    for id in &both {
+        bench.until_ended(id).await;
+    }
+    bench.clear().await;
+}
+
 /// The commands alone can be told more.
 #[tokio::test]
 async fn nodes_are_avoided_and_options_passed_on() {

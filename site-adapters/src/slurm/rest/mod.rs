@@ -8,6 +8,7 @@
 //! - It says 500 for a token that has expired, for a controller that is away, and for a refusal;
 //!   only the words tell them apart.
 
+mod cluster;
 mod http;
 mod parse;
 mod render;
@@ -269,7 +270,7 @@ impl Rest {
                 self.get(version.accounting_path("associations")),
                 self.get(version.accounting_path("qos")),
             )?;
-            parse::limits(&associations, &qualities, &self.user)
+            cluster::limits(&associations, &qualities, &self.user)
         };
         let accounting = match ask.await {
             Ok(accounting) => accounting,
@@ -362,9 +363,9 @@ impl BatchSystem for Rest {
             self.get(version.path("nodes")),
             self.jobs(version),
         )?;
-        let release = parse::release(&partitions);
-        let mut partitions = parse::partitions(&partitions)?;
-        let nodes = parse::nodes(&nodes, &mut partitions)?;
+        let release = cluster::release(&partitions);
+        let mut partitions = cluster::partitions(&partitions)?;
+        let nodes = cluster::nodes(&nodes, &mut partitions)?;
         jobs.1.count(&mut partitions);
         let accounting = self.accounting(version).await;
         let publish_one = |ce: &Ce| {

@@ -13,7 +13,8 @@ use crate::slurm::tests::{ce, ended, find, job, queued};
 macro_rules! recorded {
     ($name:literal) => {
         read(include_str!(concat!(
-            "../../../tests/fixtures/slurm/rest/",
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/slurm/rest/",
             $name,
             ".http"
         )))

@@ -61,6 +61,11 @@ impl SlurmBed {
         assert!(status.unwrap().success(), "{command}");
     }
 
+    /// An account besides our own that we may run pilots under.
+    pub(crate) fn other_account(&self) -> Option<String> {
+        std::fs::read_to_string(self.folder.join("other-user")).ok()
+    }
+
     /// Whether it has accounts and qualities of service, with limits.
     pub(crate) fn has_accounting(&self) -> bool {
         self.folder.join("slurmdbd.conf").exists()
@@ -173,9 +178,9 @@ impl Bed for SlurmRestBed {
 
     fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)> {
         let mut others = self.0.refused(job);
-        // `sbatch` itself adds what makes the controller say more of this.
+        // Of this the controller says less without what `sbatch` itself adds.
         for (_, words) in &mut others {
-            if words.starts_with("More processors") {
+            if words.starts_with("Memory specification") {
                 *words = "Requested node configuration is not available";
             }
         }
