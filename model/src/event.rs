@@ -126,6 +126,33 @@ pub enum EventKind {
         /// Why.
         end: PilotEnd,
     },
+    /// A node on which work fails at once gets no tasks for a while.
+    NodeSetAside {
+        /// Where it is.
+        ce: CeId,
+        /// Its name.
+        host: String,
+        /// What speaks against it, in a sentence.
+        evidence: String,
+        /// When it is probed.
+        until: Timestamp,
+    },
+    /// A node that was set aside gets one task at a time.
+    NodeProbed {
+        /// Where it is.
+        ce: CeId,
+        /// Its name.
+        host: String,
+    },
+    /// A node that was set aside gets tasks again.
+    NodeReleased {
+        /// Where it is.
+        ce: CeId,
+        /// Its name.
+        host: String,
+        /// Why.
+        because: String,
+    },
     /// A site was registered, changed or removed.
     SiteChanged {
         /// Which site.

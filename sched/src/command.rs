@@ -6,9 +6,9 @@ use std::sync::Arc;
 use fairway_jdl::{JobNode, JobSpec};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    Attempt, AttemptEnd, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd, PilotId,
-    Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState, Timestamp,
-    UsageRecord, UserName,
+    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Pilot, PilotEnd,
+    PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId, TaskState,
+    Timestamp, UsageRecord, UserName,
 };
 
 use crate::provision::PilotOrder;
@@ -118,6 +118,15 @@ pub enum Command {
         ce: Option<CeName>,
         /// The new mode.
         mode: SiteMode,
+        /// Who asks.
+        by: UserName,
+    },
+    /// Give a node tasks again that was set aside.
+    ReleaseNode {
+        /// Where it is.
+        ce: CeId,
+        /// Its name, as its pilots tell it.
+        host: String,
         /// Who asks.
         by: UserName,
     },
@@ -246,6 +255,11 @@ pub enum Observation {
     /// It was not accepted.
     Refused {
         /// The batch system's own words.
+        reason: String,
+    },
+    /// Nothing is known of its submission: it may have been accepted or not, and is looked for.
+    Unanswered {
+        /// What happened instead of an answer.
         reason: String,
     },
     /// It waits in the queue.
@@ -426,6 +440,9 @@ pub struct Snapshot {
     pub ended_rows: BTreeMap<JobId, Vec<EndedRow>>,
     /// Pilots that are not over.
     pub pilots: Vec<Pilot>,
+    /// How many pilots were asked for of each CE in each stretch of time that a moment stands
+    /// for, in the last 24 hours at least; those that are over are counted as well.
+    pub asked: Vec<(CeId, Timestamp, u32)>,
     /// The sites.
     pub sites: Vec<Site>,
     /// Usage by user and interval: tasks started, core-milliseconds.

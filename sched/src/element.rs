@@ -1,25 +1,19 @@
 //! One compute element as decisions see it: its description, what it published, the pilots
 //! there, and what each class of tasks thinks of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fairway_jdl::{Ad, Needs, Value, eval};
 use fairway_model::{
-    Ce, CeId, CeState, CeStatus, GroupName, PilotId, Resources, SiteMode, Timestamp, UserName,
+    Ce, CeId, CeState, CeStatus, GroupName, Maintenance, PilotId, PilotOwner, PilotSharing,
+    Resources, Site, SiteMode, Timestamp, UserName,
 };
 
+use crate::experience::Experience;
 use crate::glue;
-use crate::queue::{Class, ClassId};
-
-/// The start delays of so many pilots make the estimate for the next.
-const DELAYS_MAX: usize = 8;
-
-/// How long no pilots are asked for after the first useless one; doubles with each.
-const BACKOFF_MIN: Duration = Duration::from_secs(30);
-
-/// The doubling ends here.
-const BACKOFF_MAX: Duration = Duration::from_secs(30 * 60);
+use crate::matching::Parked;
+use crate::queue::{Class, ClassId, Queue};
 
 /// A pilot's time on the way to its first task and for tidying up, in seconds: a task must
 /// ask for so much less than a pilot's walltime.
@@ -47,6 +41,10 @@ pub(crate) struct Element {
     pub(crate) id: CeId,
     pub(crate) ce: Ce,
     pub(crate) site_mode: SiteMode,
+    /// The site's plan of when it is not to be used.
+    maintenance: Vec<Maintenance>,
+    /// See [`Site::accounts`].
+    accounts: BTreeMap<UserName, String>,
     pub(crate) published: Option<CeState>,
     pub(crate) ad: Ad,
     /// Up to date for every class.
@@ -54,30 +52,37 @@ pub(crate) struct Element {
     /// Pilots that are not over.
     pub(crate) pilots: BTreeSet<PilotId>,
     /// Those of them with an open wish for work.
-    pub(crate) parked: BTreeSet<PilotId>,
-    delays_s: VecDeque<u64>,
-    /// Whether the start delays changed since the ad was made.
+    pub(crate) parked: Parked,
+    pub(crate) experience: Experience,
+    /// What the pilot that waits longest has waited, in seconds, rounded down to a power of 2.
+    waited_s: u64,
+    /// By how many seconds what was published is worth less than when it was new.
+    staleness_s: u64,
+    /// Whether the ad is to be made anew for other reasons than news from the CE.
     pub(crate) outdated: bool,
-    useless: u32,
-    /// No pilots are asked for before this moment, because of what is said.
-    pub(crate) backoff: Option<(Timestamp, String)>,
+    /// When a time-critical task that may run here was last seen to wait or run, while its warm
+    /// set of pilots is kept.
+    pub(crate) critical_at: Option<Timestamp>,
 }
 
 impl Element {
-    pub(crate) fn new(id: CeId, ce: Ce, site_mode: SiteMode) -> Self {
+    pub(crate) fn new(id: CeId, ce: Ce, site: &Site) -> Self {
         let mut element = Self {
             id,
             ce,
-            site_mode,
+            site_mode: site.mode,
+            maintenance: site.maintenance.clone(),
+            accounts: site.accounts.clone(),
             published: None,
             ad: Ad::new(),
             verdicts: BTreeMap::new(),
             pilots: BTreeSet::new(),
-            parked: BTreeSet::new(),
-            delays_s: VecDeque::new(),
+            parked: Parked::default(),
+            experience: Experience::default(),
+            waited_s: 0,
+            staleness_s: 0,
             outdated: false,
-            useless: 0,
-            backoff: None,
+            critical_at: None,
         };
         element.publish_again();
         element
@@ -119,6 +124,12 @@ impl Element {
         Verdict { eligible, rank }
     }
 
+    /// Whether tasks wait that its state lets in.
+    pub(crate) fn has_work(&self, queue: &Queue) -> bool {
+        let eligible = |id| self.verdicts.get(&id).is_some_and(|it| it.eligible);
+        queue.active().any(|(id, _)| eligible(id))
+    }
+
     pub(crate) fn in_production(&self) -> bool {
         self.published
             .as_ref()
@@ -127,90 +138,204 @@ impl Element {
 
     /// See [`glue::response_s`].
     pub(crate) fn response_s(&self) -> i64 {
-        let delays: Vec<u64> = self.delays_s.iter().copied().collect();
-        glue::response_s(&self.ce, self.published.as_ref(), &delays)
+        let waits = glue::Waits {
+            mean_s: self.experience.mean_delay_s(),
+            longest_s: self.waited_s,
+        };
+        let fresh_s = glue::response_s(&self.ce, self.published.as_ref(), waits);
+        let staleness_s = i64::try_from(self.staleness_s).unwrap_or(glue::INFINITE);
+        fresh_s.saturating_add(staleness_s).min(glue::INFINITE)
+    }
+
+    /// Takes in how long a pilot has waited there by now; in steps that double, as for age.
+    pub(crate) fn note_waiting(&mut self, longest: Duration) {
+        let seconds = longest.as_secs();
+        let waited_s = seconds.checked_ilog2().map_or(0, |log| 1 << log);
+        let before = self.response_s();
+        self.waited_s = waited_s;
+        self.outdated |= self.response_s() != before;
+    }
+
+    /// Takes in how old what was published is. It loses weight once a look was missed, in steps
+    /// that double, so that an ad is not made anew every second.
+    pub(crate) fn grow_stale(&mut self, look_every_s: u64, now: Timestamp) {
+        let Some(published) = &self.published else {
+            return;
+        };
+        let age_s = now.since(published.observed_at).as_secs();
+        let looks = age_s / look_every_s.max(1);
+        let staleness_s = if looks < 2 {
+            0
+        } else {
+            look_every_s.max(1).saturating_mul(1 << looks.ilog2())
+        };
+        self.outdated |= staleness_s != self.staleness_s;
+        self.staleness_s = staleness_s;
+    }
+
+    /// Takes in what was published. Whether anything but the moment is new.
+    pub(crate) fn publish(&mut self, state: CeState) -> bool {
+        self.outdated |= self.staleness_s > 0;
+        self.staleness_s = 0;
+        let mut before = self.published.replace(state);
+        // The moment of looking is not in the ad.
+        if let (Some(before), Some(after)) = (&mut before, &self.published) {
+            before.observed_at = after.observed_at;
+        }
+        before != self.published || self.outdated
+    }
+
+    pub(crate) fn admits_all(&self) -> bool {
+        self.ce.users.is_empty() && self.ce.groups.is_empty()
     }
 
     /// Whether the user may use this CE: everybody if neither users nor groups are named.
     pub(crate) fn admits(&self, user: &UserName, group: Option<&GroupName>) -> bool {
-        (self.ce.users.is_empty() && self.ce.groups.is_empty())
+        self.admits_all()
             || self.ce.users.contains(user)
             || group.is_some_and(|group| self.ce.groups.contains(group))
     }
 
-    /// What a pilot here is expected to have. Memory that the shape leaves to the batch system
-    /// is at most that of a node; if that is not known either, nothing is refused for it.
-    pub(crate) fn expected(&self) -> Resources {
+    /// Whose a new pilot for a task of the user must be.
+    ///
+    /// # Errors
+    /// Why there can be none, with the values on both sides.
+    pub(crate) fn owner_for(
+        &self,
+        user: &UserName,
+        group: Option<&GroupName>,
+    ) -> Result<PilotOwner, (&'static str, String)> {
+        match self.ce.pilots {
+            PilotSharing::Shared => Ok(PilotOwner::Shared),
+            PilotSharing::PerUser if self.has_account(user) => Ok(PilotOwner::User(user.clone())),
+            PilotSharing::PerUser => {
+                let because = format!(
+                    "user {user} has no account at site {}, needed for pilots of their own",
+                    self.id.site
+                );
+                Err(("accounts", because))
+            }
+            PilotSharing::PerGroup => match group {
+                Some(group) => Ok(PilotOwner::Group(group.clone())),
+                None => {
+                    let because = "it is of no group, pilots here are of one group each";
+                    Err(("group", because.to_owned()))
+                }
+            },
+        }
+    }
+
+    fn has_account(&self, user: &UserName) -> bool {
+        self.accounts.is_empty() || self.accounts.contains_key(user)
+    }
+
+    /// What a new pilot asks for on each node.
+    pub(crate) fn asked(&self) -> Resources {
         Resources {
-            memory_mib: self.expected_memory(self.ce.shape.memory_mib),
             cores: self.ce.shape.cores,
-            gpus: 0,
+            memory_mib: self.ce.shape.memory_mib,
+            gpus: self.ce.shape.gpus,
         }
     }
 
-    fn expected_memory(&self, asked_mib: u64) -> u64 {
-        let node = self.published.as_ref().and_then(|s| s.node_memory_mib);
-        if asked_mib > 0 {
-            asked_mib
-        } else {
-            node.unwrap_or(u64::MAX)
-        }
+    /// What a new pilot is expected to have; see [`expected_of`](Self::expected_of).
+    pub(crate) fn expected(&self) -> Resources {
+        self.expected_of(self.asked())
     }
 
-    /// What a pilot that was asked for and has not called home is expected to have.
+    /// What a pilot that was asked for and has not called home is expected to have: what was
+    /// asked for, but all of the node where whole nodes are. Memory that is left to the batch
+    /// system is at most that of a node; if that is not known either, nothing is refused for it.
     pub(crate) fn expected_of(&self, asked: Resources) -> Resources {
+        let published = self.published.as_ref();
+        let node_memory_mib = published.and_then(|state| state.node_memory_mib);
+        let asked_memory_mib = (asked.memory_mib > 0).then_some(asked.memory_mib);
+        let (cores, memory_mib) = if self.ce.shape.whole_node {
+            let node_cores = published.and_then(|state| state.node_cores);
+            (node_cores, node_memory_mib.or(asked_memory_mib))
+        } else {
+            (None, asked_memory_mib.or(node_memory_mib))
+        };
         Resources {
-            memory_mib: self.expected_memory(asked.memory_mib),
-            ..asked
+            cores: cores.unwrap_or(asked.cores),
+            memory_mib: memory_mib.unwrap_or(u64::MAX),
+            gpus: asked.gpus,
         }
     }
 
-    /// The walltime to ask for: the shape's, or the queue's limit where that is less.
-    pub(crate) fn walltime_s(&self) -> u64 {
+    /// Nodes of an allocation: the shape's, or as many as the batch system allows one job. At
+    /// least 1, allowed or not.
+    pub(crate) fn nodes(&self) -> u32 {
+        let published = self.published.as_ref();
+        let by_nodes = published.and_then(|state| state.job_nodes_max);
+        let by_cores = published
+            .and_then(|state| state.job_cores_max)
+            .map(|max| max / self.expected().cores.max(1));
+        let limits = by_nodes.into_iter().chain(by_cores);
+        limits.fold(self.ce.shape.nodes, u32::min).max(1)
+    }
+
+    /// The walltime to ask for without regard to maintenance: the shape's, or the queue's limit
+    /// where that is less.
+    pub(crate) fn walltime_max_s(&self) -> u64 {
         let limit = self.published.as_ref().and_then(|s| s.walltime_max_s);
         limit.map_or(self.ce.shape.walltime_s, |limit| {
             limit.min(self.ce.shape.walltime_s)
         })
     }
 
+    /// The walltime to ask for: one that a pilot that waits as the last ones did does not reach
+    /// into a maintenance with.
+    pub(crate) fn walltime_s(&self, now: Timestamp) -> u64 {
+        let max_s = self.walltime_max_s();
+        let Some(next) = self.maintenance_ahead(now) else {
+            return max_s;
+        };
+        let known = |response_s: &i64| (0..glue::INFINITE).contains(response_s);
+        let response_s = Some(self.response_s()).filter(known).unwrap_or(0);
+        let start = now.plus(Duration::from_secs(response_s.unsigned_abs()));
+        next.from.since(start).as_secs().min(max_s)
+    }
+
+    /// The maintenance that is under way, or else the next.
+    pub(crate) fn maintenance_ahead(&self, now: Timestamp) -> Option<&Maintenance> {
+        let ahead = self.maintenance.iter().filter(|window| now < window.to);
+        ahead.min_by_key(|window| window.from)
+    }
+
+    /// The maintenance that is under way.
+    pub(crate) fn maintenance_now(&self, now: Timestamp) -> Option<&Maintenance> {
+        let ahead = self.maintenance_ahead(now);
+        ahead.filter(|window| window.from <= now)
+    }
+
+    /// Until when tasks may run here that could otherwise run until `until`: no maintenance is
+    /// to end them.
+    pub(crate) fn usable_until(&self, until: Timestamp, now: Timestamp) -> Timestamp {
+        let ahead = self.maintenance_ahead(now);
+        ahead.map_or(until, |window| until.min(window.from))
+    }
+
     /// Notes how long a pilot waited from the decision to its first call.
     pub(crate) fn note_delay(&mut self, delay: Duration) {
-        if self.delays_s.len() == DELAYS_MAX {
-            self.delays_s.pop_front();
-        }
-        self.delays_s.push_back(delay.as_secs());
+        self.experience.note_delay(delay);
         self.outdated = true;
     }
 
-    /// Notes a pilot that was refused, or ended without use. Several at once count once.
-    pub(crate) fn note_useless(&mut self, reason: String, now: Timestamp) {
-        if self.backing_off(now).is_some() {
-            return;
-        }
-        let doubled = BACKOFF_MIN.saturating_mul(2_u32.saturating_pow(self.useless));
-        self.useless = self.useless.saturating_add(1);
-        self.backoff = Some((now.plus(doubled.min(BACKOFF_MAX)), reason));
-    }
-
-    /// Notes that a pilot here got a task.
-    pub(crate) fn note_useful(&mut self) {
-        self.useless = 0;
-        self.backoff = None;
-    }
-
-    /// Until when no pilots are asked for, and why.
-    pub(crate) fn backing_off(&self, now: Timestamp) -> Option<(Timestamp, &str)> {
-        let (until, reason) = self.backoff.as_ref()?;
-        (now < *until).then_some((*until, reason))
-    }
-
-    /// Takes over from the element that was here before its description changed. Patience with
-    /// useless pilots begins anew: the change may have been the remedy.
+    /// Takes over from the element that was here before its description changed.
     pub(crate) fn succeed(&mut self, before: Self) {
         self.published = before.published;
         self.pilots = before.pilots;
         self.parked = before.parked;
-        self.delays_s = before.delays_s;
+        self.experience.succeed(before.experience);
+        self.staleness_s = before.staleness_s;
+        self.waited_s = before.waited_s;
+        self.critical_at = before.critical_at;
+    }
+
+    /// Whether its warm set of pilots is kept.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.ce.supply.warm.is_some() && self.critical_at.is_some()
     }
 }
 

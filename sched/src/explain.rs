@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use fairway_jdl::{Needs, Value, eval};
 use fairway_model::{
-    CeId, GroupName, PolicyKind, Resources, Task, TaskId, TaskState, Timestamp, UserName,
+    CeId, GroupName, PilotOwner, PolicyKind, Resources, Task, TaskId, TaskState, Timestamp,
+    UserName,
 };
 
 use crate::State;
 use crate::element::Element;
-use crate::provision::{closures, misfits};
+use crate::matching::serves;
+use crate::provision::{Ledger, Size, closures, misfits};
 use crate::queue::{Class, ClassId};
 use crate::state::{LiveJob, Standing};
 
@@ -76,7 +78,8 @@ pub struct CeVerdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What refused: a clause of Requirements, or `cores`, `memory`, `gpus`, `walltime`, `mode`,
-    /// `status`, `published`, `users`, `pilots_max`, `queued_max`, `back-off`.
+    /// `maintenance`, `status`, `published`, `users`, `accounts`, `group`, `job_cores_max`,
+    /// `job_nodes_max`, the name of a [`Limit`](crate::provision::Limit), `back-off`.
     pub clause: String,
     /// The values on both sides.
     pub because: String,
@@ -90,10 +93,11 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
     let class = state.queue.class(id)?;
     let needs = &class.needs;
     let owner = &live.job.owner;
+    let ledger = Ledger::of(state, now);
     let mut ces: Vec<CeVerdict> = state
         .elements
         .values()
-        .map(|element| verdict(state, element, (id, class), owner, now))
+        .map(|element| verdict(state, &ledger, element, (id, class), owner, now))
         .collect();
     let rank_of = |verdict: &CeVerdict| verdict.rank.unwrap_or(f64::NEG_INFINITY);
     ces.sort_by(|a, b| {
@@ -128,6 +132,7 @@ fn refusal((clause, because): (&str, String)) -> Refusal {
 
 fn verdict(
     state: &State,
+    ledger: &Ledger,
     element: &Element,
     (id, class): (ClassId, &Class),
     owner: &UserName,
@@ -138,17 +143,17 @@ fn verdict(
     refusals.extend(requirements(element, &class.needs));
     refusals.extend(access(element, owner, class.group.as_ref()));
     refusals.extend(closures(state, element, now).into_iter().map(refusal));
+    let group = class.group.as_ref();
+    let new_for = element.owner_for(owner, group);
     // A pilot that is there already may have more than new ones are asked for.
-    if !has_pilot_for(state, element, &class.needs, now) {
-        refusals.extend(
-            misfits(state, element, &class.needs)
-                .into_iter()
-                .map(refusal),
-        );
+    if !has_pilot_for(state, element, class, owner, now) {
+        refusals.extend(new_for.clone().err().map(refusal));
+        let misfits = misfits(state, element, &class.needs, now);
+        refusals.extend(misfits.into_iter().map(refusal));
     }
     let eligible = refusals.is_empty();
-    if eligible {
-        refusals.extend(full(state, element, now));
+    if eligible && let Ok(new_for) = new_for {
+        refusals.extend(full(state, ledger, element, &new_for, now));
     }
     CeVerdict {
         ce: element.id.clone(),
@@ -195,7 +200,14 @@ fn access(element: &Element, owner: &UserName, group: Option<&GroupName>) -> Opt
     )))
 }
 
-fn has_pilot_for(state: &State, element: &Element, needs: &Needs, now: Timestamp) -> bool {
+fn has_pilot_for(
+    state: &State,
+    element: &Element,
+    class: &Class,
+    owner: &UserName,
+    now: Timestamp,
+) -> bool {
+    let needs = &class.needs;
     let limits = crate::matching::Limits {
         now,
         remaining_min_s: state.settings.remaining_min_s,
@@ -203,33 +215,31 @@ fn has_pilot_for(state: &State, element: &Element, needs: &Needs, now: Timestamp
     let mut here = element.pilots.iter().filter_map(|id| state.pilots.get(id));
     here.any(|live| {
         live.pilot.state == fairway_model::PilotState::Active
+            && serves(&live.pilot.owner, owner, class.group.as_ref())
             && live.pilot.resources.holds(needs.resources)
             && live
                 .pilot
                 .ends_at
-                .is_some_and(|end| limits.lasts(needs, end))
+                .is_some_and(|end| limits.lasts(needs, element.usable_until(end, now)))
     })
 }
 
 /// Why no more pilots are asked for at a CE that could run the task.
-fn full(state: &State, element: &Element, now: Timestamp) -> Vec<Refusal> {
-    let mut refusals = Vec::new();
-    let (live, expected) = state.pilots_at(element);
-    let limits = element.ce.limits;
-    if live >= limits.pilots_max {
-        let max = limits.pilots_max;
-        let because = format!("{} there, at most {max}", are(live.into(), "pilot"));
-        refusals.push(refusal(("pilots_max", because)));
-    }
-    if expected >= limits.queued_max {
-        let max = limits.queued_max;
-        let because = format!(
-            "{} on the way, at most {max}",
-            are(expected.into(), "pilot")
-        );
-        refusals.push(refusal(("queued_max", because)));
-    }
-    if let Some((until, reason)) = element.backing_off(now) {
+fn full(
+    state: &State,
+    ledger: &Ledger,
+    element: &Element,
+    owner: &PilotOwner,
+    now: Timestamp,
+) -> Vec<Refusal> {
+    let size = Size::of(element);
+    let mut limits = ledger.limits(state, element, owner, size);
+    limits.push(ledger.ramp(state, element, size));
+    let full = limits.iter().filter(|limit| limit.is_full());
+    let mut refusals: Vec<Refusal> = full
+        .map(|limit| refusal((limit.name, limit.because())))
+        .collect();
+    if let Some((until, reason)) = element.experience.backing_off(now) {
         let because = format!("no pilots are asked for until {until}: {reason}");
         refusals.push(refusal(("back-off", because)));
     }

@@ -7,8 +7,10 @@
 
 pub mod command;
 mod element;
+mod experience;
 pub mod explain;
 pub mod glue;
+pub mod latch;
 mod matching;
 mod nodes;
 pub mod provision;
@@ -18,5 +20,7 @@ mod shares;
 pub mod state;
 
 pub use command::{Applied, Change, Command, Grant, Refused, RefusedKind, Reply};
+pub use experience::{Decided, Decision};
+pub use queue::ClassId;
 pub use shares::Used;
 pub use state::{Settings, State};

@@ -1,11 +1,17 @@
 //! Which task a pilot gets next.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fairway_jdl::Needs;
-use fairway_model::{Attempt, Pilot, Resources, SiteMode, TaskId, Timestamp};
+use fairway_model::{
+    Attempt, GroupName, Pilot, PilotId, PilotOwner, Resources, SiteMode, TaskId, Timestamp,
+    UserName,
+};
 
 use crate::element::Element;
+use crate::latch::NodeId;
+use crate::provision::Purpose;
 use crate::queue::{Class, ClassId, Place, Queue};
 
 /// A task that a pilot has.
@@ -18,6 +24,9 @@ pub(crate) struct Lease {
     pub(crate) round: u64,
     /// Until when its running core-time has been charged; `None` until its payload starts.
     pub(crate) charged_until: Option<Timestamp>,
+    /// When its payload started; `None` before, and once it has run for longer than what fails
+    /// at once.
+    pub(crate) young_since: Option<Timestamp>,
 }
 
 /// An open wish for work.
@@ -43,8 +52,60 @@ pub(crate) struct LivePilot {
     pub(crate) backlog: usize,
     /// Its wish that has not been answered.
     pub(crate) wish: Option<Wish>,
+    /// Which tasks it is for.
+    pub(crate) purpose: Purpose,
     /// Whether it ever had a task.
     pub(crate) useful: bool,
+    /// Whether one of its tasks succeeded, or ran for longer than what fails at once.
+    pub(crate) proven: bool,
+    /// Where it runs; known once it has called home.
+    pub(crate) node: Option<NodeId>,
+    /// Since when there is no work for it, if it has not called home.
+    pub(crate) unneeded_since: Option<Timestamp>,
+}
+
+/// Whether a pilot may run tasks of the user and group.
+pub(crate) fn serves(owner: &PilotOwner, user: &UserName, group: Option<&GroupName>) -> bool {
+    match owner {
+        PilotOwner::Shared => true,
+        PilotOwner::User(own) => own == user,
+        PilotOwner::Group(own) => group == Some(own),
+    }
+}
+
+/// Pilots with an open wish for work, by whose tasks they may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parked(BTreeMap<PilotOwner, BTreeSet<PilotId>>);
+
+impl Parked {
+    pub(crate) fn insert(&mut self, owner: &PilotOwner, pilot: PilotId) {
+        match self.0.get_mut(owner) {
+            Some(pilots) => drop(pilots.insert(pilot)),
+            None => drop(self.0.insert(owner.clone(), BTreeSet::from([pilot]))),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, owner: &PilotOwner, pilot: PilotId) {
+        if let Some(pilots) = self.0.get_mut(owner) {
+            pilots.remove(&pilot);
+            if pilots.is_empty() {
+                self.0.remove(owner);
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = PilotId> {
+        self.0.values().flatten().copied()
+    }
+
+    /// The pilots of each owner.
+    pub(crate) fn by_owner(&self) -> impl Iterator<Item = (&PilotOwner, &BTreeSet<PilotId>)> {
+        self.0.iter()
+    }
 }
 
 impl LivePilot {
@@ -66,7 +127,8 @@ impl LivePilot {
         let (free, waiting) = self.books();
         let room = free.holds(needs.resources) && waiting == 0
             || waiting < wish.backlog as usize && self.pilot.resources.holds(needs.resources);
-        room && limits.lasts(needs, wish.until)
+        let task_s = self.purpose.task_s(needs, limits.remaining_min_s);
+        room && limits.lasts_s(task_s, wish.until)
     }
 }
 
@@ -81,7 +143,10 @@ pub(crate) struct Limits {
 impl Limits {
     /// Whether the task can end before `until`.
     pub(crate) fn lasts(&self, needs: &Needs, until: Timestamp) -> bool {
-        let needed_s = needs.walltime_s.unwrap_or(self.remaining_min_s);
+        self.lasts_s(needs.walltime_s.unwrap_or(self.remaining_min_s), until)
+    }
+
+    fn lasts_s(&self, needed_s: u64, until: Timestamp) -> bool {
         self.now.plus(Duration::from_secs(needed_s)) <= until
     }
 }
@@ -100,22 +165,30 @@ impl Choice<'_> {
     }
 }
 
-/// The first task of a class, in the order of service, that may run at a CE.
-pub(crate) fn first_of<'a>(id: ClassId, class: &'a Class, element: &Element) -> Option<Choice<'a>> {
+/// The first task of a class, in the order of service, that may run with a pilot of `owner` at
+/// a CE.
+pub(crate) fn first_of<'a>(
+    id: ClassId,
+    class: &'a Class,
+    element: &Element,
+    owner: &PilotOwner,
+) -> Option<Choice<'a>> {
     if !element.verdicts.get(&id)?.eligible {
         return None;
     }
-    let (place, _, task) = class
-        .in_order()
-        .find(|(_, user, _)| element.admits(user, class.group.as_ref()))?;
+    let (place, _, task) = class.in_order().find(|(_, user, _)| {
+        let group = class.group.as_ref();
+        element.admits(user, group) && serves(owner, user, group)
+    })?;
     Some(Choice { place, task })
 }
 
-/// The next task for a pilot: over all classes that `wanted` lets through, the first in the
+/// The next task for a pilot of `owner`: over all classes that `wanted` lets through, the first in the
 /// order of service. `None` also where the CE gives no more work.
 pub(crate) fn next_for<'a>(
     queue: &'a Queue,
     element: &Element,
+    owner: &PilotOwner,
     wanted: impl Fn(ClassId, &Class) -> bool,
 ) -> Option<Choice<'a>> {
     if element.mode() != SiteMode::Open {
@@ -126,7 +199,7 @@ pub(crate) fn next_for<'a>(
         if !wanted(id, class) {
             continue;
         }
-        if let Some(choice) = first_of(id, class, element)
+        if let Some(choice) = first_of(id, class, element, owner)
             && best.as_ref().is_none_or(|best| choice.before(best))
         {
             best = Some(choice);

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fairway_model::SshSettings;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::AdapterError;
+
+mod ssh;
+
+use ssh::OverSsh;
 
 /// Longest standard output that is read, in bytes: some hundred thousand jobs.
 const STDOUT_BYTES_MAX: u64 = 64 << 20;
@@ -139,7 +143,7 @@ pub(crate) fn runner(
 ) -> Result<Box<dyn Runner>, AdapterError> {
     match ssh {
         None => Ok(Box::new(OnThisMachine { time_limit })),
-        Some(_) => Err(AdapterError::Refused("there is no SSH yet".to_owned())),
+        Some(ssh) => Ok(Box::new(OverSsh::new(ssh, time_limit)?)),
     }
 }
 
@@ -175,20 +179,7 @@ impl Runner for OnThisMachine {
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let work = async {
-            let feed = async {
-                if let Some(mut stdin) = stdin {
-                    // A command that refuses early closes its input; its message says why.
-                    drop(stdin.write_all(invocation.stdin.as_bytes()).await);
-                }
-            };
-            let read = async {
-                tokio::try_join!(
-                    read_bounded(stdout, STDOUT_BYTES_MAX),
-                    read_bounded(stderr, STDERR_BYTES_MAX)
-                )
-            };
-            let ((), streams) = tokio::join!(feed, read);
-            let ((stdout, whole), (stderr, _)) = streams?;
+            let (stdout, whole, stderr) = talk(invocation, stdin, stdout, stderr).await?;
             Ok::<_, std::io::Error>((child.wait().await?, stdout, whole, stderr))
         };
         let (status, stdout, whole, stderr) = tokio::time::timeout(self.time_limit, work)
@@ -210,6 +201,31 @@ impl Runner for OnThisMachine {
             stderr,
         })
     }
+}
+
+/// Writes a command's input and reads its output until it closes both streams: standard output,
+/// whether that is all of it, and standard error.
+async fn talk(
+    invocation: &Invocation,
+    stdin: Option<impl AsyncWrite + Unpin>,
+    stdout: Option<impl AsyncRead + Unpin>,
+    stderr: Option<impl AsyncRead + Unpin>,
+) -> std::io::Result<(String, bool, String)> {
+    let feed = async {
+        if let Some(mut stdin) = stdin {
+            // A command that refuses early closes its input; its message says why.
+            drop(stdin.write_all(invocation.stdin.as_bytes()).await);
+        }
+    };
+    let read = async {
+        tokio::try_join!(
+            read_bounded(stdout, STDOUT_BYTES_MAX),
+            read_bounded(stderr, STDERR_BYTES_MAX)
+        )
+    };
+    let ((), streams) = tokio::join!(feed, read);
+    let ((stdout, whole), (stderr, _)) = streams?;
+    Ok((stdout, whole, stderr))
 }
 
 /// Reads a stream to its end, keeps at most `bytes_max`, and tells whether that was all of it.

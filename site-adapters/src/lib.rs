@@ -10,6 +10,8 @@ mod script;
 mod secret;
 mod slurm;
 
+pub use kubernetes::pending;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -142,9 +144,7 @@ pub fn connect(
             settings.cores,
             &state_dir.join("local"),
         )?)),
-        AdapterSettings::Slurm(settings) => {
-            Ok(Arc::new(slurm::Slurm::new(site.clone(), settings)?))
-        }
+        AdapterSettings::Slurm(settings) => slurm::open(site.clone(), settings, state_dir),
         AdapterSettings::Pbs(settings) => pbs::open(site.clone(), settings),
         AdapterSettings::Oar(settings) => oar::open(site.clone(), settings),
         AdapterSettings::Kubernetes(settings) => kubernetes::open(site.clone(), settings),

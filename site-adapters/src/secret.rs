@@ -12,7 +12,6 @@ const BYTES_MAX: u64 = 64 << 10;
 ///
 /// # Errors
 /// `Unreachable` if it cannot be read now: without it nobody is asked anything.
-#[expect(dead_code, reason = "for the adapters that log in with a secret")]
 pub(crate) fn read(reference: &SecretRef) -> Result<String, AdapterError> {
     let cannot = |what: String, why: String| {
         AdapterError::Unreachable(format!("the secret in {what} cannot be read: {why}"))

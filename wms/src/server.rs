@@ -17,6 +17,7 @@ use crate::config::{Config, ConfigError, TlsConfig};
 use crate::engine::{Engine, EngineError, EngineLimits, wall_clock};
 use crate::files::Files;
 use crate::http::{self, App, Limits};
+use crate::reconcile::agents::Agents;
 use crate::reconcile::{Reconcilers, Surroundings};
 use crate::store::{Store, StoreError};
 
@@ -99,18 +100,20 @@ impl Server {
 
         let listener = bind(config.http.listen)?;
         let url = local_url(&config, &listener)?;
+        let agents = Agents::default();
         let app = App::new(
             engine.clone(),
             store.clone(),
             files.clone(),
             Auth::new(store.clone(), engine.clone()),
+            agents.clone(),
             limits(&config),
         );
         let handle = axum_server::Handle::new();
         let (listener, tls_reload) =
             listen(&config, listener, handle.clone(), http::router(app)).await?;
         let reconcilers =
-            Reconcilers::start(surroundings(&config, &url, &store, &engine, files).await?);
+            Reconcilers::start(surroundings(&config, &url, &store, &engine, files, agents).await?);
         tracing::info!(url, version = env!("CARGO_PKG_VERSION"), "Fairway serves");
         Ok(Self {
             url,
@@ -251,6 +254,13 @@ fn sched_settings(config: &Config) -> Settings {
         remaining_min_s: config.pilots.remaining_min_s,
         grants_max: config.sched.grants_max,
         published_age_max_s: config.pilots.published_age_max_s,
+        fast_fail_s: config.sched.fast_fail_s,
+        fast_fails_max: config.sched.fast_fails_max,
+        look_every_s: config.pilots.look_every_s,
+        pilots_max: config.pilots.pilots_max,
+        ramp_min: config.pilots.ramp_min,
+        recall_after_s: config.pilots.recall_after_s,
+        pilot_queued_max_s: config.pilots.queued_max_s,
     }
 }
 
@@ -279,6 +289,7 @@ async fn surroundings(
     store: &Store,
     engine: &Engine,
     files: Files,
+    agents: Agents,
 ) -> Result<Surroundings, ServerError> {
     let ca_pem = match config.http.tls.as_ref().and_then(|tls| tls.ca.as_ref()) {
         Some(path) => Some(
@@ -291,6 +302,7 @@ async fn surroundings(
         engine: engine.clone(),
         store: store.clone(),
         files,
+        agents,
         state_dir: config.state_dir.clone(),
         name_prefix: format!("fw-{}-", store.instance().await?),
         server_url: config

@@ -36,6 +36,14 @@ const NEEDED: &[Package] = &[
         program: "/usr/bin/qsub",
     },
     Package {
+        name: "openssh-server",
+        program: "/usr/sbin/sshd",
+    },
+    Package {
+        name: "openssh-client",
+        program: "/usr/bin/ssh",
+    },
+    Package {
         name: "procps",
         program: "/usr/bin/pgrep",
     },

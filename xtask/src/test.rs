@@ -21,9 +21,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // The beds' daemons do not all run as the one who starts them.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open)?;
-    let postgres = Running::up(Bed::Postgres, &folder.path().join("postgres"))?;
-    let slurm = Running::up(Bed::Slurm, &folder.path().join("slurm"))?;
-    let torque = Running::up(Bed::Torque, &folder.path().join("torque"))?;
+    let beds = Bed::ALL
+        .into_iter()
+        .map(|bed| Running::up(bed, &folder.path().join(bed.name())))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     println!(
         "test beds are up after {:.1} s",
         began.elapsed().as_secs_f32()
@@ -31,9 +32,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut tests = cargo();
     tests
         .arg("test")
-        .env("FAIRWAY_TEST_POSTGRES", &postgres.told)
-        .env("FAIRWAY_TEST_SLURM", slurm.folder())
-        .env("FAIRWAY_TEST_TORQUE", torque.folder())
+        .envs(
+            beds.iter()
+                .map(|running| (running.bed().variable(), &running.told)),
+        )
         .env("FAIRWAY_TEST_CLASSAD_PYTHON", &python)
         // A snapshot that differs fails; it is not written anew.
         .env("INSTA_UPDATE", "no");
@@ -43,7 +45,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         tests.args(&args.cargo_args);
     }
     let result = crate::run::run(&mut tests);
-    drop((postgres, slurm, torque));
+    drop(beds);
     println!("all of it took {:.0} s", began.elapsed().as_secs_f32());
     result
 }

@@ -75,6 +75,16 @@ impl Client {
         .await
     }
 
+    /// Sends a request a single time, with the ordinary deadline: who calls has its own idea of
+    /// when to call again.
+    pub(super) async fn send_once(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        match request.timeout(REQUEST_TIMEOUT).send().await {
+            Ok(response) if response.status().is_success() => Ok(response),
+            Ok(response) => Err(self.refusal(response).await),
+            Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+
     /// Sends what `build` makes, again and again if need be. The answer is a success.
     pub(super) async fn send_with(
         &self,

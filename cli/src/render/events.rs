@@ -74,6 +74,18 @@ fn sentence(kind: &EventKind) -> String {
             detail,
         } => format!("pilot {pilot} {}: {detail}", state.name()),
         EventKind::PilotEnded { pilot, end } => format!("pilot {pilot} ended: {end}"),
+        EventKind::NodeSetAside {
+            ce,
+            host,
+            evidence,
+            until,
+        } => format!("node {host} of {ce} set aside until {until}: {evidence}"),
+        EventKind::NodeProbed { ce, host } => {
+            format!("node {host} of {ce} is probed: it gets one task at a time")
+        }
+        EventKind::NodeReleased { ce, host, because } => {
+            format!("node {host} of {ce} gets tasks again: {because}")
+        }
         EventKind::SiteChanged { site, what, by } => format!("site {site} {what} by {by}"),
         EventKind::PolicyChanged { policy, by } => format!("policy changed by {by}: {policy}"),
     }

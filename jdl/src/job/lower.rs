@@ -7,6 +7,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::attributes::{Attribute, Kind, MEBIBYTES_MAX, attribute};
+use super::moment;
 use super::parameters::{GLITE_MARK, sequence_name};
 use crate::diagnostic::Report;
 use crate::syntax::Node;
@@ -125,8 +126,13 @@ fn value(attribute: &Attribute, expr: &Expr, ad: &Ad, report: &mut Report) -> Js
     {
         return json!(mebibytes);
     }
+    if attribute.kind == Kind::Moment
+        && let Some(seconds) = moment_of(attribute, &value, expr, report)
+    {
+        return json!(seconds);
+    }
     let coerced = match attribute.kind {
-        Kind::Integer { .. } => as_integer(&value),
+        Kind::Integer { .. } | Kind::Moment => as_integer(&value),
         Kind::Number => as_number(&value),
         Kind::Boolean => as_boolean(&value),
         Kind::Text | Kind::Texts => as_text(&value),
@@ -150,7 +156,7 @@ fn placeholder(kind: Kind) -> Json {
     match kind {
         Kind::Integer { min, .. } => json!(min.max(1)),
         Kind::Boolean => json!(false),
-        Kind::Number | Kind::Parameters | Kind::Size => json!(1),
+        Kind::Number | Kind::Parameters | Kind::Size | Kind::Moment => json!(1),
         _ => unread(),
     }
 }
@@ -179,6 +185,27 @@ fn mebibytes(value: &Value) -> Option<i64> {
         };
     let fits = (0.0..=MEBIBYTES_MAX as f64).contains(&mebibytes);
     fits.then(|| mebibytes.ceil() as i64)
+}
+
+/// Seconds since the epoch, of a moment that is not given as such.
+fn moment_of(
+    attribute: &Attribute,
+    value: &Value,
+    expr: &Expr,
+    report: &mut Report,
+) -> Option<i64> {
+    if let Value::AbsTime { seconds, .. } = value {
+        return Some(*seconds);
+    }
+    let (seconds, zoned) = moment::parse(value.as_str()?)?;
+    if !zoned {
+        report.warn(
+            expr.span(),
+            format!("`{}` names no time zone: UTC is taken", attribute.name),
+            "write `Z` behind it, or an offset such as `+01:00`",
+        );
+    }
+    Some(seconds)
 }
 
 fn as_integer(value: &Value) -> Option<(Json, &'static str)> {

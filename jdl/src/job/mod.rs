@@ -19,7 +19,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use fairway_model::{Resources, TaskId};
+use fairway_model::{Resources, TaskId, Timestamp};
 use indexmap::IndexSet;
 
 use crate::diagnostic::Report;
@@ -35,6 +35,7 @@ mod dialect;
 mod fields;
 pub mod json;
 mod lower;
+mod moment;
 mod needs;
 mod parameters;
 mod read;
@@ -299,6 +300,13 @@ pub struct Needs {
     pub resources: Resources,
     /// Longest time that the task may run, in seconds.
     pub walltime_s: Option<u64>,
+    /// When the task should have ended (`Deadline`).
+    pub deadline: Option<Timestamp>,
+    /// How long the task is expected to take at most, in seconds (`ExpectedDuration`); not more
+    /// than its walltime.
+    pub expected_s: Option<u64>,
+    /// Whether the task must start at once (`TimeCritical`).
+    pub time_critical: bool,
     /// The attributes that Requirements and Rank refer to, for `my.` and unscoped names.
     pub ad: Ad,
     /// `Requirements`, if there are any.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fairway_model::Resources;
+use fairway_model::{Resources, Timestamp};
 
 use super::Needs;
 use super::task::Builder;
@@ -32,6 +32,9 @@ pub(super) const SOURCES: &[&str] = &[
     "TTL",
     "CPUTime",
     "MaxCPUTime",
+    "Deadline",
+    "ExpectedDuration",
+    "TimeCritical",
     "Site",
     "Sites",
     "BannedSites",
@@ -78,10 +81,14 @@ impl Builder<'_> {
         let requirements = Expr::all(given.into_iter().chain(self.site_clauses()));
         let rank = self.values.ad.get("Rank").cloned();
         let ad = self.referenced(requirements.iter().chain(&rank));
+        let walltime_s = self.walltime();
         let mut needs = Needs {
             key: String::new(),
             resources: self.resources(),
-            walltime_s: self.walltime(),
+            walltime_s,
+            deadline: self.deadline(),
+            expected_s: self.expected(walltime_s),
+            time_critical: self.values.is_true("TimeCritical"),
             ad,
             requirements,
             rank,
@@ -147,6 +154,27 @@ impl Builder<'_> {
             format!("say it with `WallTime = {cpu};`"),
         );
         Some(cpu)
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        let seconds = self.values.integer("Deadline")?;
+        Some(Timestamp::from_secs(i64::try_from(seconds).ok()?))
+    }
+
+    /// How long a task is expected to take; an error if that is longer than it may.
+    fn expected(&mut self, walltime_s: Option<u64>) -> Option<u64> {
+        let name = "ExpectedDuration";
+        let expected_s = self.values.integer(name)?;
+        if let Some(walltime_s) = walltime_s.filter(|most| expected_s > *most) {
+            self.report.error_with(
+                self.values.place(name),
+                format!("`{name}` is {expected_s} s, but the walltime is only {walltime_s} s"),
+                format!(
+                    "write `WallTime = {expected_s};` or more: a task is stopped at its walltime"
+                ),
+            );
+        }
+        Some(expected_s)
     }
 
     fn retries(&self, name: &str, default: &str) -> u32 {
@@ -320,6 +348,15 @@ fn key(needs: &Needs) -> String {
         needs.retries_deep,
         needs.retries_shallow,
     );
+    if let Some(deadline) = needs.deadline {
+        key.push_str(&format!(" deadline={deadline}"));
+    }
+    if let Some(expected_s) = needs.expected_s {
+        key.push_str(&format!(" expected={expected_s}"));
+    }
+    if needs.time_critical {
+        key.push_str(" time-critical");
+    }
     for (label, expr) in [("requirements", &needs.requirements), ("rank", &needs.rank)] {
         if let Some(expr) = expr {
             key.push_str(&format!(" {label}={expr:#}"));

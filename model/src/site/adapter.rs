@@ -166,12 +166,18 @@ pub struct OarSettings {
     /// Folder of `oarsub`, `oarstat` …; the search path if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bin_dir: Option<String>,
-    /// Folder on the worker nodes that pilots start in and write their log to.
+    /// Folder that pilots start in and write their log to, which the machine that jobs are
+    /// submitted from and the worker nodes share. It cannot be left out: the pilots' scripts are
+    /// there until they start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub work_dir: Option<String>,
-    /// Levels of the site's resource hierarchy that make one node; `host` if not set.
+    /// Levels of the site's resource hierarchy that make one node, such as `cluster=1/host` if all
+    /// nodes of a job are to be of one cluster; `host` if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_level: Option<String>,
+    /// The level that makes one core; `core` if not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_level: Option<String>,
 }
 
 /// Kubernetes. Without `kubeconfig` it is the cluster that the server itself runs in, or else

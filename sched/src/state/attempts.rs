@@ -31,13 +31,25 @@ struct Outcome {
 }
 
 /// Decides what becomes of a task whose attempt ended, and counts the failure.
-fn outcome(task: &mut Task, end: &AttemptEnd, needs: &Needs, losses_max: u32) -> Outcome {
+/// `excuse`: why its node is to blame.
+fn outcome(
+    task: &mut Task,
+    end: &AttemptEnd,
+    excuse: Option<String>,
+    needs: &Needs,
+    losses_max: u32,
+) -> Outcome {
     let done = |state, because| Outcome { state, because };
     if end.is_success() {
         return done(TaskState::Succeeded, end.to_string());
     }
     if task.state == TaskState::Cancelling {
         return done(TaskState::Cancelled, "cancelled by its owner's word".into());
+    }
+    if let Some(excuse) = excuse.filter(|_| task.losses < losses_max) {
+        task.losses += 1;
+        let (state, place) = back(task);
+        return done(state, format!("{end}; {excuse}; {place}"));
     }
     let (count, allowed, what) = match end {
         AttemptEnd::HandedBack { .. } => {
@@ -124,17 +136,19 @@ impl State {
         let resources = self.queue.class(class)?.needs.resources;
 
         let at = self.pilots.get_mut(&pilot)?;
-        at.useful = true;
+        let first = !std::mem::replace(&mut at.useful, true);
+        at.unneeded_since = None;
         at.leases.push(Lease {
             task,
             attempt,
             resources,
             round: at.round,
             charged_until: None,
+            young_since: None,
         });
         let ce = at.pilot.ce.clone();
         if let Some(element) = self.elements.get_mut(&ce) {
-            element.note_useful();
+            element.experience.note_useful(first);
         }
         self.shares.live_begins(&owner);
         self.shares.take_turn(&owner);
@@ -190,6 +204,7 @@ impl State {
             && let Some(lease) = live.leases.iter_mut().find(|lease| lease.task == task)
         {
             lease.charged_until = Some(now);
+            lease.young_since = Some(now);
         }
     }
 
@@ -211,6 +226,7 @@ impl State {
         let lease = at.leases.remove(place);
         let ce = at.pilot.ce.clone();
         self.wishes_may_be_granted |= at.wish.is_some();
+        let excuse = self.blame_node(pilot, task, &end, measured, now);
 
         let Some(live) = self.jobs.get_mut(&task.job) else {
             return;
@@ -223,7 +239,7 @@ impl State {
             return;
         };
         let before = row.state;
-        let outcome = outcome(row, &end, &needs, self.settings.losses_max);
+        let outcome = outcome(row, &end, excuse, &needs, self.settings.losses_max);
         row.state = outcome.state;
         row.since = now;
         row.last_end = Some(end.clone());

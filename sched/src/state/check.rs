@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairway_model::{TaskState, UserName};
 
 use super::{LiveJob, State};
-use crate::matching::LivePilot;
+use crate::matching::{LivePilot, Parked, serves};
 use crate::nodes::Nodes;
 
 impl State {
@@ -30,6 +30,7 @@ impl State {
         self.queue.check(|user| self.shares.standing(user))?;
         self.shares.check(&live)?;
         self.check_leases(live.values().sum())?;
+        self.latch.check()?;
         self.check_elements()
     }
 
@@ -68,6 +69,13 @@ impl State {
                 if !fits {
                     return Err(format!("pilot {id} has {lease:?}, the task is {row:?}"));
                 }
+                let own = self.jobs.get(&lease.task.job).is_some_and(|live| {
+                    let job = &live.job;
+                    serves(&pilot.pilot.owner, &job.owner, job.group.as_ref())
+                });
+                if !own {
+                    return Err(format!("pilot {id} may not run {}", lease.task));
+                }
                 if !leased.insert(lease.task) {
                     return Err(format!("{} is with two pilots", lease.task));
                 }
@@ -89,8 +97,12 @@ impl State {
             }
             let here = |pilot: &&LivePilot| pilot.pilot.ce == *id;
             let pilots: BTreeSet<_> = self.pilots.values().filter(here).collect_ids();
-            let wishing = |pilot: &&LivePilot| here(pilot) && pilot.wish.is_some();
-            let parked: BTreeSet<_> = self.pilots.values().filter(wishing).collect_ids();
+            let mut parked = Parked::default();
+            for live in self.pilots.values().filter(here) {
+                if live.wish.is_some() {
+                    parked.insert(&live.pilot.owner, live.pilot.id);
+                }
+            }
             if pilots != element.pilots || parked != element.parked {
                 return Err(format!("CE {id} miscounts its pilots"));
             }

@@ -7,6 +7,7 @@ use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp, UserName};
 
 use super::{Counts, LiveJob, Settings, State, Untouched};
 use crate::command::{ActiveJob, EndedRow, Snapshot};
+use crate::latch::Latch;
 use crate::matching::Lease;
 use crate::nodes::Nodes;
 use crate::queue::Queue;
@@ -23,8 +24,9 @@ impl State {
     /// The state that a snapshot of the store describes. Pilots in it count as heard of at `now`.
     pub fn load(snapshot: Snapshot, settings: Settings, now: Timestamp) -> Self {
         let mut state = Self {
-            settings,
             shares: Shares::new(snapshot.policy.unwrap_or_default(), now),
+            latch: Latch::new(settings.fast_fail_s, settings.fast_fails_max),
+            settings,
             queue: Queue::default(),
             jobs: BTreeMap::new(),
             pilots: BTreeMap::new(),
@@ -51,6 +53,11 @@ impl State {
         for site in snapshot.sites {
             state.describe(&site, now);
             state.sites.insert(site.name.clone(), site);
+        }
+        for (ce, at, pilots) in snapshot.asked {
+            if let Some(element) = state.elements.get_mut(&ce) {
+                element.experience.note_asked(pilots, at);
+            }
         }
         state.load_pilots(snapshot.pilots, now);
         let mut tasks: BTreeMap<JobId, Vec<Task>> = BTreeMap::new();
@@ -170,6 +177,7 @@ impl State {
                     round: 0,
                     // What ran while nobody counted is not charged.
                     charged_until: row.started_at.map(|_| now),
+                    young_since: row.started_at,
                 });
             }
         }

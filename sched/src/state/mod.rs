@@ -1,6 +1,7 @@
 //! All that is decided upon. One file for each group of transitions; this one holds the
 //! data and what all transitions share.
 
+mod aside;
 mod attempts;
 mod change_tasks;
 mod check;
@@ -15,6 +16,7 @@ mod sites;
 mod submit;
 mod sync;
 mod tick;
+mod warm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use fairway_model::{
 
 use crate::command::{Applied, Change, Command, Refused, RefusedKind, Reply};
 use crate::element::Element;
+use crate::latch::Latch;
 use crate::matching::{Limits, LivePilot};
 use crate::nodes::Nodes;
 use crate::queue::{ClassId, Queue};
@@ -50,6 +53,21 @@ pub struct Settings {
     pub grants_max: u32,
     /// No pilots are asked for of a CE whose published state is older than this.
     pub published_age_max_s: u64,
+    /// What fails within so many seconds failed at once: it may be its node's fault.
+    pub fast_fail_s: u64,
+    /// A node on which so many things failed at once in a row is set aside, if others do well.
+    pub fast_fails_max: u32,
+    /// CEs are looked at so often; what was published loses weight when looks are missed.
+    pub look_every_s: u64,
+    /// Pilots at all sites together that are not over, at most.
+    pub pilots_max: Option<u32>,
+    /// A CE without pilots begins with so many; see [`provision`](crate::provision).
+    pub ramp_min: u32,
+    /// A pilot that waits in the batch system is called back when there has been no work for it
+    /// for so long.
+    pub recall_after_s: u64,
+    /// A pilot that waits in the batch system for longer than this is called back.
+    pub pilot_queued_max_s: u64,
 }
 
 impl Default for Settings {
@@ -61,6 +79,13 @@ impl Default for Settings {
             remaining_min_s: 60,
             grants_max: 100,
             published_age_max_s: 600,
+            fast_fail_s: 10,
+            fast_fails_max: 5,
+            look_every_s: 15,
+            pilots_max: None,
+            ramp_min: 10,
+            recall_after_s: 30,
+            pilot_queued_max_s: 2 * 24 * 3600,
         }
     }
 }
@@ -70,7 +95,7 @@ impl Default for Settings {
 /// Jobs whose tasks are all over, tasks that are over, and pilots that are over are not in it.
 /// Not durable, and begun anew after a restart: who was served when (users with live tasks
 /// count as served when these were leased), when pilots were heard of, open wishes for work,
-/// what CEs published, and back-offs.
+/// what CEs published, back-offs, and which nodes are set aside.
 #[derive(Clone, Debug)]
 pub struct State {
     pub(crate) settings: Settings,
@@ -80,6 +105,7 @@ pub struct State {
     pub(crate) pilots: BTreeMap<PilotId, LivePilot>,
     pub(crate) sites: BTreeMap<SiteName, Site>,
     pub(crate) elements: BTreeMap<CeId, Element>,
+    pub(crate) latch: Latch,
     /// The jobs of idempotency keys.
     keys: BTreeMap<(UserName, String), JobId>,
     /// Pilots with an open wish and an order for them, and pilots that ended with one.
@@ -269,6 +295,7 @@ impl State {
             Command::PutSite { site, by } => Ok(self.put_site(*site, by, now)),
             Command::RemoveSite { site, by } => self.remove_site(&site, by, now),
             Command::SetMode { site, ce, mode, by } => self.set_mode(&site, ce, mode, by, now),
+            Command::ReleaseNode { ce, host, by } => self.release_node(&ce, &host, &by, now),
             Command::Publish(states) => Ok(self.publish(states)),
             Command::SetPolicy { policy, by } => Ok(self.set_policy(policy, by, now)),
             Command::Serve => Ok(self.serve(now)),
@@ -364,6 +391,7 @@ impl State {
         {
             self.keys.remove(&(live.job.owner, key));
         }
+        self.latch.forget_job(id);
         self.changes.push(Change::JobProgress {
             job: id,
             ended_at: Some(now),

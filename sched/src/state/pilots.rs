@@ -8,8 +8,9 @@ use fairway_model::{
 
 use super::{State, refused};
 use crate::command::{Change, Observation, Refused, RefusedKind, Reply};
+use crate::experience::Decided;
 use crate::matching::LivePilot;
-use crate::provision::PilotOrder;
+use crate::provision::{Ledger, Limit, PilotOrder, Purpose, Size, too_large};
 
 /// What a pilot says when it first calls home.
 pub(super) struct FirstCall {
@@ -30,17 +31,24 @@ fn same_hash(a: &str, b: &str) -> bool {
             == 0
 }
 
-/// What a pilot may use: what it found, but no more than was asked for. GPUs and, if it was
-/// left to the batch system, memory were not asked for: there, what it found is what it got.
-fn granted(asked: Resources, found: Resources) -> Resources {
+/// What a pilot may use: what it found, but no more than was asked for. If GPUs or memory were
+/// left to the batch system, what it found of them is what it got; so is all of a whole node.
+fn granted(asked: Resources, found: Resources, whole_node: bool) -> Resources {
+    if whole_node {
+        return found;
+    }
     let memory_mib = match asked.memory_mib {
         0 => found.memory_mib,
         asked => asked.min(found.memory_mib),
     };
+    let gpus = match asked.gpus {
+        0 => found.gpus,
+        asked => asked.min(found.gpus),
+    };
     Resources {
         cores: asked.cores.min(found.cores),
         memory_mib,
-        gpus: found.gpus,
+        gpus,
     }
 }
 
@@ -52,9 +60,10 @@ impl State {
         orders: Vec<(PilotOrder, Vec<String>)>,
         now: Timestamp,
     ) -> Reply {
+        let mut ledger = Ledger::of(self, now);
         let planned = orders
             .into_iter()
-            .flat_map(|(order, hashes)| self.plan_allocation(&order, hashes, now))
+            .flat_map(|(order, hashes)| self.plan_allocation(&mut ledger, &order, hashes, now))
             .collect();
         Reply::Planned(planned)
     }
@@ -62,27 +71,52 @@ impl State {
     /// All pilots of an allocation, or none: one for each hash.
     fn plan_allocation(
         &mut self,
+        ledger: &mut Ledger,
         order: &PilotOrder,
         hashes: Vec<String>,
         now: Timestamp,
     ) -> Vec<Pilot> {
-        let Some(element) = self.elements.get(&order.ce) else {
+        let nodes = u32::try_from(hashes.len()).unwrap_or(u32::MAX);
+        let Some(size) = self.size_if_allowed(ledger, order, nodes, now) else {
             return Vec::new();
         };
-        let (live, expected) = self.pilots_at(element);
-        let limits = element.ce.limits;
-        let new = u32::try_from(hashes.len()).unwrap_or(u32::MAX);
-        if element.mode() != SiteMode::Open
-            || live.saturating_add(new) > limits.pilots_max
-            || expected.saturating_add(new) > limits.queued_max
-        {
-            return Vec::new();
+        ledger.add(order, size);
+        if let Some(element) = self.elements.get_mut(&order.ce) {
+            let experience = &mut element.experience;
+            experience.note_asked(nodes, now);
+            experience.note(Decided::Ordered(nodes), &order.because, now);
         }
         let allocation = PilotId(self.next_pilot);
         hashes
             .into_iter()
             .map(|hash| self.plan_pilot(order, allocation, hash, now))
             .collect()
+    }
+
+    /// The size of an allocation, if its CE is there and open, and no limit is exceeded by it.
+    fn size_if_allowed(
+        &self,
+        ledger: &Ledger,
+        order: &PilotOrder,
+        nodes: u32,
+        now: Timestamp,
+    ) -> Option<Size> {
+        let element = self.elements.get(&order.ce)?;
+        let cores = element.expected_of(order.resources).cores;
+        let size = Size { nodes, cores };
+        let published = element.published.as_ref();
+        let walltime_max_s = published.and_then(|state| state.walltime_max_s);
+        let end = now.plus(Duration::from_secs(order.walltime_s));
+        let allowed = nodes > 0
+            && element.mode() == SiteMode::Open
+            && too_large(element, nodes, cores).is_none()
+            && walltime_max_s.is_none_or(|max| order.walltime_s <= max)
+            && element.usable_until(end, now) == end
+            && !ledger
+                .limits(self, element, &order.owner, size)
+                .iter()
+                .any(Limit::is_full);
+        allowed.then_some(size)
     }
 
     fn plan_pilot(
@@ -114,6 +148,9 @@ impl State {
             end: None,
         };
         self.admit_pilot(pilot.clone(), now);
+        if let Some(live) = self.pilots.get_mut(&id) {
+            live.purpose = order.purpose;
+        }
         self.changes.push(Change::Pilot(pilot.clone()));
         let kind = EventKind::PilotPlanned {
             pilot: id,
@@ -130,6 +167,8 @@ impl State {
         if let Some(element) = self.elements.get_mut(&pilot.ce) {
             element.pilots.insert(id);
         }
+        let host = pilot.host.as_deref();
+        let node = host.map(|host| self.latch.join(&pilot.ce, host, id));
         let live = LivePilot {
             pilot,
             heard_at: now,
@@ -137,7 +176,11 @@ impl State {
             round: 0,
             backlog: 0,
             wish: None,
+            purpose: Purpose::Any,
             useful: false,
+            proven: false,
+            node,
+            unneeded_since: None,
         };
         self.pilots.insert(id, live);
     }
@@ -156,6 +199,9 @@ impl State {
         call: FirstCall,
         now: Timestamp,
     ) -> Result<Reply, Refused> {
+        let element = self.pilots.get(&id).map(|live| &live.pilot.ce);
+        let element = element.and_then(|ce| self.elements.get(ce));
+        let whole_node = element.is_some_and(|element| element.ce.shape.whole_node);
         let live = self.live_pilot(id)?;
         let pilot = &mut live.pilot;
         if !same_hash(&pilot.bootstrap_hash, &call.bootstrap_hash) {
@@ -176,9 +222,10 @@ impl State {
         }
         pilot.state = PilotState::Active;
         pilot.since = now;
+        live.unneeded_since = None;
         pilot.nonce_hash = Some(call.nonce_hash);
         pilot.session_hash = Some(call.session_hash);
-        pilot.resources = granted(pilot.resources, call.resources);
+        pilot.resources = granted(pilot.resources, call.resources, whole_node);
         pilot.started_at = Some(now);
         pilot.ends_at = Some(now.plus(Duration::from_secs(call.remaining_s)));
         pilot.host = Some(call.host.clone());
@@ -187,6 +234,7 @@ impl State {
             element.note_delay(now.since(row.planned_at));
         }
         self.changed_pilot(row, call.host, now);
+        self.arrive(id, now);
         Ok(Reply::Done)
     }
 
@@ -224,6 +272,13 @@ impl State {
             Observation::Queued if expected => PilotState::Queued,
             Observation::Running if expected => PilotState::Starting,
             Observation::Queued | Observation::Running => return,
+            Observation::Unanswered { reason } => {
+                let reason = format!("no word of the submission of pilot {id}: {reason}");
+                if expected && let Some(element) = self.elements.get_mut(&pilot.ce) {
+                    element.experience.note_useless(reason, now);
+                }
+                return;
+            }
             Observation::Refused { reason } => {
                 // A pilot that called home was accepted, whatever a late word says.
                 if expected {
@@ -332,6 +387,7 @@ impl State {
         let Some(mut live) = self.pilots.remove(&id) else {
             return;
         };
+        self.depart(&live, &end, now);
         self.note_use(&live, &end, now);
         live.pilot.state = PilotState::Ended;
         live.pilot.since = now;
@@ -347,19 +403,28 @@ impl State {
             return;
         };
         element.pilots.remove(&live.pilot.id);
-        let work_waits = self.queue.active().any(|(id, _)| {
-            element
-                .verdicts
-                .get(&id)
-                .is_some_and(|verdict| verdict.eligible)
-        });
+        let work_waits = element.has_work(&self.queue);
+        let recalled = match end {
+            PilotEnd::Cancelled { reason } if live.pilot.state.is_expected() => Some(reason),
+            _ => None,
+        };
+        if let Some(reason) = recalled {
+            element.experience.note(Decided::Recalled(1), reason, now);
+        }
+        if matches!(end, PilotEnd::Lost { .. }) && live.pilot.started_at.is_none() {
+            element.experience.note_silent();
+        }
         let useless = match end {
             PilotEnd::Refused { .. } => true,
             PilotEnd::Cancelled { .. } => false,
             PilotEnd::Done { .. } | PilotEnd::Lost { .. } => !live.useful && work_waits,
         };
         if useless {
-            element.note_useless(format!("pilot {} {end}", live.pilot.id), now);
+            let reason = format!("pilot {} {end}", live.pilot.id);
+            element.experience.note_useless(reason, now);
+        }
+        if element.pilots.is_empty() {
+            element.experience.note_empty();
         }
     }
 }

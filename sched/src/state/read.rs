@@ -9,6 +9,7 @@ use fairway_model::{
 };
 
 use super::State;
+use crate::latch::SetAside;
 use crate::shares::Used;
 
 /// A user's standing with the numbers that it came from.
@@ -170,7 +171,12 @@ impl State {
 
     /// Until when no pilots are asked for of a CE because of useless ones, and why.
     pub fn backing_off(&self, ce: &CeId, now: Timestamp) -> Option<(Timestamp, &str)> {
-        self.elements.get(ce)?.backing_off(now)
+        self.elements.get(ce)?.experience.backing_off(now)
+    }
+
+    /// The nodes of a CE that get no tasks because work fails there at once, by name.
+    pub fn set_aside(&self, ce: &CeId) -> Vec<SetAside> {
+        self.latch.set_aside_at(ce)
     }
 
     /// How many pilots of a CE that are not over are in each state; states with none are left out.
@@ -197,6 +203,13 @@ impl State {
     /// All pilots that are not over.
     pub fn pilots_live(&self) -> impl Iterator<Item = &Pilot> {
         self.pilots.values().map(|live| &live.pilot)
+    }
+
+    /// The pilots of an allocation that are not over; named after its first.
+    pub fn allocation(&self, first: PilotId) -> impl Iterator<Item = &Pilot> {
+        // Their numbers follow each other.
+        let from = self.pilots.range(first..).map(|(_, live)| &live.pilot);
+        from.take_while(move |pilot| pilot.allocation == first)
     }
 
     /// The classes with waiting tasks.

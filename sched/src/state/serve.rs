@@ -1,7 +1,7 @@
 //! Work for pilots: what one of them gets when it asks, and what all those get that wait for
 //! an answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_model::{PilotId, SiteMode, TaskId, Timestamp};
 
@@ -19,7 +19,7 @@ impl State {
             && let Some(element) = self.elements.get_mut(&live.pilot.ce)
         {
             live.wish = Some(wish);
-            element.parked.insert(pilot);
+            element.parked.insert(&live.pilot.owner, pilot);
         }
     }
 
@@ -32,7 +32,7 @@ impl State {
         };
         if live.wish.take().is_some() {
             if let Some(element) = self.elements.get_mut(&live.pilot.ce) {
-                element.parked.remove(&pilot);
+                element.parked.remove(&live.pilot.owner, pilot);
             }
             // Others may get now what was kept for it.
             self.wishes_may_be_granted = true;
@@ -73,11 +73,16 @@ impl State {
     fn next_task(&self, pilot: PilotId, wish: Wish, limits: Limits) -> Option<TaskId> {
         let live = self.pilots.get(&pilot)?;
         let element = self.elements.get(&live.pilot.ce)?;
+        if !self.node_admits(live, limits.now) {
+            return None;
+        }
         let wanted = |id: ClassId, class: &Class| {
             live.holds(wish, &class.needs, limits)
-                && !self.kept_for_better(id, class, element, limits)
+                && live.purpose.takes(self, id, class)
+                && (live.purpose.is_for(id, class)
+                    || !self.kept_for_better(id, class, element, limits))
         };
-        next_for(&self.queue, element, wanted).map(|choice| choice.task)
+        next_for(&self.queue, element, &live.pilot.owner, wanted).map(|choice| choice.task)
     }
 
     /// Whether a pilot that waits for work at a CE that ranks higher for this class could
@@ -92,29 +97,36 @@ impl State {
         let rank_at = |e: &Element| e.verdicts.get(&id).map(|verdict| verdict.rank_or_last());
         let here = rank_at(element);
         self.elements.values().any(|other| {
-            !other.parked.is_empty()
-                && rank_at(other) > here
+            rank_at(other) > here
                 && other.mode() == SiteMode::Open
-                && first_of(id, class, other).is_some()
-                && self.parked_for(class, other, limits, |_| true).is_some()
+                && other.parked.by_owner().any(|(owner, pilots)| {
+                    first_of(id, class, other, owner).is_some()
+                        && self
+                            .parked_for(id, class, pilots, limits, |_| true)
+                            .is_some()
+                })
         })
     }
 
-    /// The first pilot that waits for work at a CE and can take tasks of the class.
+    /// The first of the pilots, which wait for work, that can take tasks of the class.
     fn parked_for(
         &self,
+        id: ClassId,
         class: &Class,
-        element: &Element,
+        pilots: &BTreeSet<PilotId>,
         limits: Limits,
         among: impl Fn(PilotId) -> bool,
     ) -> Option<PilotId> {
-        let can_take = |id: &&PilotId| {
-            self.pilots.get(id).is_some_and(|live: &LivePilot| {
+        let can_take = |pilot: &&PilotId| {
+            self.pilots.get(pilot).is_some_and(|live: &LivePilot| {
                 let fits = |wish| live.holds(wish, &class.needs, limits);
-                live.wish.is_some_and(fits) && among(**id)
+                live.wish.is_some_and(fits)
+                    && among(**pilot)
+                    && live.purpose.takes(self, id, class)
+                    && self.node_admits(live, limits.now)
             })
         };
-        element.parked.iter().find(can_take).copied()
+        pilots.iter().find(can_take).copied()
     }
 
     /// Answers open wishes: the task that is next by the policy goes to the pilot that waits
@@ -174,8 +186,12 @@ impl State {
         };
         let mut best: Option<(Choice<'_>, f64, PilotId)> = None;
         for (id, class) in self.queue.active() {
-            for element in &waiting_at {
-                let Some(choice) = first_of(id, class, element) else {
+            let waiting = waiting_at.iter().flat_map(|element| {
+                let by_owner = element.parked.by_owner();
+                by_owner.map(move |(owner, pilots)| (*element, owner, pilots))
+            });
+            for (element, owner, pilots) in waiting {
+                let Some(choice) = first_of(id, class, element, owner) else {
                     continue;
                 };
                 let rank = element
@@ -188,7 +204,7 @@ impl State {
                 if !better {
                     continue;
                 }
-                if let Some(pilot) = self.parked_for(class, element, limits, has_room) {
+                if let Some(pilot) = self.parked_for(id, class, pilots, limits, has_room) {
                     best = Some((choice, rank, pilot));
                 }
             }

@@ -83,16 +83,11 @@ impl State {
     pub(super) fn publish(&mut self, states: Vec<CeState>) -> Reply {
         for state in states {
             // A CE may have been removed while it was looked at.
-            if let Some(element) = self.elements.get_mut(&state.ce) {
-                let mut before = element.published.replace(state);
-                // The moment of looking is not in the ad.
-                if let (Some(before), Some(after)) = (&mut before, &element.published) {
-                    before.observed_at = after.observed_at;
-                }
-                if before != element.published || element.outdated {
-                    element.judge_all(self.queue.classes());
-                    self.wishes_may_be_granted = true;
-                }
+            if let Some(element) = self.elements.get_mut(&state.ce)
+                && element.publish(state)
+            {
+                element.judge_all(self.queue.classes());
+                self.wishes_may_be_granted = true;
             }
         }
         Reply::Done
@@ -123,12 +118,20 @@ impl State {
         }
         for ce in &site.ces {
             let id = named(&ce.name);
-            let mut element = Element::new(id.clone(), ce.clone(), site.mode);
+            let mut element = Element::new(id.clone(), ce.clone(), site);
             if let Some(before) = self.elements.remove(&id) {
                 element.succeed(before);
             }
             element.judge_all(self.queue.classes());
-            let (closed, parked) = (element.mode() != SiteMode::Open, element.parked.clone());
+            for pilot in element.parked.iter() {
+                if let Some(live) = self.pilots.get_mut(&pilot)
+                    && let Some(wish) = &mut live.wish
+                {
+                    wish.until = element.usable_until(wish.until, now);
+                }
+            }
+            let closed = element.mode() != SiteMode::Open;
+            let parked: Vec<PilotId> = element.parked.iter().collect();
             self.elements.insert(id, element);
             if closed {
                 parked.into_iter().for_each(|pilot| self.tell(pilot));
@@ -161,6 +164,7 @@ impl State {
             }
         }
         self.elements.remove(id);
+        self.latch.forget_ce(id);
     }
 }
 

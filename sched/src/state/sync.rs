@@ -175,8 +175,11 @@ impl State {
         orders: &mut Orders,
         now: Timestamp,
     ) {
+        let until = now.plus(Duration::from_secs(want.remaining_s));
+        let element = self.pilots.get(&pilot);
+        let element = element.and_then(|live| self.elements.get(&live.pilot.ce));
         let wish = Wish {
-            until: now.plus(Duration::from_secs(want.remaining_s)),
+            until: element.map_or(until, |element| element.usable_until(until, now)),
             backlog: want.backlog,
         };
         if !orders.drain {

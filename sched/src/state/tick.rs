@@ -1,12 +1,13 @@
 //! Time passing: silent pilots are given up, running core-time is charged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fairway_model::{PilotEnd, PilotId, PilotState, Timestamp, UserName};
 
 use super::State;
 use crate::command::Reply;
+use crate::provision::{Layout, Verdict};
 use crate::shares::Used;
 
 impl State {
@@ -15,12 +16,44 @@ impl State {
             self.end_pilot(pilot, PilotEnd::Lost { reason }, now);
         }
         self.charge_running(now);
+        self.watch_nodes(now);
+        self.watch_warm(now);
+        let look_every_s = self.settings.look_every_s;
         for element in self.elements.values_mut() {
+            let pilots = element.pilots.iter().filter_map(|id| self.pilots.get(id));
+            let waits = pilots
+                .filter(|live| live.pilot.state.is_expected())
+                .map(|live| now.since(live.pilot.planned_at));
+            let longest = waits.max().unwrap_or_default();
+            element.note_waiting(longest);
+            element.grow_stale(look_every_s, now);
             if element.outdated {
                 element.judge_all(self.queue.classes());
             }
         }
+        self.note_plan(now);
         Reply::Done
+    }
+
+    /// Notes which pilots nobody needs at the moment, and why CEs get none.
+    fn note_plan(&mut self, now: Timestamp) {
+        let layout = Layout::of(self, now);
+        let verdicts: Vec<Verdict> = self
+            .elements
+            .values()
+            .map(|element| layout.verdict(self, element, now))
+            .collect();
+        let unneeded: BTreeSet<PilotId> = layout.unneeded.into_iter().collect();
+        for (id, live) in &mut self.pilots {
+            let since = live.unneeded_since.unwrap_or(now);
+            live.unneeded_since = unneeded.contains(id).then_some(since);
+        }
+        for (element, verdict) in self.elements.values_mut().zip(verdicts) {
+            if verdict.pilots == 0 {
+                let (kind, because) = (verdict.kind, &verdict.because);
+                element.experience.note_nothing(kind, because, now);
+            }
+        }
     }
 
     /// Pilots that should have been heard of, with what is said of them.

@@ -562,7 +562,8 @@ impl Run {
             }
         }
         for ce in CES {
-            let pilot = self.world.pilot(ce, 4);
+            // Others may have been set aside.
+            let pilot = self.world.pilot_on(ce, 4, "fresh");
             self.agents.insert(pilot, Agent::default());
         }
         for _ in 0..400 {

@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod explain;
+mod gentle;
 mod graphs;
 mod history;
+mod latch;
 mod order;
 mod provision;
+mod shapes;
 mod transitions;
 mod world;

@@ -1,11 +1,12 @@
-//! What Slurm answers. Pure. Only the plain text formats are read: their
+//! What Slurm's commands answer. Pure. Only the plain text formats are read: their
 //! letters have not changed in ten years, where the JSON changes every release,
 //! and a dead controller answers `--json` with success and an empty list.
 
 use std::collections::BTreeMap;
 
-use fairway_model::{CeState, CeStatus};
-
+use super::bulk;
+use super::limits::{Association, Limits, Qos};
+use super::partition::{Door, Nodes, Partitions, Rules, said};
 use crate::exec::Output;
 use crate::{AdapterError, BatchJob, BatchState};
 
@@ -27,53 +28,71 @@ const UNREACHABLE_WORDS: [&str; 10] = [
 /// Why a command failed: the batch system is away, or refused.
 pub(super) fn failure(output: &Output) -> AdapterError {
     let words = output.words();
-    if output.code.is_none() || UNREACHABLE_WORDS.iter().any(|away| words.contains(away)) {
+    if output.code.is_none() || is_away(&words) {
         AdapterError::Unreachable(words)
     } else {
         AdapterError::Refused(words.replace("Batch job submission failed: ", ""))
     }
 }
 
+/// Whether these words of Slurm's mean that there was nobody to refuse.
+pub(super) fn is_away(words: &str) -> bool {
+    UNREACHABLE_WORDS.iter().any(|away| words.contains(away))
+}
+
 /// The id in the answer of `sbatch --parsable`: `12`, or `12;cluster`.
 pub(super) fn submitted_id(stdout: &str) -> Result<String, AdapterError> {
     let id = stdout.trim().split(';').next().unwrap_or_default();
-    if is_id(id) {
+    if is_number(id) {
         Ok(id.to_owned())
     } else {
         Err(unexpected("sbatch", stdout))
     }
 }
 
-/// Whether a text can be one of our job ids.
+/// Whether a text can be one of our job ids: `13`, or `13_4` for a member of an array.
 pub(super) fn is_id(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+    let (job, index) = text.split_once('_').unwrap_or((text, "0"));
+    is_number(job) && is_number(index)
+}
+
+fn is_number(text: &str) -> bool {
+    (1..=10).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A job's id and name: of each member if it is an array, `13_4` or `13_[2-5,7%2]`.
+pub(super) fn members(id: &str, name: &str) -> Vec<(String, String)> {
+    let indices = id.split_once('_').and_then(|(array, indices)| {
+        let indices = indices.trim_start_matches('[').trim_end_matches(']');
+        Some((array, bulk::numbers(indices)?))
+    });
+    let Some((array, indices)) = indices else {
+        return vec![(id.to_owned(), name.to_owned())];
+    };
+    let member = |index: u64| (format!("{array}_{index}"), bulk::member_name(name, index));
+    indices.into_iter().map(member).collect()
 }
 
 /// The jobs named `name_prefix…` in the answer of `squeue`, rows of id, state, name, reason.
 pub(super) fn queue(stdout: &str, name_prefix: &str) -> Result<Vec<BatchJob>, AdapterError> {
     let mut jobs = Vec::new();
     for row in rows(stdout) {
-        let mut columns = row.splitn(4, '|');
-        let (Some(id), Some(state), Some(name), Some(reason)) = (
-            columns.next(),
-            columns.next(),
-            columns.next(),
-            columns.next(),
-        ) else {
-            return Err(unexpected("squeue", row));
-        };
+        let [id, state, name, reason] = columns(row).ok_or_else(|| unexpected("squeue", row))?;
         if name.starts_with(name_prefix) {
-            jobs.push(BatchJob {
-                batch_id: id.to_owned(),
-                name: name.to_owned(),
-                state: queued_state(state, reason.trim()),
-            });
+            for (batch_id, name) in members(id, name) {
+                jobs.push(BatchJob {
+                    batch_id,
+                    name,
+                    state: queued_state(state, reason.trim()),
+                });
+            }
         }
     }
     Ok(jobs)
 }
 
-fn queued_state(state: &str, reason: &str) -> BatchState {
+/// Where a job is that the controller knows.
+pub(super) fn queued_state(state: &str, reason: &str) -> BatchState {
     match state {
         "PENDING" => BatchState::Queued {
             reason: reason.to_owned(),
@@ -91,7 +110,8 @@ fn queued_state(state: &str, reason: &str) -> BatchState {
     }
 }
 
-fn is_final(state: &str) -> bool {
+/// Whether a job in this state is over.
+pub(super) fn is_final(state: &str) -> bool {
     matches!(
         state,
         "COMPLETED"
@@ -108,7 +128,7 @@ fn is_final(state: &str) -> bool {
 }
 
 /// The words that say something, separated by commas.
-fn detail(words: &[&str]) -> String {
+pub(super) fn detail(words: &[&str]) -> String {
     let said: Vec<&str> = words
         .iter()
         .copied()
@@ -123,25 +143,19 @@ fn detail(words: &[&str]) -> String {
 pub(super) fn accounting(stdout: &str, name_prefix: &str) -> Result<Vec<BatchJob>, AdapterError> {
     let mut jobs = Vec::new();
     for row in rows(stdout) {
-        let mut columns = row.splitn(4, '|');
-        let (Some(id), Some(state), Some(exit), Some(name)) = (
-            columns.next(),
-            columns.next(),
-            columns.next(),
-            columns.next(),
-        ) else {
-            return Err(unexpected("sacct", row));
-        };
+        let [id, state, exit, name] = columns(row).ok_or_else(|| unexpected("sacct", row))?;
         // `CANCELLED by 1001`
         let word = state.split([' ', '+']).next().unwrap_or_default();
         if name.starts_with(name_prefix) && is_final(word) {
-            jobs.push(BatchJob {
-                batch_id: id.to_owned(),
-                name: name.to_owned(),
-                state: BatchState::Ended {
-                    detail: detail(&[state, &exit_words(exit)]),
-                },
-            });
+            for (batch_id, name) in members(id, name) {
+                jobs.push(BatchJob {
+                    batch_id,
+                    name,
+                    state: BatchState::Ended {
+                        detail: detail(&[state, &exit_words(exit)]),
+                    },
+                });
+            }
         }
     }
     Ok(jobs)
@@ -161,6 +175,15 @@ pub(super) fn is_accounting_off(output: &Output) -> bool {
     output.stderr.contains("accounting storage is disabled")
 }
 
+/// Whose the jobs are in the answer of `squeue`, rows of id and user.
+pub(super) fn owners(stdout: &str) -> BTreeMap<String, String> {
+    let pairs = rows(stdout).filter_map(|row| row.split_once('|'));
+    pairs
+        .flat_map(|(id, user)| members(id, "").into_iter().map(move |(id, _)| (id, user)))
+        .map(|(id, user)| (id, user.trim().to_owned()))
+        .collect()
+}
+
 /// The version in the answer of `sinfo --version`: `slurm-wlm 22.05.8`.
 pub(super) fn version(stdout: &str) -> String {
     stdout
@@ -170,186 +193,255 @@ pub(super) fn version(stdout: &str) -> String {
         .to_owned()
 }
 
-/// What is published of one partition.
+/// How a cluster is set up, as far as it matters here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Partition {
-    availability: String,
-    walltime_max_s: Option<u64>,
-    cores_total: u32,
-    cores_free: u32,
-    cores_offline: u32,
-    node_cores: u32,
-    node_memory_mib: u64,
-    jobs_running: u32,
-    jobs_waiting: u32,
-    architecture: OneOf,
-    operating_system: OneOf,
+pub(super) struct Config {
+    pub(super) cluster: String,
+    /// Indices of arrays are below it; 0 if there are no arrays.
+    pub(super) array_size_max: u64,
+    /// Whether the limits of associations and qualities of service are held to.
+    pub(super) limits_hold: bool,
 }
 
-/// What all nodes have in common; nothing as soon as two differ.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum OneOf {
-    #[default]
-    None,
-    One(String),
-    Several,
-}
-
-impl OneOf {
-    fn add(&mut self, value: &str) {
-        match self {
-            Self::None => *self = Self::One(value.to_owned()),
-            Self::One(one) if one == value => {}
-            _ => *self = Self::Several,
-        }
-    }
-
-    fn one(&self) -> Option<String> {
-        match self {
-            Self::One(one) => Some(one.clone()),
-            Self::None | Self::Several => None,
-        }
+/// Reads the answer of `scontrol show config`, rows of `Name = value`.
+pub(super) fn config(stdout: &str) -> Config {
+    let value = |name: &str| {
+        rows(stdout).find_map(|row| {
+            let (key, value) = row.split_once('=')?;
+            (key.trim() == name).then(|| value.trim())
+        })
+    };
+    let enforced = value("AccountingStorageEnforce").unwrap_or_default();
+    Config {
+        cluster: value("ClusterName").unwrap_or_default().to_owned(),
+        array_size_max: value("MaxArraySize").map_or(0, |size| size.parse().unwrap_or(0)),
+        limits_hold: enforced.contains("limits") || enforced.contains("safe"),
     }
 }
 
-impl Partition {
-    /// Writes what is known of the partition into `state`.
-    pub(super) fn publish(&self, state: &mut CeState) {
-        let (status, reason) = self.status();
-        state.status = status;
-        state.reason = reason;
-        state.cores_total = Some(self.cores_total);
-        state.cores_free = Some(self.cores_free);
-        state.cores_offline = Some(self.cores_offline);
-        state.jobs_running = Some(self.jobs_running);
-        state.jobs_waiting = Some(self.jobs_waiting);
-        state.walltime_max_s = self.walltime_max_s;
-        state.node_cores = Some(self.node_cores);
-        state.node_memory_mib = Some(self.node_memory_mib);
-        state.architecture = self.architecture.one();
-        state.operating_system = self.operating_system.one();
-    }
-
-    fn status(&self) -> (CeStatus, Option<String>) {
-        let (status, reason) = match self.availability.as_str() {
-            "up" if self.cores_offline < self.cores_total => return (CeStatus::Production, None),
-            "up" => (CeStatus::Closed, "no node is up".to_owned()),
-            // It runs what it has and refuses new jobs.
-            "drain" | "drained" => (CeStatus::Draining, "the partition is draining".to_owned()),
-            // `down` accepts jobs and starts none of them, `inactive` does neither.
-            other => (CeStatus::Closed, format!("the partition is {other}")),
-        };
-        (status, Some(reason))
-    }
-}
-
-/// The partitions in the answer of `sinfo`: rows of nodes that are alike, of partition,
-/// availability, walltime limit, node state, cores (allocated/idle/other/total), cores of a
-/// node, MiB of a node.
-pub(super) fn partitions(stdout: &str) -> Result<BTreeMap<String, Partition>, AdapterError> {
-    let mut partitions: BTreeMap<String, Partition> = BTreeMap::new();
+/// The partitions in the answer of `sinfo`: rows of nodes that are alike, see
+/// `render::partition_args`.
+pub(super) fn partitions(stdout: &str) -> Result<Partitions, AdapterError> {
+    let mut partitions = Partitions::new();
     for row in rows(stdout) {
-        let columns: Vec<&str> = row.split('|').collect();
         let [
             name,
             availability,
             limit,
-            _state,
+            state,
             cores,
             node_cores,
             node_memory,
-        ] = columns[..]
-        else {
-            return Err(unexpected("sinfo", row));
-        };
+            count,
+            gres,
+            features,
+            reason,
+        ] = columns(row).ok_or_else(|| unexpected("sinfo", row))?;
         let counts: Vec<u32> = cores
             .split('/')
             .map_while(|count| count.parse().ok())
             .collect();
-        let [_allocated, idle, other, total] = counts[..] else {
+        let [used, free, offline, total] = counts[..] else {
             return Err(unexpected("sinfo", row));
         };
         let partition = partitions.entry(name.to_owned()).or_default();
         availability.clone_into(&mut partition.availability);
-        partition.walltime_max_s = walltime(limit).map_err(|()| unexpected("sinfo", row))?;
-        partition.cores_free += idle;
-        partition.cores_offline += other;
-        partition.cores_total += total;
-        // Nodes may differ; the largest says what can be asked for at all. An empty partition
-        // has a row with no numbers.
-        partition.node_cores = partition.node_cores.max(node_cores.parse().unwrap_or(0));
-        partition.node_memory_mib = partition
-            .node_memory_mib
-            .max(node_memory.parse().unwrap_or(0));
+        partition.rules.walltime_max_s = walltime(limit).ok_or_else(|| unexpected("sinfo", row))?;
+        partition.add(Nodes {
+            // An empty partition has a row with no numbers. Numbers may end in `+`.
+            count: leading_number(count),
+            state,
+            cores_used: used,
+            cores_free: free,
+            cores_offline: offline,
+            cores_total: total,
+            cores_each: leading_number(node_cores),
+            memory_mib_each: leading_number(node_memory).into(),
+            gres,
+            features,
+            reason,
+        });
     }
     Ok(partitions)
 }
 
+fn leading_number(text: &str) -> u32 {
+    let text = text.trim();
+    let end = text.find(|character: char| !character.is_ascii_digit());
+    text[..end.unwrap_or(text.len())].parse().unwrap_or(0)
+}
+
+/// Takes what partitions allow from the answer of `scontrol --oneliner show partition`, rows of
+/// `Name=value`.
+pub(super) fn rules(stdout: &str, partitions: &mut Partitions) {
+    for row in rows(stdout) {
+        let Some(partition) = field(row, "PartitionName").and_then(|it| partitions.get_mut(it))
+        else {
+            continue;
+        };
+        let number = |name: &str| field(row, name).and_then(|value| value.parse().ok());
+        let door = |allow: &str, deny: &str| match (field(row, allow), field(row, deny)) {
+            (Some(allowed), _) if allowed != "ALL" => Door::Only(list(allowed)),
+            (_, Some(denied)) => Door::AllBut(list(denied)),
+            _ => Door::All,
+        };
+        partition.rules = Rules {
+            walltime_max_s: partition.rules.walltime_max_s,
+            nodes_max: number("MaxNodes"),
+            cores_per_node_max: number("MaxCPUsPerNode"),
+            accounts: door("AllowAccounts", "DenyAccounts"),
+            qos: door("AllowQos", "DenyQos"),
+            own_qos: field(row, "QoS").and_then(said),
+        };
+    }
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').filter_map(said).collect()
+}
+
 /// Counts the jobs in the answer of `squeue`, rows of partition and state. A waiting job may
 /// name several partitions and counts in each.
-pub(super) fn count_jobs(stdout: &str, partitions: &mut BTreeMap<String, Partition>) {
+pub(super) fn count_jobs(stdout: &str, partitions: &mut Partitions) {
     for row in rows(stdout) {
         let Some((names, state)) = row.split_once('|') else {
             continue;
         };
         for name in names.split(',') {
-            let Some(partition) = partitions.get_mut(name) else {
-                continue;
-            };
-            if state == "PENDING" {
-                partition.jobs_waiting += 1;
-            } else {
-                partition.jobs_running += 1;
+            if let Some(partition) = partitions.get_mut(name) {
+                partition.count_job(state == "PENDING");
             }
         }
     }
 }
 
 /// Takes architecture and operating system from the answer of `scontrol --oneliner show node`,
-/// rows of `Name=value`. `OS` is `Linux`, the kernel's version and words about its build.
-pub(super) fn describe_nodes(stdout: &str, partitions: &mut BTreeMap<String, Partition>) {
+/// rows of `Name=value`, and tells the names of the nodes.
+pub(super) fn describe_nodes(stdout: &str, partitions: &mut Partitions) -> Vec<String> {
+    let mut nodes = Vec::new();
     for row in rows(stdout) {
-        let value = |name: &str| {
-            row.split(' ')
-                .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-        };
-        let Some(names) = value("Partitions") else {
-            continue;
-        };
-        let system = row
-            .split_once(" OS=")
-            .map(|(_, rest)| rest.split(' ').take(2).collect::<Vec<_>>().join(" "));
-        for partition in names.split(',') {
-            let Some(partition) = partitions.get_mut(partition) else {
-                continue;
-            };
-            if let Some(architecture) = value("Arch") {
-                partition.architecture.add(architecture);
-            }
-            if let Some(system) = &system {
-                partition.operating_system.add(system);
+        nodes.extend(field(row, "NodeName").map(str::to_owned));
+        let system = row.split_once(" OS=").map(|(_, rest)| short_system(rest));
+        for partition in field(row, "Partitions").unwrap_or_default().split(',') {
+            if let Some(partition) = partitions.get_mut(partition) {
+                partition.describe(field(row, "Arch"), system.as_deref());
             }
         }
     }
+    nodes
+}
+
+/// The name and version of a system; Slurm adds words about its build.
+pub(super) fn short_system(words: &str) -> String {
+    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// The value of `name` in a row of `Name=value`.
+fn field<'a>(row: &'a str, name: &str) -> Option<&'a str> {
+    row.split(' ')
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The default account and the associations in the answer of `sacctmgr`, see
+/// `render::association_args`.
+pub(super) fn associations(
+    stdout: &str,
+    cluster: &str,
+) -> Result<(Option<String>, Vec<Association>), AdapterError> {
+    let mut default_account = None;
+    let mut associations = Vec::new();
+    for row in rows(stdout) {
+        let wrong = || unexpected("sacctmgr", row);
+        let [
+            default,
+            of_cluster,
+            account,
+            partition,
+            running,
+            jobs,
+            wall,
+            tres,
+            qos,
+            default_qos,
+        ] = columns(row).ok_or_else(wrong)?;
+        if !of_cluster.eq_ignore_ascii_case(cluster) {
+            continue;
+        }
+        default_account = said(default);
+        associations.push(Association {
+            account: account.to_owned(),
+            partition: said(partition),
+            limits: limits(wall, tres, running, jobs).ok_or_else(wrong)?,
+            qos: list(qos),
+            default_qos: said(default_qos),
+        });
+    }
+    Ok((default_account, associations))
+}
+
+/// The qualities of service in the answer of `sacctmgr`, see `render::qos_args`.
+pub(super) fn qualities(stdout: &str) -> Result<BTreeMap<String, Qos>, AdapterError> {
+    let mut all = BTreeMap::new();
+    for row in rows(stdout) {
+        let wrong = || unexpected("sacctmgr", row);
+        let [name, flags, wall, tres, running, jobs] = columns(row).ok_or_else(wrong)?;
+        let limits = limits(wall, tres, running, jobs).ok_or_else(wrong)?;
+        let flags: Vec<&str> = flags.split(',').collect();
+        all.insert(name.to_owned(), Qos::new(limits, &flags));
+    }
+    Ok(all)
+}
+
+fn limits(wall: &str, tres: &str, running: &str, jobs: &str) -> Option<Limits> {
+    // `cpu=3,node=1,gres/gpu=4`
+    let of = |name: &str| {
+        tres.split(',').find_map(|pair| {
+            let (key, count) = pair.split_once('=')?;
+            (key == name).then(|| count.parse().ok())?
+        })
+    };
+    Some(Limits {
+        walltime_max_s: if wall.is_empty() {
+            None
+        } else {
+            walltime(wall)?
+        },
+        cores_max: of("cpu"),
+        nodes_max: of("node"),
+        gpus_max: of("gres/gpu"),
+        node_cores_max: None,
+        running_max: running.parse().ok(),
+        jobs_max: jobs.parse().ok(),
+    })
 }
 
 /// A walltime as Slurm prints it, in seconds: `30:00`, `1:00:00`, `2-00:00:00`; `infinite` and
-/// `n/a` are no limit.
-fn walltime(text: &str) -> Result<Option<u64>, ()> {
+/// `n/a` are no limit. `None` if it is something else.
+#[expect(
+    clippy::option_option,
+    reason = "no limit is something else than no walltime"
+)]
+fn walltime(text: &str) -> Option<Option<u64>> {
     if matches!(text, "infinite" | "UNLIMITED" | "n/a") {
-        return Ok(None);
+        return Some(None);
     }
     let (days, clock) = text.split_once('-').unwrap_or(("0", text));
     let mut seconds = 0_u64;
     for part in clock.split(':') {
-        seconds = seconds * 60 + part.parse::<u32>().map(u64::from).map_err(drop)?;
+        seconds = seconds * 60 + u64::from(part.parse::<u32>().ok()?);
     }
-    let days: u32 = days.parse().map_err(drop)?;
-    Ok(Some(u64::from(days) * 86_400 + seconds))
+    Some(Some(
+        u64::from(days.parse::<u32>().ok()?) * 86_400 + seconds,
+    ))
 }
 
 fn rows(stdout: &str) -> impl Iterator<Item = &str> {
     stdout.lines().filter(|line| !line.trim().is_empty())
+}
+
+/// The columns of a row, the last of which may hold anything.
+fn columns<const N: usize>(row: &str) -> Option<[&str; N]> {
+    row.splitn(N, '|').collect::<Vec<_>>().try_into().ok()
 }
 
 fn unexpected(program: &str, row: &str) -> AdapterError {

@@ -32,9 +32,11 @@ impl<'a> Bench<'a> {
         // Names tell this run's jobs from those of all others.
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = tempfile::tempdir().unwrap();
+        bed.open_folder(folder.path());
         Self {
             bed,
-            folder: tempfile::tempdir().unwrap(),
+            folder,
             prefix: format!("fw-test{}x{count}-", std::process::id()),
         }
     }

@@ -3,12 +3,14 @@
 //!
 //! This machine is always there. Slurm is a test bed that somebody started
 //! (`deploy/testbed/slurm.sh up DIR`), named by `FAIRWAY_TEST_SLURM=DIR`; without
-//! it these tests fail, unless `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant.
+//! it these tests fail, unless `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant. The same goes for
+//! OAR, with `oar.sh`, `FAIRWAY_TEST_OAR` and `FAIRWAY_TEST_SKIP_OAR`.
 //!
 //! OpenPBS is a stand-in that each test starts for itself (`deploy/testbed/openpbs-replay`), or,
 //! with `FAIRWAY_TEST_PBS=1`, this machine's own. `FAIRWAY_TEST_TORQUE=DIR` names another Slurm,
 //! reached through TORQUE's commands (`deploy/testbed/torque.sh up DIR`), or
 //! `FAIRWAY_TEST_SKIP_TORQUE=1` leaves it out.
+//! Kubernetes is a stand-in too, or the real cluster that `FAIRWAY_TEST_KUBECONFIG=FILE` leads to.
 //!
 //! A new adapter implements [`bed::Bed`] and adds a line to the list at the end.
 
@@ -21,6 +23,8 @@
 mod bed;
 mod bench;
 mod pbs;
+#[path = "../standin/mod.rs"]
+mod standin;
 
 use std::time::Instant;
 
@@ -289,7 +293,10 @@ macro_rules! conformance {
 }
 
 conformance! {
+    kubernetes: crate::bed::KubernetesBed;
     local: crate::bed::LocalBed;
+    oar: crate::bed::OarBed;
+    oar_rest: crate::bed::OarRestBed;
     slurm: crate::bed::SlurmBed;
     openpbs: crate::bed::OpenPbsBed;
     torque: crate::bed::TorqueBed;

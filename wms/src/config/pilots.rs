@@ -25,6 +25,17 @@ pub struct PilotsConfig {
     pub published_age_max_s: u64,
     /// A task that asked for no walltime must find at least so many seconds left of a pilot.
     pub remaining_min_s: u64,
+    /// Pilots at all sites together that are not over, at most; no limit if not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pilots_max: Option<u32>,
+    /// A CE without pilots begins with so many. It is trusted with twice as many each time that
+    /// all of them prove useful.
+    pub ramp_min: u32,
+    /// A pilot that waits in the batch system is called back when there has been no work for it
+    /// for so many seconds.
+    pub recall_after_s: u64,
+    /// A pilot that waits in the batch system for longer than so many seconds is called back.
+    pub queued_max_s: u64,
 }
 
 impl Default for PilotsConfig {
@@ -38,6 +49,10 @@ impl Default for PilotsConfig {
             plan_every_s: 15,
             published_age_max_s: 300,
             remaining_min_s: 60,
+            pilots_max: None,
+            ramp_min: 10,
+            recall_after_s: 30,
+            queued_max_s: 2 * 24 * 3600,
         }
     }
 }
@@ -52,6 +67,8 @@ impl PilotsConfig {
             ("start_max_s", self.start_max_s),
             ("look_every_s", self.look_every_s),
             ("plan_every_s", self.plan_every_s),
+            ("ramp_min", self.ramp_min.into()),
+            ("queued_max_s", self.queued_max_s),
         ] {
             if value == 0 {
                 wrong.push(format!("pilots.{name} must be at least 1"));

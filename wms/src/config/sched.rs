@@ -11,6 +11,11 @@ pub struct SchedConfig {
     pub losses_max: u32,
     /// Tasks given to a pilot in one answer at most.
     pub grants_max: u32,
+    /// What fails within so many seconds failed at once: it may be its node's fault.
+    pub fast_fail_s: u64,
+    /// A node on which so many things failed at once in a row, while other nodes do well, is set
+    /// aside; at least 2.
+    pub fast_fails_max: u32,
 }
 
 impl Default for SchedConfig {
@@ -18,6 +23,8 @@ impl Default for SchedConfig {
         Self {
             losses_max: 5,
             grants_max: 256,
+            fast_fail_s: 10,
+            fast_fails_max: 5,
         }
     }
 }
@@ -26,6 +33,9 @@ impl SchedConfig {
     pub(super) fn check(&self, wrong: &mut Vec<String>) {
         if self.grants_max == 0 {
             wrong.push("sched.grants_max must be at least 1".into());
+        }
+        if self.fast_fails_max < 2 {
+            wrong.push("sched.fast_fails_max must be at least 2".into());
         }
     }
 }

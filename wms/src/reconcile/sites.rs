@@ -9,17 +9,20 @@ use fairway_model::{AdapterSettings, Site, SiteName};
 use fairway_site_adapters::AdapterError;
 
 use super::Connection;
+use super::agents::Agents;
 
 pub(super) struct Sites {
     /// Folder that adapters may keep things in, one folder a site.
     state_dir: PathBuf,
+    agents: Agents,
     connections: Mutex<BTreeMap<SiteName, (AdapterSettings, Connection)>>,
 }
 
 impl Sites {
-    pub(super) fn new(state_dir: PathBuf) -> Self {
+    pub(super) fn new(state_dir: PathBuf, agents: Agents) -> Self {
         Self {
             state_dir,
+            agents,
             connections: Mutex::default(),
         }
     }
@@ -35,8 +38,13 @@ impl Sites {
         {
             return Ok(connection.clone());
         }
-        let folder = self.state_dir.join(site.name.as_str());
-        let connection = fairway_site_adapters::connect(&site.name, &site.adapter, &folder)?;
+        let connection = match &site.adapter {
+            AdapterSettings::Agent(_) => self.agents.connect(&site.name),
+            settings => {
+                let folder = self.state_dir.join(site.name.as_str());
+                fairway_site_adapters::connect(&site.name, settings, &folder)?
+            }
+        };
         connections.insert(
             site.name.clone(),
             (site.adapter.clone(), connection.clone()),

@@ -3,15 +3,15 @@
 //! submitted and not answered, is found again by its name; nothing is ever
 //! submitted twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_api::pilot::Bootstrap;
-use fairway_model::{Ce, Pilot, PilotEnd, PilotId, PilotOwner, Site, SiteName, Timestamp};
+use fairway_model::{Ce, CeId, Pilot, PilotEnd, PilotId, PilotOwner, Site, SiteName, Timestamp};
 use fairway_sched::command::Observation;
 use fairway_sched::provision::{self, PilotPlan};
-use fairway_sched::{Command, Reply};
+use fairway_sched::{Command, Reply, State};
 use fairway_site_adapters::{AdapterError, PilotJob};
 
 use tokio::task::JoinSet;
@@ -45,9 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut JoinSet<()>) {
-    for (pilot, reason) in plan.recalls {
-        recall(shared, pilot, reason).await;
-    }
+    recall(shared, plan.recalls).await;
     if plan.orders.is_empty() {
         return;
     }
@@ -110,12 +108,17 @@ type Allocations = BTreeMap<PilotId, Vec<(Pilot, Promised)>>;
 
 async fn submit(shared: Arc<Shared>, site: SiteName, allocations: Allocations) {
     let name = site.clone();
-    let Ok(Some(site)) = shared
-        .around
-        .engine
-        .look(move |state, _| state.site(&name).cloned())
-        .await
-    else {
+    let ces: BTreeSet<CeId> = allocations
+        .values()
+        .flatten()
+        .map(|(pilot, _)| pilot.ce.clone())
+        .collect();
+    let look = move |state: &State, _| {
+        let avoid = ces.iter().map(|ce| (ce.clone(), hosts_aside(state, ce)));
+        let avoid: BTreeMap<CeId, Vec<String>> = avoid.collect();
+        Some((state.site(&name)?.clone(), avoid))
+    };
+    let Ok(Some((site, avoid))) = shared.around.engine.look(look).await else {
         return; // Removed meanwhile: its pilots are over already.
     };
     let connection = match shared.sites.connect(&site) {
@@ -134,10 +137,16 @@ async fn submit(shared: Arc<Shared>, site: SiteName, allocations: Allocations) {
         .into_values()
         .filter_map(|pilots| {
             let ids = pilots.iter().map(|(pilot, _)| pilot.id).collect();
-            Some((ids, job(&shared, &site, &pilots)?))
+            Some((ids, job(&shared, &site, &pilots, &avoid)?))
         })
         .unzip();
     submit_jobs(&shared, &site, &connection, &ids, &jobs).await;
+}
+
+/// The nodes of a CE that a pilot should not be sent to.
+fn hosts_aside(state: &State, ce: &CeId) -> Vec<String> {
+    let aside = state.set_aside(ce).into_iter();
+    aside.map(|node| node.host).collect()
 }
 
 /// Submits jobs; `ids` are the pilots of each.
@@ -162,6 +171,11 @@ async fn submit_jobs(
             Err(error @ (AdapterError::Unreachable(_) | AdapterError::Unexpected(_))) => {
                 // They may be in there: the next looks tell by their name.
                 tracing::warn!(?pilots, site = %site.name, %error, "no word of a submission");
+                let reason = error.to_string();
+                news.extend(pilots.iter().map(|pilot| {
+                    let reason = reason.clone();
+                    (*pilot, Observation::Unanswered { reason })
+                }));
             }
             Err(error @ AdapterError::Refused(_)) => {
                 tracing::warn!(?pilots, site = %site.name, %error, "pilots refused");
@@ -189,7 +203,12 @@ async fn note(shared: &Shared, news: Vec<(PilotId, Observation)>) {
 
 /// The batch job of an allocation's pilots; nothing if their CE was removed meanwhile. Its
 /// document is the bootstrap of its pilot, or a list of them with one for each node.
-fn job(shared: &Shared, site: &Site, pilots: &[(Pilot, Promised)]) -> Option<PilotJob> {
+fn job(
+    shared: &Shared,
+    site: &Site,
+    pilots: &[(Pilot, Promised)],
+    avoid: &BTreeMap<CeId, Vec<String>>,
+) -> Option<PilotJob> {
     let (first, promised) = pilots.first()?;
     let ce = site.ces.iter().find(|ce| ce.name == first.ce.ce)?.clone();
     let bootstrap = |(pilot, promised): &(Pilot, Promised)| Bootstrap {
@@ -226,7 +245,7 @@ fn job(shared: &Shared, site: &Site, pilots: &[(Pilot, Promised)]) -> Option<Pil
         nodes: u32::try_from(pilots.len()).unwrap_or(u32::MAX),
         run_as,
         reserve_at: promised.reserve_at,
-        avoid: Vec::new(),
+        avoid: avoid.get(&first.ce).cloned().unwrap_or_default(),
         walltime_s: first.walltime_s,
         program: program(shared, &ce),
         stdin,
@@ -241,28 +260,42 @@ fn program(shared: &Shared, ce: &Ce) -> Vec<String> {
     }
 }
 
-/// Calls back a pilot that nobody needs: first it is over for the state, then it is ended in
-/// the batch system. If that fails, it is found to be an orphan later.
-async fn recall(shared: &Shared, pilot: PilotId, reason: String) {
-    let seen = shared
-        .around
-        .engine
-        .look(move |state, _| state.pilot(pilot))
-        .await;
-    let Ok(Some(known)) = seen else { return };
-    tracing::info!(%pilot, reason, "pilot called back");
-    let end = PilotEnd::Cancelled { reason };
-    if let Err(error) = shared
-        .around
-        .engine
-        .ask(Command::EndPilot { pilot, end })
-        .await
-    {
-        tracing::warn!(%pilot, %error, "a pilot was not called back; planning again");
+/// Calls back pilots: first they are over for the state, then their jobs are ended in the batch
+/// system, each once for all pilots that share it. If that fails, they are found to be orphans
+/// later.
+async fn recall(shared: &Shared, recalls: Vec<(PilotId, String)>) {
+    if recalls.is_empty() {
         return;
     }
-    if let Some(batch_id) = known.pilot.batch_id {
-        cancel(shared, &known.pilot.ce.site, &[batch_id]).await;
+    let still_expected = move |state: &State, _| -> Vec<(Pilot, String)> {
+        let expected = |(id, reason)| {
+            let pilot = state.pilot(id)?.pilot;
+            // One that has called home since would be ended together with its tasks.
+            let mut together = state.allocation(pilot.allocation);
+            let expected = together.all(|other| other.state.is_expected());
+            expected.then_some((pilot, reason))
+        };
+        recalls.into_iter().filter_map(expected).collect()
+    };
+    let Ok(recalls) = shared.around.engine.look(still_expected).await else {
+        return;
+    };
+    let mut jobs: BTreeMap<SiteName, BTreeSet<String>> = BTreeMap::new();
+    for (known, reason) in recalls {
+        let pilot = known.id;
+        tracing::info!(%pilot, reason, "pilot called back");
+        let end = PilotEnd::Cancelled { reason };
+        let ended = Command::EndPilot { pilot, end };
+        if let Err(error) = shared.around.engine.ask(ended).await {
+            tracing::warn!(%pilot, %error, "a pilot was not called back; planning again");
+        } else if let Some(batch_id) = known.batch_id {
+            let site = known.ce.site;
+            jobs.entry(site).or_default().insert(batch_id);
+        }
+    }
+    for (site, batch_ids) in jobs {
+        let batch_ids: Vec<String> = batch_ids.into_iter().collect();
+        cancel(shared, &site, &batch_ids).await;
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Kind {
     Number,
     /// An amount of memory or disk: a number of MiB, or a text such as `"8GB"`.
     Size,
+    /// A moment: seconds since the epoch, or a text by RFC 3339.
+    Moment,
     /// An ad, or a list of ads.
     Ads,
     /// The nodes of a compound job: a list of ads, or an ad of them.
@@ -246,6 +248,7 @@ fn told_kind(attribute: &Attribute) -> String {
         Kind::Parameters => "integer or list of values".into(),
         Kind::Number => "number".into(),
         Kind::Size => "MiB, or a text with a unit".into(),
+        Kind::Moment => "seconds since the epoch, or a text by RFC 3339".into(),
         Kind::Ads => "ad or list of ads".into(),
         Kind::Nodes => "list of ads, or ad of ads".into(),
         Kind::Dependencies => "list of pairs".into(),

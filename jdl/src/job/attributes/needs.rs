@@ -1,6 +1,6 @@
 //! What a task needs of a site.
 
-use super::Kind::{Boolean, Expression, Integer, Text, Texts};
+use super::Kind::{Boolean, Expression, Integer, Moment, Text, Texts};
 use super::{Attribute, CORES, DIRAC, FAIRWAY, GLITE, GLITE_ALIEN, MEBIBYTES, SECONDS, UNITS_MAX};
 
 const CORES_ASKED: &str = "a task gets the cores it asks for";
@@ -124,6 +124,30 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
         "Processor time in HS06 seconds; taken as `WallTime` in seconds.",
     ),
     Attribute::new("MaxCPUTime", SECONDS, DIRAC, "Old name of `CPUTime`."),
+    Attribute::new(
+        "ExpectedDuration",
+        SECONDS,
+        FAIRWAY,
+        "How long one task is expected to take at most, in seconds: pilots are sized by it. \
+         Not more than `WallTime`; a task that takes longer goes on.",
+    )
+    .example("600"),
+    Attribute::new(
+        "Deadline",
+        Moment,
+        FAIRWAY,
+        "When every task should have ended. Pilots are asked for early enough; a task that is \
+         late runs nevertheless.",
+    )
+    .example("\"2027-03-01T08:00:00+01:00\""),
+    Attribute::new(
+        "TimeCritical",
+        Boolean,
+        FAIRWAY,
+        "Whether a task must start at once: CEs with a warm set of pilots keep it ready from the \
+         first such task on.",
+    )
+    .default("false"),
     Attribute::new(
         "Site",
         Texts,

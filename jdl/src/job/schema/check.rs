@@ -78,6 +78,9 @@ fn expected(kind: Kind) -> String {
         Kind::Parameters => "an integer or a list of values".into(),
         Kind::Number => "a number".into(),
         Kind::Size => "a number of MiB, or a text such as \"8GB\"".into(),
+        Kind::Moment => "seconds since the epoch up to the year 9999, or a text such as \
+                         \"2027-03-01T08:00:00Z\""
+            .into(),
         Kind::Ads | Kind::Nodes => "an ad or a list".into(),
         Kind::Dependencies => "a list of pairs".into(),
         Kind::Any => "a value".into(),

@@ -156,6 +156,9 @@ fn shape(kind: Kind) -> Json {
         }),
         Kind::Number => json!({ "type": "number" }),
         Kind::Size => json!({ "type": "integer", "minimum": 0 }),
+        Kind::Moment => {
+            json!({ "type": "integer", "minimum": 1, "maximum": super::moment::SECONDS_MAX })
+        }
         Kind::Ads => json!({ "type": ["object", "array", "string"] }),
         Kind::Nodes => json!({
             "type": ["array", "object"],
@@ -205,6 +208,11 @@ fn forgiven(attribute: &Attribute) -> Option<Json> {
             "pattern": "^\\s*[0-9.]+\\s*([KMGTkmgt][Ii]?)?[Bb]?\\s*$",
             "items": { "type": "string" },
             "maxItems": 1,
+        }),
+        Kind::Moment => json!({
+            "type": "string",
+            "pattern": "^\\s*([0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}\
+                        (:[0-9]{2}(\\.[0-9]+)?)?([Zz]|[-+][0-9]{2}:?[0-9]{2})?)?)\\s*$",
         }),
         Kind::Boolean => json!({
             "anyOf": [

@@ -1,13 +1,18 @@
 //! The batch systems that the tests run against.
 
+mod gate;
+mod kubernetes;
 mod local;
+mod oar;
 mod pbs;
 mod slurm;
 
 use fairway_model::Ce;
 use fairway_site_adapters::{BatchSystem, PilotJob};
 
+pub(crate) use kubernetes::KubernetesBed;
 pub(crate) use local::LocalBed;
+pub(crate) use oar::{OarBed, OarRestBed};
 pub(crate) use pbs::{OpenPbsBed, StandIn, TorqueBed, open};
 pub(crate) use slurm::SlurmBed;
 
@@ -25,6 +30,8 @@ pub(crate) trait Bed {
     fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)>;
     /// A queue that it does not have, if queues matter to it.
     fn absent_ce(&self) -> Option<Ce>;
+    /// Lets whoever runs the jobs into a folder of the tests.
+    fn open_folder(&self, _folder: &std::path::Path) {}
     /// What it has no words for.
     fn does_not_tell(&self) -> &'static [Untold] {
         &[]

@@ -1,0 +1,372 @@
+//! How many pilots of which shape to ask of which CE, and which to call back.
+//!
+//! First the waiting tasks are laid, in the order of service, onto the pilots that there are
+//! and that are on their way. What finds no place there makes new pilots, where Rank puts it;
+//! among CEs of equal Rank first where cores are free now, then where the queue is shortest.
+//! A pilot on its way that nothing has been laid onto for a while is called back. So there are
+//! never more allocations than work, and an 8-core pilot is asked for 8 one-core tasks.
+//!
+//! Two kinds of bounds hold. Limits ([`Limit`]) are never exceeded, and are checked again when
+//! a plan is carried out. The ramp bounds growth as TCP's slow start does: a CE has only so many
+//! pilots at a time that have had no task yet, twice as many each time they prove useful.
+
+mod deadline;
+mod demand;
+mod fit;
+mod report;
+mod room;
+mod supply;
+mod threshold;
+mod warm;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use fairway_model::{CeId, PilotId, PilotOwner, Resources, Timestamp};
+
+use fairway_jdl::Needs;
+
+use self::demand::Demand;
+use self::fit::{times, without};
+use self::supply::Supply;
+use crate::State;
+use crate::element::{Element, PILOT_MARGIN_S};
+use crate::queue::{Class, ClassId};
+
+pub use self::deadline::{CeOutlook, Outlook, OutlookKind, deadline_outlook};
+pub(crate) use self::fit::{closures, misfits, too_large};
+pub use self::report::{CeReport, JobCounts, Verdict, Wanting, report};
+pub use self::room::Limit;
+pub(crate) use self::room::{Ledger, Size};
+pub(crate) use self::threshold::below as below_threshold;
+
+/// A pilot to ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PilotOrder {
+    /// Where.
+    pub ce: CeId,
+    /// Whose tasks it may run.
+    pub owner: PilotOwner,
+    /// What to ask for, on each node.
+    pub resources: Resources,
+    /// Nodes of the allocation; on each runs a pilot of its own. At least 1.
+    pub nodes: u32,
+    /// The walltime to ask for, in seconds.
+    pub walltime_s: u64,
+    /// Ask for an advance reservation that begins then.
+    pub reserve_at: Option<Timestamp>,
+    /// Which tasks it is for.
+    pub purpose: Purpose,
+    /// Why, in a sentence.
+    pub because: String,
+}
+
+/// Which tasks a pilot is for. In memory only: after a restart it is for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// All tasks.
+    #[default]
+    Any,
+    /// Those of a class with a deadline as long as some of them wait, all others then.
+    Deadline(ClassId),
+    /// The same, in an advance reservation.
+    Reserved(ClassId),
+    /// Time-critical ones.
+    Warm,
+}
+
+impl Purpose {
+    /// Whether a pilot for this purpose takes tasks of a class.
+    pub(crate) fn takes(self, state: &State, id: ClassId, class: &Class) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Warm => class.needs.time_critical,
+            Self::Deadline(own) | Self::Reserved(own) => {
+                let waits = |own| state.queue.class(own).is_some_and(|own| own.waiting() > 0);
+                own == id || !waits(own)
+            }
+        }
+    }
+
+    /// Whether a pilot for this purpose was asked for for tasks of this class.
+    pub(crate) fn is_for(self, id: ClassId, class: &Class) -> bool {
+        match self {
+            Self::Any => false,
+            Self::Warm => class.needs.time_critical,
+            Self::Deadline(own) | Self::Reserved(own) => own == id,
+        }
+    }
+
+    /// How long a pilot for this purpose must last for a task, in seconds: one that is sized by
+    /// what is expected takes the task for that.
+    pub(crate) fn task_s(self, needs: &Needs, remaining_min_s: u64) -> u64 {
+        let expected_s = match self {
+            Self::Deadline(_) | Self::Reserved(_) if needs.deadline.is_some() => needs.expected_s,
+            _ => None,
+        };
+        expected_s.or(needs.walltime_s).unwrap_or(remaining_min_s)
+    }
+}
+
+/// What to do about pilots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PilotPlan {
+    /// Pilots to ask for.
+    pub orders: Vec<PilotOrder>,
+    /// Pilots that have not called home and for which there is no work any more, with the reason.
+    pub recalls: Vec<(PilotId, String)>,
+}
+
+/// Plans pilots for the work that waits. Changes nothing; what it plans is
+/// checked again when it is carried out.
+pub fn plan(state: &State, now: Timestamp) -> PilotPlan {
+    let layout = Layout::of(state, now);
+    let unneeded = layout.unneeded.into_iter();
+    let recalls = unneeded.filter_map(|id| Some((id, supply::recall(state, id, now)?)));
+    PilotPlan {
+        recalls: recalls.chain(layout.overdue).collect(),
+        orders: layout.orders,
+    }
+}
+
+/// Where all waiting tasks would go.
+pub(crate) struct Layout {
+    orders: Vec<PilotOrder>,
+    /// Pilots on their way that could be called back and that there is no work for.
+    pub(crate) unneeded: Vec<PilotId>,
+    /// Pilots that wait for too long, with what is said of them.
+    overdue: Vec<(PilotId, String)>,
+    /// Classes whose tasks do not all find a place on the pilots that there are.
+    short: BTreeMap<ClassId, Short>,
+    /// The books, what is ordered included.
+    ledger: Ledger,
+    /// Tasks that may run at a CE and have no place; only of CEs with a threshold.
+    pub(crate) waiting_at: BTreeMap<CeId, u64>,
+}
+
+/// Tasks of a class without a place.
+#[derive(Clone, Copy, Debug)]
+struct Short {
+    /// Without one on the pilots that there are.
+    before: u64,
+    /// Without one on these and the new ones.
+    after: u64,
+}
+
+impl Layout {
+    pub(crate) fn of(state: &State, now: Timestamp) -> Self {
+        let supplies = supply::supplies(state, now);
+        let mut planner = Planner {
+            state,
+            now,
+            ledger: Ledger::of(state, now),
+            waiting_at: threshold::waiting_at(state, &supplies),
+            supplies,
+            orders: Vec::new(),
+        };
+        let open: Vec<&Element> = state
+            .elements
+            .values()
+            .filter(|element| is_open(state, element, now))
+            .collect();
+        planner.keep_warm(&open);
+        let mut short = BTreeMap::new();
+        for (id, class, due) in planner.in_order(&open) {
+            let mut demand = Demand::of(class);
+            let mut before = 0;
+            if let Some(due) = due {
+                before += planner.meet(&open, id, class, due, &mut demand);
+            }
+            planner.lay(id, class, &mut demand);
+            before += demand.total();
+            planner.order_for(&open, id, class, &mut demand);
+            if before > 0 {
+                let after = demand.total();
+                short.insert(id, Short { before, after });
+            }
+        }
+        let (unneeded, overdue) = supply::recallable(state, &planner.supplies, now);
+        Self {
+            orders: planner.orders,
+            unneeded,
+            overdue,
+            short,
+            ledger: planner.ledger,
+            waiting_at: planner.waiting_at,
+        }
+    }
+}
+
+/// Whether a CE gets new pilots at all.
+fn is_open(state: &State, element: &Element, now: Timestamp) -> bool {
+    closures(state, element, now).is_empty() && element.experience.backing_off(now).is_none()
+}
+
+/// Classes with waiting tasks, the one with the task to be served next first.
+fn in_order_of_service(state: &State) -> Vec<(ClassId, &Class)> {
+    let mut classes: Vec<_> = state
+        .queue
+        .active()
+        .filter_map(|(id, class)| {
+            let (place, _, task) = class.in_order().next()?;
+            Some((place, task, id, class))
+        })
+        .collect();
+    classes.sort_by_key(|(place, task, ..)| (*place, *task));
+    classes
+        .into_iter()
+        .map(|(_, _, id, class)| (id, class))
+        .collect()
+}
+
+/// CEs that may get pilots for a class, the best first, each with its Rank.
+fn candidates<'a>(
+    state: &State,
+    open: &[&'a Element],
+    id: ClassId,
+    class: &Class,
+    now: Timestamp,
+) -> Vec<(&'a Element, f64)> {
+    let mut candidates: Vec<(&Element, f64)> = open
+        .iter()
+        .filter_map(|element| {
+            let verdict = element.verdicts.get(&id)?;
+            let fits = verdict.eligible && misfits(state, element, &class.needs, now).is_empty();
+            fits.then(|| (*element, verdict.rank_or_last()))
+        })
+        .collect();
+    candidates.sort_by(|(a, rank_a), (b, rank_b)| {
+        let free = |e: &Element| e.published.as_ref().and_then(|s| s.cores_free).unwrap_or(0);
+        rank_b
+            .total_cmp(rank_a)
+            .then_with(|| a.response_s().cmp(&b.response_s()))
+            .then_with(|| Reverse(free(a)).cmp(&Reverse(free(b))))
+            .then_with(|| a.id.cmp(&b.id))
+    });
+    candidates
+}
+
+/// A plan in the making.
+struct Planner<'a> {
+    state: &'a State,
+    now: Timestamp,
+    ledger: Ledger,
+    supplies: Vec<Supply<'a>>,
+    orders: Vec<PilotOrder>,
+    waiting_at: BTreeMap<CeId, u64>,
+}
+
+impl<'a> Planner<'a> {
+    /// Lays tasks onto the pilots that there are, and those that were ordered before.
+    fn lay(&mut self, id: ClassId, class: &Class, demand: &mut Demand<'_>) {
+        for supply in &mut self.supplies {
+            if demand.is_met() {
+                return;
+            }
+            supply.lay(self.state, id, class, demand);
+        }
+    }
+
+    /// Orders pilots for what has found no place, where Rank puts it.
+    fn order_for(
+        &mut self,
+        open: &[&'a Element],
+        id: ClassId,
+        class: &Class,
+        demand: &mut Demand<'_>,
+    ) {
+        if demand.is_met() {
+            return;
+        }
+        let candidates = candidates(self.state, open, id, class, self.now);
+        for tied in candidates.chunk_by(|(_, a), (_, b)| a == b) {
+            for at_once in [true, false] {
+                for (element, _) in tied {
+                    self.order_at(element, class, demand, at_once);
+                }
+            }
+        }
+    }
+
+    /// Orders as many allocations at a CE as the tasks are worth, and there is room for; of
+    /// several owners one for each in turn. `at_once`: only those that find free cores.
+    fn order_at(
+        &mut self,
+        element: &'a Element,
+        class: &Class,
+        demand: &mut Demand<'_>,
+        at_once: bool,
+    ) {
+        if below_threshold(element, &self.waiting_at).is_some() {
+            return;
+        }
+        let size = Size::of(element);
+        // Without a core a pilot takes no task, whatever a task asks for.
+        if size.cores == 0 || self.ledger.ramp(self.state, element, size).is_full() {
+            return;
+        }
+        let mut owners: Vec<(PilotOwner, u64)> = demand
+            .owners(element)
+            .into_iter()
+            .map(|owner| {
+                let waiting = demand.at(element, &owner);
+                (owner, waiting)
+            })
+            .collect();
+        while !owners.is_empty() {
+            owners.retain(|(owner, waiting)| {
+                let wanted = demand.at(element, owner) > 0
+                    && (!at_once || self.ledger.starts_at_once(element, size))
+                    && self.ledger.has_room(self.state, element, owner, size);
+                if wanted {
+                    self.order(element, size, class, owner, *waiting, demand);
+                }
+                wanted
+            });
+        }
+    }
+
+    /// Orders one allocation and lays tasks of the class onto its pilots.
+    fn order(
+        &mut self,
+        element: &'a Element,
+        size: Size,
+        class: &Class,
+        owner: &PilotOwner,
+        waiting: u64,
+        demand: &mut Demand<'_>,
+    ) {
+        let expected = element.expected();
+        let walltime_s = element.walltime_s(self.now);
+        let per_pilot = times(expected, class.needs.resources);
+        let mut taken = 0;
+        for _ in 0..size.nodes {
+            let tasks = per_pilot.min(demand.at(element, owner));
+            demand.take(element, owner, tasks);
+            taken += tasks;
+            self.supplies.push(Supply {
+                element,
+                owner: owner.clone(),
+                free: without(expected, class.needs.resources, tasks),
+                lasts_s: walltime_s.saturating_sub(PILOT_MARGIN_S),
+                purpose: Purpose::Any,
+                pilot: None,
+                used: true,
+            });
+        }
+        let order = PilotOrder {
+            ce: element.id.clone(),
+            owner: owner.clone(),
+            resources: element.asked(),
+            nodes: size.nodes,
+            walltime_s,
+            reserve_at: None,
+            purpose: Purpose::Any,
+            because: format!(
+                "{waiting} tasks that may run here have no pilot yet; it takes {taken} of them"
+            ),
+        };
+        self.ledger.add(&order, size);
+        self.orders.push(order);
+    }
+}

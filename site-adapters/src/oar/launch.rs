@@ -1,0 +1,80 @@
+//! The script of a pilot on the first of its nodes. Pure.
+
+use crate::{AdapterError, PilotJob, script};
+
+/// Starts the program on every node of the job, each with the whole document on its standard
+/// input and a number of its own, and ends when all have ended.
+///
+/// OAR gives a job its first node only; `oarsh` reaches the others, which is `ssh`: it hands no
+/// signal on, and what it started lives on when it is gone. So the connection itself is the
+/// signal. The program on a node is told to end as soon as its connection is closed, which happens
+/// when this script hears SIGTERM, and also when it is killed. The word `@LENGTH@` stands for the
+/// length of the document in bytes.
+const ON_EVERY_NODE: &str = r#"quote() { printf "'"; printf %s "$1" | sed "s/'/'\\\\''/g"; printf "'"; }
+on_every_node() {
+    document=$(cat; echo .)
+    document=${document%.}
+    program=
+    for word; do program="$program $(quote "$word")"; done
+    folder=$(mktemp -d) && mkfifo "$folder/open" || exit 1
+    # Nobody writes to this pipe: it is open for as long as the nodes are to run.
+    exec 3<>"$folder/open" 4<"$folder/open"
+    rm -rf "$folder"
+    trap 'exec 3>&-' TERM
+    node=0 nodes=
+    for host in $(sort -u "$OAR_NODEFILE"); do
+        remote='exec 3<&0; head -c @LENGTH@ <&3 | FAIRWAY_NODE='"$node$program"' & program=$!
+            { cat <&3; kill -TERM $program; } >/dev/null 2>&1 & watch=$!
+            wait $program; code=$?; kill $watch 2>/dev/null; exit $code'
+        { printf %s "$document"; exec cat <&4; } 3>&- |
+            oarsh "$host" "exec sh -c $(quote "$remote")" 3>&- 4<&- &
+        nodes="$nodes $!" node=$((node + 1))
+    done
+    status=0
+    for node in $nodes; do
+        while :; do
+            wait "$node"
+            code=$?
+            # A signal ends the wait, not the node.
+            [ $code -gt 128 ] && kill -0 "$node" 2>/dev/null || break
+        done
+        [ $code -eq 0 ] || status=$code
+    done
+    exit $status
+}
+"#;
+
+/// The script. It removes itself before anything else: the document in it holds a secret, and the
+/// folder that it is in outlives the job.
+///
+/// # Errors
+/// `Refused` if the program or the document cannot be written so.
+pub(super) fn script(job: &PilotJob) -> Result<String, AdapterError> {
+    const ALONE: &str = "rm -f -- \"$0\"\n";
+    if job.nodes <= 1 {
+        return script::script(job, ALONE, "exec");
+    }
+    // The here-document ends with a newline in any case.
+    let length = job.stdin.len() + usize::from(!job.stdin.ends_with('\n'));
+    let preamble = format!("{ALONE}{ON_EVERY_NODE}").replace("@LENGTH@", &length.to_string());
+    script::script(job, &preamble, "on_every_node")
+}
+
+/// The mode of a script, and what makes those of `folder`: a program for a shell, to be read from
+/// its standard input because of the secrets in it. Nobody else can read them, not for a moment,
+/// and nobody else's file is written to.
+pub(super) fn place(folder: &str, scripts: &[(String, String)]) -> String {
+    use std::fmt::Write as _;
+
+    let mut text = format!("set -eC; umask 077; cd {}\n", script::quote(folder));
+    for (file, content) in scripts {
+        let file = script::quote(file);
+        let mark = script::end_mark(content);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "rm -f -- {file}\ncat >{file} <<'{mark}'\n{content}{mark}\nchmod 700 -- {file}\n"
+        );
+    }
+    text
+}
