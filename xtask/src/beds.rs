@@ -35,6 +35,7 @@ enum Verb {
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Bed {
     Slurm,
+    Oar,
     Postgres,
 }
 
@@ -48,6 +49,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn script(bed: Bed) -> Command {
     let name = match bed {
         Bed::Slurm => "slurm.sh",
+        Bed::Oar => "oar.sh",
         Bed::Postgres => "postgres.sh",
     };
     let mut command = Command::new("bash");

@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use crate::run::run;
 
-/// A Debian package, and a program by which one sees that it is there.
+/// A Debian package, and a program or file by which one sees that it is there.
 struct Package {
     name: &'static str,
     /// Its path; `*` stands for a version.
@@ -38,6 +38,54 @@ const NEEDED: &[Package] = &[
     Package {
         name: "postgresql",
         program: "/usr/lib/postgresql/*/bin/initdb",
+    },
+    Package {
+        name: "oar-server",
+        program: "/usr/lib/oar/Almighty",
+    },
+    Package {
+        name: "oar-server-pgsql",
+        program: "/usr/share/doc/oar-server-pgsql",
+    },
+    Package {
+        name: "oar-node",
+        program: "/usr/share/oar/oar-node",
+    },
+    Package {
+        name: "oar-user",
+        program: "/usr/bin/oarsub",
+    },
+    Package {
+        name: "oar-user-pgsql",
+        program: "/usr/share/doc/oar-user-pgsql",
+    },
+    Package {
+        name: "oar-restful-api",
+        program: "/usr/lib/cgi-bin/oarapi/oarapi.cgi",
+    },
+    Package {
+        name: "libjson-perl",
+        program: "/usr/share/perl5/JSON.pm",
+    },
+    Package {
+        name: "libyaml-perl",
+        program: "/usr/share/perl5/YAML.pm",
+    },
+    Package {
+        name: "apache2-bin",
+        program: "/usr/sbin/apache2",
+    },
+    Package {
+        name: "apache2-utils",
+        program: "/usr/bin/htpasswd",
+    },
+    Package {
+        name: "libapache2-mod-fcgid",
+        program: "/usr/lib/apache2/modules/mod_fcgid.so",
+    },
+    Package {
+        name: "openssh-server",
+        program: "/usr/sbin/sshd",
     },
     Package {
         name: "python3-venv",

@@ -23,6 +23,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     std::fs::set_permissions(folder.path(), open)?;
     let postgres = Running::up(Bed::Postgres, &folder.path().join("postgres"))?;
     let slurm = Running::up(Bed::Slurm, &folder.path().join("slurm"))?;
+    // OAR is started by root only; whoever is not leaves it out knowingly.
+    let oar = match std::env::var_os("FAIRWAY_TEST_SKIP_OAR") {
+        Some(_) => None,
+        None => Some(Running::up(Bed::Oar, &folder.path().join("oar"))?),
+    };
     println!(
         "test beds are up after {:.1} s",
         began.elapsed().as_secs_f32()
@@ -32,6 +37,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .arg("test")
         .env("FAIRWAY_TEST_POSTGRES", &postgres.told)
         .env("FAIRWAY_TEST_SLURM", slurm.folder())
+        .envs(oar.iter().map(|oar| ("FAIRWAY_TEST_OAR", oar.folder())))
         .env("FAIRWAY_TEST_CLASSAD_PYTHON", &python)
         // A snapshot that differs fails; it is not written anew.
         .env("INSTA_UPDATE", "no");
@@ -41,7 +47,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         tests.args(&args.cargo_args);
     }
     let result = crate::run::run(&mut tests);
-    drop((postgres, slurm));
+    drop((postgres, slurm, oar));
     println!("all of it took {:.0} s", began.elapsed().as_secs_f32());
     result
 }

@@ -16,6 +16,7 @@
 
 mod bed;
 mod bench;
+mod on_oar;
 
 use std::time::Instant;
 
