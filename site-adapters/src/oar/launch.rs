@@ -13,7 +13,7 @@ use crate::{AdapterError, PilotJob, script};
 /// in bytes.
 const ON_EVERY_NODE: &str = r#"quote() { printf "'"; printf %s "$1" | sed "s/'/'\\\\''/g"; printf "'"; }
 on_node() {
-    # Reading it must not take a process, which would keep the connection when the program is over.
+    # What watches the connection is no process of its own: that would hold it open for ever.
     remote='exec 3<&0; document=$(head -c @LENGTH@ <&3; echo .)
         printf %s "${document%.}" | FAIRWAY_NODE='"$2$program"' & program=$!
         { while read -r _ <&3; do :; done; kill -TERM $program; } >/dev/null 2>&1 & watch=$!
@@ -73,9 +73,9 @@ pub(super) fn script(job: &PilotJob) -> Result<String, AdapterError> {
     script::script(job, &preamble, "on_every_node")
 }
 
-/// The mode of a script, and what makes those of `folder`: a program for a shell, to be read from
-/// its standard input because of the secrets in it. Nobody else can read them, not for a moment,
-/// and nobody else's file is written to.
+/// What writes scripts into `folder`: a program for a shell, to be read from its standard input
+/// because of the secrets in it. Nobody else can read them, not for a moment, and nobody else's file
+/// is written to.
 pub(super) fn place(folder: &str, scripts: &[(String, String)]) -> String {
     use std::fmt::Write as _;
 

@@ -66,11 +66,7 @@ async fn the_secret_is_in_one_file_until_the_job_starts(bed: &dyn Bed, folder: &
     let bench = Bench::new(bed);
     let first = bench.submit("first", FULL, "exit 0").await;
     bench.until_exists("first", "up").await;
-    assert_eq!(
-        scripts(&work, &bench),
-        [PathBuf::new(); 0],
-        "it removes itself"
-    );
+    assert!(scripts(&work, &bench).is_empty(), "it removes itself");
 
     let waits = bench.submit("waits", 1, "").await;
     assert!(matches!(
@@ -92,11 +88,7 @@ async fn the_secret_is_in_one_file_until_the_job_starts(bed: &dyn Bed, folder: &
     );
 
     bed.system().cancel(&[waits]).await.unwrap();
-    assert_eq!(
-        scripts(&work, &bench),
-        [PathBuf::new(); 0],
-        "nobody starts it"
-    );
+    assert!(scripts(&work, &bench).is_empty(), "nobody starts it");
     bench.let_go("first");
     bench.clear().await;
 }
