@@ -3,7 +3,7 @@
 //! - `test`: installs what the tests need, starts it on loopback, runs every test, stops it.
 //! - `generate`: writes the pages and documents that are made from the code; `--check` only compares.
 //! - `bench`: prints the figures of speed and memory.
-//! - `testbed`: a Slurm or PostgreSQL of one's own, up and down.
+//! - `testbed`: a Slurm, OAR or PostgreSQL of one's own, up and down.
 //! - `dist`: the static pilot program for worker nodes.
 
 mod beds;

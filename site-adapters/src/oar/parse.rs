@@ -267,7 +267,8 @@ pub(super) fn clean(printed: &str, code: Option<i32>) -> String {
             && !sentence.starts_with("OAR_JOB_ID=")
             && !sentence.starts_with("[ADMISSION RULE] Modify resource description")
             && !sentence.contains("please verify your request syntax")
-            && !sentence.starts_with("##########")
+            && !sentence.starts_with("Reservation mode: waiting")
+            && !sentence.starts_with(['#', '{', '}', '"'])
     };
     let sentences: Vec<&str> = printed
         .split([';', '\n'])

@@ -181,31 +181,7 @@ impl Rest {
         if !answer.status.is_success() {
             return Err(AdapterError::Unreachable(answer.words()));
         }
-        let value: Value = answer.json()?;
-        let (Some(Value::Array(items)), Some(total)) = (
-            value.get("items"),
-            value.get("total").and_then(parse::as_number),
-        ) else {
-            return Err(parse::unexpected("the API", &answer.body));
-        };
-        if i64::try_from(items.len()) != Ok(total) {
-            return Err(AdapterError::Unexpected(format!(
-                "the API told {} of {total} rows",
-                items.len()
-            )));
-        }
-        let rows = items.iter().filter_map(Value::as_object);
-        // In the row of nothing all but `present` is null.
-        let told = rows.filter(|row| {
-            row.iter()
-                .any(|(name, value)| name != "present" && !value.is_null())
-        });
-        let without_present = |row: &Map<String, Value>| {
-            let mut row = row.clone();
-            row.remove("present");
-            row
-        };
-        Ok(told.map(without_present).collect())
+        answer.rows()
     }
 
     async fn select_jobs(&self, condition: &str) -> Result<Vec<Job>, AdapterError> {
@@ -290,6 +266,33 @@ impl Answer {
         serde_json::from_str(&self.body).map_err(|_| parse::unexpected("the API", &self.body))
     }
 
+    /// The rows of an answer to [`Rest::select`].
+    fn rows(&self) -> Result<Vec<Map<String, Value>>, AdapterError> {
+        let mut value: Value = self.json()?;
+        let total = value.get("total").and_then(parse::as_number);
+        let items = value.get_mut("items").map(Value::take);
+        let (Some(Value::Array(items)), Some(total)) = (items, total) else {
+            return Err(parse::unexpected("the API", &self.body));
+        };
+        if i64::try_from(items.len()) != Ok(total) {
+            return Err(AdapterError::Unexpected(format!(
+                "the API told {} of {total} rows",
+                items.len()
+            )));
+        }
+        let mut rows = Vec::with_capacity(items.len());
+        for item in items {
+            if let Value::Object(mut row) = item {
+                row.remove("present");
+                // In the row of nothing there is nothing else.
+                if row.values().any(|value| !value.is_null()) {
+                    rows.push(row);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
     /// What the API says went wrong.
     fn words(&self) -> String {
         let value: Option<Value> = serde_json::from_str(&self.body).ok();
@@ -327,6 +330,8 @@ impl Answer {
                     .map_or(words.as_str(), |(_, words)| words.trim());
                 parse::submission_failure(Some(code), parse::clean(words, Some(code)))
             }
+            // Who is not let in was not even heard.
+            (None, StatusCode::UNAUTHORIZED) => AdapterError::Unreachable(words),
             (None, status) if status.is_server_error() => AdapterError::Unreachable(words),
             (None, _) => AdapterError::Refused(words),
         }
@@ -528,4 +533,112 @@ fn utc(at: i64) -> String {
         let _ = plain.write_char(if letter == 'T' { ' ' } else { letter });
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    macro_rules! fixture {
+        ($name:literal) => {
+            include_str!(concat!("../../tests/fixtures/oar/rest-", $name, ".body"))
+        };
+    }
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            body: body.to_owned(),
+        }
+    }
+
+    #[test]
+    fn failures_are_told_by_the_command_behind() {
+        let cases = [
+            (500, fixture!("post-err-queue")),
+            (500, fixture!("post-err-admission")),
+            (400, fixture!("post-err-resource")),
+            (400, fixture!("post-err-json")),
+            (401, fixture!("whoami-badpw")),
+            (
+                500,
+                r#"{"message": "Cannot connect to the database", "code": 500}"#,
+            ),
+            (
+                500,
+                r#"{"message": "Oarsub command exited with status 9: [ERROR] Cannot connect to executor\nCmd:\noarsub"}"#,
+            ),
+            (500, "<html>gone</html>"),
+        ];
+        let words: Vec<String> = cases
+            .into_iter()
+            .map(|(status, body)| answer(status, body).failure().to_string())
+            .collect();
+        insta::assert_snapshot!(words.join("\n"));
+    }
+
+    #[test]
+    fn no_row_is_not_one_row() {
+        assert_eq!(answer(200, fixture!("nothing")).rows(), Ok(vec![]));
+        let jobs = answer(200, fixture!("jobs")).rows().unwrap();
+        assert_eq!(jobs.len(), 2);
+        assert!(!jobs[0].contains_key("present"));
+        for body in ["", "[]", "{}", r#"{"items": [], "total": 3}"#, "nonsense"] {
+            assert!(
+                matches!(answer(200, body).rows(), Err(AdapterError::Unexpected(_))),
+                "{body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn ids_of_an_array_are_in_what_was_printed() {
+        let body = answer(201, fixture!("post-job-array")).json().unwrap();
+        let printed = body["cmd_output"].as_str().unwrap();
+        assert_eq!(
+            parse::submitted_ids(printed, 2),
+            Ok(vec!["58".to_owned(), "59".to_owned()])
+        );
+    }
+
+    #[test]
+    fn nothing_in_a_submission_means_anything_to_a_shell() {
+        let option = |value: &str| vec![("property".to_owned(), value.to_owned())];
+        for bad in ["a\"b", "$(id)", "`id`", "a\\b", "a\nb"] {
+            assert!(body(&option(bad), "x", "/w").is_err(), "{bad:?}");
+        }
+        let mut options = option("host = 'n1'");
+        options.extend(["a", "b", "c"].map(|kind| ("type".to_owned(), kind.to_owned())));
+        options.push(("hold".to_owned(), String::new()));
+        let body = body(&options, "/w/p.$OAR_ARRAY_INDEX", "/w").unwrap();
+        insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());
+    }
+
+    #[test]
+    fn secrets_stay_on_this_machine_or_are_encrypted() {
+        let settings = |url: &str| RestSettings {
+            url: url.to_owned(),
+            user: None,
+            secret: Some(SecretRef::Env("X".to_owned())),
+            ca: None,
+        };
+        for good in [
+            "http://127.0.0.1:81/oarapi",
+            "http://[::1]/a/",
+            "https://oar.example.org/",
+        ] {
+            assert!(
+                Rest::new(&settings(good), "/w".to_owned()).is_ok(),
+                "{good}"
+            );
+        }
+        for bad in ["http://oar.example.org/oarapi", "ftp://localhost/", "oar"] {
+            assert!(Rest::new(&settings(bad), "/w".to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tells_the_time_in_utc() {
+        assert_eq!(utc(1_795_348_906), "2026-11-22 12:01:46");
+    }
 }

@@ -22,6 +22,7 @@
 
 mod bed;
 mod bench;
+mod on_oar;
 mod pbs;
 mod slurm_only;
 #[path = "../standin/mod.rs"]

@@ -118,6 +118,13 @@ fn refused(job: &PilotJob) -> Vec<(PilotJob, &'static str)> {
 
 macro_rules! bed {
     ($name:ty) => {
+        impl $name {
+            /// The bed's folder.
+            pub(crate) fn folder(&self) -> &Path {
+                &self.0.folder
+            }
+        }
+
         impl Bed for $name {
             fn system(&self) -> &dyn BatchSystem {
                 &*self.0.system
