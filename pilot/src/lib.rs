@@ -37,7 +37,7 @@ pub struct Options {}
 #[non_exhaustive]
 pub enum PilotError {
     /// The bootstrap document cannot be read.
-    #[error("the bootstrap document on standard input cannot be read: {0}")]
+    #[error("the bootstrap document cannot be read: {0}")]
     Bootstrap(String),
     /// The server's address or certificate cannot be used.
     #[error(transparent)]
@@ -88,6 +88,12 @@ pub fn read_bootstrap(from: impl Read) -> Result<Bootstrap, PilotError> {
             e.column()
         ))
     })
+}
+
+/// Whether this process was started by [`run`]: then its bootstrap document is on standard
+/// input, wherever the first process had it from.
+pub fn is_inner() -> bool {
+    guard::is_inner()
 }
 
 /// Sends the pilot's own log to standard error, at the level in `FAIRWAY_LOG` (`info` if

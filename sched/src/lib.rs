@@ -9,6 +9,7 @@ pub mod command;
 mod element;
 pub mod explain;
 pub mod glue;
+pub mod hold;
 mod matching;
 mod nodes;
 pub mod provision;

@@ -9,6 +9,7 @@ use fairway_model::{
 };
 
 use super::State;
+use crate::element::Element;
 use crate::shares::Used;
 
 /// A user's standing with the numbers that it came from.
@@ -166,6 +167,12 @@ impl State {
     /// A CE's ad under GLUE names, as Requirements and Rank see it.
     pub fn glue(&self, ce: &CeId) -> Option<&Ad> {
         Some(&self.elements.get(ce)?.ad)
+    }
+
+    /// How long a job at the CE waits before it starts, in seconds, as far as it is known: what
+    /// its ad publishes as `GlueCEStateEstimatedResponseTime`.
+    pub fn response_s(&self, ce: &CeId) -> Option<i64> {
+        self.elements.get(ce).map(Element::response_s)
     }
 
     /// Until when no pilots are asked for of a CE because of useless ones, and why.

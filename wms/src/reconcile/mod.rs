@@ -4,8 +4,10 @@
 //! - [`sites`]: keeps one connection to each site's batch system.
 //! - [`observe`]: what the batch systems say of our pilots, and what the CEs publish.
 //! - [`supply`]: plans pilots, submits them, calls back those that nobody needs.
+//! - [`hold`]: keeps holding jobs for pods that wait in Kubernetes clusters.
 //! - [`sweep`]: removes sandboxes that belong to no job.
 
+mod hold;
 mod observe;
 mod sites;
 mod supply;
@@ -22,6 +24,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::BebidaConfig;
 use crate::engine::Engine;
 use crate::files::Files;
 use crate::store::Store;
@@ -52,6 +55,8 @@ pub struct Surroundings {
     pub look_every: Duration,
     /// Time between two plans of how many pilots are needed.
     pub plan_every: Duration,
+    /// Sets of holding jobs.
+    pub bebida: Vec<BebidaConfig>,
 }
 
 /// The running reconcilers.
@@ -108,6 +113,10 @@ impl Reconcilers {
             ),
         ] {
             tasks.spawn(work);
+        }
+        for set in shared.around.bebida.clone() {
+            let work = hold::run(shared.clone(), set);
+            tasks.spawn(stop.clone().run_until_cancelled_owned(work));
         }
         tasks.close();
         Self {
