@@ -309,7 +309,7 @@ fn a_pod_that_is_preempted_is_remembered_after_it_is_gone() {
         let pod: Pod = serde_json::from_value(pod).unwrap();
         let facts = parse::pod(&pod).unwrap();
         if event["type"] == "DELETED" {
-            memory.pod_deleted(facts, parse::ending(&pod));
+            memory.pod_deleted(facts);
         } else {
             memory.pod_seen(facts);
         }
@@ -317,6 +317,35 @@ fn a_pod_that_is_preempted_is_remembered_after_it_is_gone() {
     memory.all_jobs(vec![job], 2000);
     let jobs = memory.tell("pilot-", &BTreeSet::new(), 0);
     insta::assert_debug_snapshot!(jobs[0].state);
+}
+
+#[test]
+fn the_end_of_a_job_waits_for_the_last_word_about_its_pod() {
+    let job = job_facts(recorded!("job-get-preempted.json"));
+    let pod = |stage: &str| {
+        let mut pod = parse::pod(&pod_of(match stage {
+            "running" => recorded!("pod-running.json"),
+            _ => recorded!("pod-failed-exit7.json"),
+        }));
+        let pod_facts = pod.as_mut().unwrap();
+        pod_facts.uid = "one".into();
+        pod_facts.job_uid.clone_from(&job.uid);
+        pod.unwrap()
+    };
+    let mut memory = Memory::default();
+    memory.job_seen(job.clone());
+    memory.pod_seen(pod("running"));
+    let told = |memory: &mut Memory, now_s| memory.tell("", &BTreeSet::new(), now_s)[0].clone();
+    assert_eq!(told(&mut memory, 100).state, BatchState::Running);
+    assert!(
+        matches!(told(&mut memory, 110).state, BatchState::Ended { .. }),
+        "not for ever"
+    );
+    memory.pod_seen(pod("over"));
+    let BatchState::Ended { detail } = told(&mut memory, 101).state else {
+        panic!("its pod is over as well");
+    };
+    assert!(detail.contains("exit code 7"), "{detail}");
 }
 
 #[test]
