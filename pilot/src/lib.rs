@@ -35,7 +35,7 @@ pub struct Options {}
 #[non_exhaustive]
 pub enum PilotError {
     /// The bootstrap document cannot be read.
-    #[error("the bootstrap document on standard input cannot be read: {0}")]
+    #[error("the bootstrap document cannot be read: {0}")]
     Bootstrap(String),
     /// The server's address or certificate cannot be used.
     #[error(transparent)]
@@ -70,6 +70,12 @@ impl PilotError {
             Self::Inner(code) => *code,
         }
     }
+}
+
+/// Whether this process was started by [`run`]: then its bootstrap document is on standard
+/// input, wherever the first process had it from.
+pub fn is_inner() -> bool {
+    guard::is_inner()
 }
 
 /// Sends the pilot's own log to standard error, at the level in `FAIRWAY_LOG` (`info` if

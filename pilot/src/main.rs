@@ -1,19 +1,28 @@
-//! `fairway-pilot`: reads its bootstrap document from standard input and works until
-//! there is no more to do. `fairway_pilot::PilotError::exit_code` tells the exit codes.
+//! `fairway-pilot`: reads its bootstrap document from standard input, or from the file in
+//! `--bootstrap FILE`, and works until there is no more to do.
+//! `fairway_pilot::PilotError::exit_code` tells the exit codes.
 
+use std::ffi::OsString;
+use std::fs::File;
 use std::process::ExitCode;
 
 use fairway_pilot::{Options, PilotError};
 
 fn main() -> ExitCode {
-    if std::env::args_os().len() > 1 {
-        complain(
-            "fairway-pilot takes no arguments; it reads its bootstrap document from standard input",
-        );
-        return ExitCode::from(2);
-    }
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let file = match &arguments[..] {
+        [] => None,
+        [option, file] if option == "--bootstrap" => Some(file.clone()),
+        _ => {
+            complain(
+                "fairway-pilot reads its bootstrap document from standard input, or from the \
+                 file in --bootstrap FILE; it takes no other arguments",
+            );
+            return ExitCode::from(2);
+        }
+    };
     fairway_pilot::init_log();
-    match work() {
+    match work(file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -22,8 +31,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn work() -> Result<(), PilotError> {
-    let bootstrap = fairway_pilot::read_bootstrap(std::io::stdin().lock())?;
+fn work(file: Option<OsString>) -> Result<(), PilotError> {
+    let bootstrap = match file.filter(|_| !fairway_pilot::is_inner()) {
+        Some(file) => File::open(file)
+            .map_err(|error| PilotError::Bootstrap(error.to_string()))
+            .and_then(fairway_pilot::read_bootstrap)?,
+        None => fairway_pilot::read_bootstrap(std::io::stdin().lock())?,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)

@@ -10,6 +10,7 @@ mod element;
 mod experience;
 pub mod explain;
 pub mod glue;
+pub mod hold;
 pub mod latch;
 mod matching;
 mod nodes;

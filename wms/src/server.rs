@@ -327,6 +327,7 @@ async fn surroundings(
         pilot_idle_s: config.pilots.idle_s,
         look_every: Duration::from_secs(config.pilots.look_every_s),
         plan_every: Duration::from_secs(config.pilots.plan_every_s),
+        bebida: config.bebida.clone(),
     })
 }
 

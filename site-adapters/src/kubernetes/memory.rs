@@ -16,6 +16,9 @@ const STUCK_MAX_S: i64 = 300;
 /// A Job without a pod for so long, in seconds, has probably been refused one.
 const PODLESS_S: i64 = 2;
 
+/// The last word about a pod is waited for so long after the end of its Job, in seconds.
+const LAST_WORD_S: i64 = 10;
+
 /// All Jobs of ours that are there, and those that ended not long ago.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -40,6 +43,8 @@ struct Entry {
     refusal: Option<String>,
     /// Its end was told to whoever asked.
     told: bool,
+    /// When its end was first seen while its pods were not over, in seconds since the epoch.
+    end_seen_s: Option<i64>,
     /// When its end was first told of while it was gone, in seconds since the epoch.
     gone_since_s: Option<i64>,
 }
@@ -116,9 +121,9 @@ impl Memory {
         }
     }
 
-    /// Takes note of the last word about a pod that is gone. `detail` is what ended it.
-    pub(super) fn pod_deleted(&mut self, mut pod: PodFacts, detail: String) {
-        pod.stage = Stage::Over { detail };
+    /// Takes note of the last word about a pod that is gone.
+    pub(super) fn pod_deleted(&mut self, mut pod: PodFacts) {
+        pod.stage = Stage::Over;
         let uid = pod.uid.clone();
         self.entry_of(&pod).pods.insert(uid.clone(), pod);
         self.pods.remove(&uid);
@@ -168,11 +173,10 @@ impl Memory {
             if let Some(pod) = entry.and_then(|entry| entry.pods.get_mut(&uid))
                 && pod.version <= version
             {
-                if !matches!(pod.stage, Stage::Over { .. }) {
-                    pod.stage = Stage::Over {
-                        detail: "its pod is gone".to_owned(),
-                    };
+                if pod.stage != Stage::Over && pod.detail.is_empty() {
+                    pod.detail = "its pod is gone".to_owned();
                 }
+                pod.stage = Stage::Over;
                 self.pods.remove(&uid);
             }
         }
@@ -212,7 +216,7 @@ impl Memory {
         let mut jobs: Vec<BatchJob> = Vec::new();
         for (uid, entry) in &mut self.entries {
             let handle = handle(uid, entry);
-            let state = entry.state();
+            let state = entry.state_told(now_s);
             let is_over = matches!(state, BatchState::Ended { .. });
             // One that is over and gone is told to those who ask for it only.
             let is_meant = entry.name.starts_with(name_prefix) && !(is_over && entry.gone);
@@ -246,7 +250,7 @@ impl Memory {
     /// What our pods that are not over take, each.
     pub(super) fn loads(&self) -> impl Iterator<Item = &Load> {
         let pods = self.entries.values().flat_map(|entry| entry.pods.values());
-        pods.filter(|pod| !matches!(pod.stage, Stage::Over { .. }))
+        pods.filter(|pod| pod.stage != Stage::Over)
             .map(|pod| &pod.load)
     }
 
@@ -291,12 +295,27 @@ fn handle(uid: &str, entry: &Entry) -> Handle {
 }
 
 impl Entry {
+    /// The state, with the end held back for a moment while the last word about a pod is still on
+    /// its way: only that says how it ended, and the two watches are not in step.
+    fn state_told(&mut self, now_s: i64) -> BatchState {
+        let state = self.state();
+        let has_pods = self.pods.values().any(|pod| pod.stage != Stage::Over);
+        if !matches!(state, BatchState::Ended { .. }) || !has_pods {
+            return state;
+        }
+        let since_s = *self.end_seen_s.get_or_insert(now_s);
+        if now_s - since_s < LAST_WORD_S {
+            return BatchState::Running;
+        }
+        state
+    }
+
     fn state(&self) -> BatchState {
         if let Some(end) = self.job.as_ref().and_then(|job| job.end.as_ref()) {
             let verdict = if end.succeeded { "Complete" } else { "Failed" };
             return self.ended(verdict, &end.reason);
         }
-        let is_over = |pod: &PodFacts| matches!(pod.stage, Stage::Over { .. });
+        let is_over = |pod: &PodFacts| pod.stage == Stage::Over;
         if self.gone && self.pods.values().all(is_over) {
             return match &self.because {
                 Some(because) => self.ended(because, ""),
@@ -318,10 +337,8 @@ impl Entry {
         let details: BTreeSet<&str> = self
             .pods
             .values()
-            .filter_map(|pod| match &pod.stage {
-                Stage::Over { detail } if !detail.is_empty() => Some(detail.as_str()),
-                _ => None,
-            })
+            .map(|pod| pod.detail.as_str())
+            .filter(|detail| !detail.is_empty())
             .collect();
         let mut words = vec![verdict];
         if details.is_empty() {

@@ -44,6 +44,8 @@ pub(super) struct PodFacts {
     /// Grows with each change.
     pub(super) version: u64,
     pub(super) stage: Stage,
+    /// What ends it now, or ended it, as far as it is known.
+    pub(super) detail: String,
     pub(super) load: Load,
 }
 
@@ -58,8 +60,8 @@ pub(super) enum Stage {
     },
     /// Its container runs.
     Running,
-    /// It is over, or its object is gone, with what there is to say of it.
-    Over { detail: String },
+    /// It is over, or its object is gone.
+    Over,
 }
 
 /// What a pod takes of its node.
@@ -117,6 +119,7 @@ pub(super) fn pod(pod: &Pod) -> Option<PodFacts> {
         job_name: owner.name.clone(),
         version: version(meta),
         stage: stage(pod),
+        detail: ending(pod),
         load: load(pod),
     })
 }
@@ -233,9 +236,7 @@ fn cpu_milli(spec: &PodSpec) -> u64 {
 
 fn stage(pod: &Pod) -> Stage {
     match phase(pod) {
-        "Succeeded" | "Failed" => Stage::Over {
-            detail: ending(pod),
-        },
+        "Succeeded" | "Failed" => Stage::Over,
         "Running" => Stage::Running,
         // `Pending`, and `Unknown`, which no cluster says any more.
         _ => waiting(pod),
@@ -282,7 +283,7 @@ fn waiting(pod: &Pod) -> Stage {
 }
 
 /// What there is to say of a pod's end, or of what ends it now. Empty if that is nothing.
-pub(super) fn ending(pod: &Pod) -> String {
+fn ending(pod: &Pod) -> String {
     let mut words = Vec::new();
     if let Some(status) = &pod.status
         && let Some(reason) = &status.reason

@@ -7,8 +7,10 @@
 //! `ryax.tech/resources.cores` (a number), and `ryax.tech/bebida: exclude` for pods that are to
 //! be left alone.
 
+use std::collections::BTreeMap;
+
 use fairway_model::{KubernetesSettings, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff;
 use kube::Api;
 use kube::api::ListParams;
@@ -16,6 +18,9 @@ use kube::api::ListParams;
 use super::client::{Access, Failure};
 use super::parse;
 use crate::AdapterError;
+
+/// The label that a site's hand-over sets on a node: the name of the holding job that holds it.
+pub const HOLD_LABEL: &str = "fairway-hold";
 
 /// What the annotations' names begin with.
 const PREFIX: &str = "ryax.tech/";
@@ -43,6 +48,18 @@ pub struct PendingPod {
     pub oddities: Vec<String>,
 }
 
+/// What holding jobs are decided from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterDemand {
+    /// Pods that wait for room.
+    pub waiting: Vec<PendingPod>,
+    /// The holding jobs whose nodes are in the cluster (by [`HOLD_LABEL`]), and whether a pod runs
+    /// on them.
+    pub handed_over: BTreeMap<String, bool>,
+    /// Whether a pod runs elsewhere.
+    pub runs_elsewhere: bool,
+}
+
 /// A cluster whose waiting pods are read.
 pub struct PendingPods {
     access: Access,
@@ -59,13 +76,33 @@ impl PendingPods {
         }
     }
 
-    /// The pods that wait for room now.
+    /// What waits now, and what runs on the nodes of holding jobs.
     ///
     /// # Errors
-    /// `Unreachable` if the cluster does not answer or does not let us read them.
-    pub async fn read(&self) -> Result<Vec<PendingPod>, AdapterError> {
+    /// `Unreachable` if the cluster does not answer or does not let us read its pods. Nodes that
+    /// we may not list count as none.
+    pub async fn read(&self) -> Result<ClusterDemand, AdapterError> {
+        let pending = self.pods("Pending").await.map_err(Failure::of_question)?;
+        let running = self.pods("Running").await.map_err(Failure::of_question)?;
+        let holders = self.holders().await.map_err(Failure::of_question)?;
+        let mut demand = ClusterDemand {
+            waiting: pending.iter().filter_map(self::pending).collect(),
+            handed_over: holders.values().map(|hold| (hold.clone(), false)).collect(),
+            runs_elsewhere: false,
+        };
+        for pod in running.iter().filter(|pod| is_work(pod)) {
+            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+            match node.and_then(|node| holders.get(node)) {
+                Some(hold) => drop(demand.handed_over.insert(hold.clone(), true)),
+                None => demand.runs_elsewhere = true,
+            }
+        }
+        Ok(demand)
+    }
+
+    async fn pods(&self, phase: &str) -> Result<Vec<Pod>, Failure> {
         let mut params = ListParams::default()
-            .fields("status.phase=Pending")
+            .fields(&format!("status.phase={phase}"))
             .limit(PAGE);
         let mut pods = Vec::new();
         for _ in 0..PAGES_MAX {
@@ -81,9 +118,8 @@ impl PendingPods {
                         api.list(&params).await
                     }
                 })
-                .await
-                .map_err(Failure::of_question)?;
-            pods.extend(page.items.iter().filter_map(pending));
+                .await?;
+            pods.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
                 None => break,
@@ -91,6 +127,35 @@ impl PendingPods {
         }
         Ok(pods)
     }
+
+    /// The holding job of each node that one holds.
+    async fn holders(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let params = ListParams::default().labels(HOLD_LABEL);
+        let params = &params;
+        let nodes = self
+            .access
+            .call(|to| async move { Api::<Node>::all(to.client).list(params).await })
+            .await;
+        let nodes = match nodes {
+            Ok(nodes) => nodes.items,
+            Err(failure) if failure.is_forbidden() => Vec::new(),
+            Err(failure) => return Err(failure),
+        };
+        let holder = |node: Node| {
+            let hold = node.metadata.labels?.remove(HOLD_LABEL)?;
+            Some((node.metadata.name?, hold))
+        };
+        Ok(nodes.into_iter().filter_map(holder).collect())
+    }
+}
+
+/// Whether a running pod is work, and not one that is on every node.
+fn is_work(pod: &Pod) -> bool {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let is_everywhere = owners
+        .into_iter()
+        .any(|owner| matches!(owner.kind.as_str(), "DaemonSet" | "Node"));
+    !is_everywhere && parse::is_running(pod)
 }
 
 /// What a pod tells of its demand; nothing if it does not wait for room, or is excluded. A pod

@@ -109,7 +109,7 @@ impl Watched for Pod {
 
     fn deleted(&self, memory: &mut Memory) {
         if let Some(facts) = parse::pod(self) {
-            memory.pod_deleted(facts, parse::ending(self));
+            memory.pod_deleted(facts);
         }
     }
 

@@ -160,8 +160,10 @@ fn meets(selector: Option<&String>, value: impl Fn(&str) -> Option<String>) -> b
         if let Some((key, other)) = term.split_once("!=") {
             return value(key).as_deref() != Some(other);
         }
-        let (key, wanted) = term.split_once('=').unwrap_or((term, ""));
-        value(key).as_deref() == Some(wanted.trim_start_matches('='))
+        match term.split_once('=') {
+            Some((key, wanted)) => value(key).as_deref() == Some(wanted.trim_start_matches('=')),
+            None => value(term).is_some(),
+        }
     })
 }
 

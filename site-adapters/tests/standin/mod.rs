@@ -114,6 +114,8 @@ struct Shared {
 /// What may happen to a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mishap {
+    /// Nothing.
+    None,
     /// It is carried out, and its answer gets lost.
     LoseAnswer,
     /// The server has an error of its own and does nothing.

@@ -5,6 +5,7 @@
 //! underscores after `FAIRWAY`: `http.listen` is `FAIRWAY__HTTP__LISTEN`. Lists
 //! of tables (`sites`) come from the file only. Unknown keys are errors.
 
+mod bebida;
 mod http;
 mod log;
 mod pilots;
@@ -19,6 +20,7 @@ use fairway_model::{Policy, Site};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use bebida::BebidaConfig;
 pub use http::{HttpConfig, TlsConfig};
 pub use log::{LogConfig, LogFormat};
 pub use pilots::PilotsConfig;
@@ -60,6 +62,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Sites to register at start, or to bring in line with this description.
     pub sites: Vec<Site>,
+    /// Holding jobs on batch sites for pods that wait in Kubernetes clusters (BeBiDa).
+    pub bebida: Vec<BebidaConfig>,
 }
 
 impl Default for Config {
@@ -75,6 +79,7 @@ impl Default for Config {
             sandbox: SandboxConfig::default(),
             log: LogConfig::default(),
             sites: Vec::new(),
+            bebida: Vec::new(),
         }
     }
 }
@@ -155,6 +160,9 @@ impl Config {
                 wrong.push(format!("sites: `{}` is there twice", site.name));
             }
         }
+        for (index, set) in self.bebida.iter().enumerate() {
+            set.check(&self.bebida[..index], &self.sites, &mut wrong);
+        }
         if wrong.is_empty() {
             Ok(())
         } else {
@@ -201,6 +209,19 @@ mod tests {
         let error = read(text).unwrap_err().to_string();
         assert!(error.contains("http.tls"), "{error}");
         assert!(error.contains("decay_rate"), "{error}");
+    }
+
+    #[test]
+    fn holding_jobs_are_checked() {
+        let set = "[[bebida]]\nce = \"lyon/short\"\ncores = 8\n";
+        let config = read(set).unwrap();
+        assert_eq!(config.bebida[0].program, ["sleep", "infinity"]);
+        let error = read(&format!("{set}{set}holds_max = 0\nprogram = []\n"))
+            .unwrap_err()
+            .to_string();
+        for word in ["two sets", "holds_max", "no program"] {
+            assert!(error.contains(word), "{error}");
+        }
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! - [`sites`]: keeps one connection to each site's batch system.
 //! - [`observe`]: what the batch systems say of our pilots, and what the CEs publish.
 //! - [`supply`]: plans pilots, submits them, calls back those that nobody needs.
+//! - [`hold`]: keeps holding jobs for pods that wait in Kubernetes clusters.
 //! - [`check`]: tries a site, when somebody asks for it.
 //! - [`sweep`]: removes sandboxes that belong to no job.
 
 pub mod agents;
 mod check;
+mod hold;
 mod observe;
 mod sites;
 mod supply;
@@ -26,6 +28,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::BebidaConfig;
 use crate::engine::Engine;
 use crate::files::Files;
 use crate::store::Store;
@@ -60,6 +63,8 @@ pub struct Surroundings {
     pub look_every: Duration,
     /// Time between two plans of how many pilots are needed.
     pub plan_every: Duration,
+    /// Sets of holding jobs.
+    pub bebida: Vec<BebidaConfig>,
 }
 
 /// The reconcilers.
@@ -125,6 +130,11 @@ impl Reconcilers {
             .spawn(until_stop().run_until_cancelled_owned(supply::run(shared.clone())));
         self.tasks
             .spawn(until_stop().run_until_cancelled_owned(sweep::run(shared.clone())));
+        for set in shared.around.bebida.clone() {
+            let work = hold::run(shared.clone(), set);
+            self.tasks
+                .spawn(until_stop().run_until_cancelled_owned(work));
+        }
     }
 
     /// Stops all of them between two actions and waits for that.
