@@ -183,3 +183,72 @@ fn those_ahead_are_served_before() {
         assert_eq!(before, ahead, "{kind:?}");
     }
 }
+
+/// A CE as its descriptions see it, if all is known of it and if nothing is.
+#[test]
+fn what_a_ce_publishes() {
+    let mut world = World::new(PolicyKind::Fifo, &["known", "unknown"]);
+    let mut site = site(&["known", "unknown"]);
+    site.ces[0].shape.gpus = 2;
+    site.ces[0].shape.whole_node = true;
+    site.ces[0].tags = vec!["ROOT-6".into()];
+    site.ces[0].outbound = false;
+    world.describe(site);
+    world.publish("known", |state| {
+        state.lrms = ("slurm".into(), "22.05.8".into());
+        state.cores_used = Some(40);
+        state.cores_offline = Some(8);
+        state.nodes_total = Some(4);
+        state.nodes_free = Some(1);
+        state.nodes_offline = Some(0);
+        state.gpus_total = Some(8);
+        state.walltime_max_s = Some(1800);
+        state.own_jobs_max = Some(30);
+        state.own_running_max = Some(20);
+        state.job_cores_max = Some(12);
+        state.job_nodes_max = Some(2);
+        state.architecture = Some("x86_64".into());
+        state.operating_system = Some("Debian 12".into());
+        state.features = vec!["ROOT-6".into(), "avx512".into()];
+        state.jobs_waiting = Some(3);
+        state.start_estimate = Some(world_time(90));
+    });
+    world.publish("unknown", |state| {
+        *state = fairway_model::CeState {
+            status: CeStatus::Production,
+            ..fairway_model::CeState::unreachable(
+                state.ce.clone(),
+                "slurm",
+                state.observed_at,
+                String::new(),
+            )
+        };
+    });
+    let told = ["known", "unknown"].map(|name| {
+        let ad = world.state.glue(&crate::world::ce(&format!("lyon/{name}")));
+        let lines = ad
+            .unwrap()
+            .iter()
+            .map(|(name, expr)| format!("{name} = {expr}"));
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    insta::assert_snapshot!(told.join("\n\n"));
+}
+
+/// So many seconds after a world begins.
+fn world_time(seconds: i64) -> fairway_model::Timestamp {
+    fairway_model::Timestamp::from_secs(36_000 + seconds)
+}
+
+/// Pilots of others are no promise.
+#[test]
+fn private_pilots_of_others_do_not_count() {
+    let mut world = World::new(PolicyKind::Fifo, &["short"]);
+    describe(&mut world, |ce| {
+        ce.pilots = fairway_model::PilotSharing::PerUser;
+    });
+    let owner = fairway_model::PilotOwner::User(user("bob"));
+    world.planned_for("short", 1, owner);
+    let job = world.submit("alice", &sweep(1, ""));
+    insta::assert_snapshot!(told(&world, job, 0));
+}
