@@ -85,7 +85,7 @@ fn an_allocation_is_called_back_as_one() {
     let pilots: Vec<PilotId> = world.carry_out().iter().map(|pilot| pilot.id).collect();
     assert_eq!(pilots.len(), 6);
     for pilot in &pilots {
-        let batch_id = format!("{}", (pilot.0 + 1) / 2);
+        let batch_id = format!("{}", pilot.0.div_ceil(2));
         world.observe(*pilot, Observation::Submitted { batch_id });
     }
     // Of the first one pilot has come; of the second one is needed; of the third none.
