@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use fairway_model::Timestamp;
+use fairway_model::{PilotId, Timestamp};
 
 /// The start delays of so many pilots make the estimate for the next.
 const DELAYS_MAX: usize = 8;
@@ -65,7 +65,7 @@ pub(crate) struct Experience {
     useless: u32,
     /// No pilots are asked for before this moment, because of what is said.
     backoff: Option<(Timestamp, String)>,
-    /// Pilots that got a task since the CE was last without any; halved by useless ones.
+    /// Pilots that got a task since the CE was last without any; see [`window`](Self::window).
     proven: u32,
     /// How many pilots were asked for in each minute of the last day that there were any.
     asked: VecDeque<(i64, u32)>,
@@ -93,16 +93,18 @@ impl Experience {
         self.delays_s.push_back(delay.as_secs());
     }
 
-    /// Notes a pilot that was refused, or ended without use. Several at once count once.
-    pub(crate) fn note_useless(&mut self, reason: String, now: Timestamp) {
-        self.note(Decided::Useless(1), &reason, now);
+    /// Notes a pilot that was refused, or ended without use, and what is said of it; `useful`
+    /// others are there that have had tasks. Several at once count once.
+    pub(crate) fn note_useless(&mut self, pilot: PilotId, said: &str, useful: u32, now: Timestamp) {
+        self.note(Decided::Useless(1), said, now);
         if self.backing_off(now).is_some() {
             return;
         }
+        let reason = format!("pilot {pilot} {said}");
         let doubled = BACKOFF_MIN.saturating_mul(2_u32.saturating_pow(self.useless));
         self.useless = self.useless.saturating_add(1);
         self.backoff = Some((now.plus(doubled.min(BACKOFF_MAX)), reason));
-        self.proven /= 2;
+        self.proven = self.proven.min(useful) / 2;
     }
 
     /// No pilots are asked for before a moment.
@@ -132,10 +134,11 @@ impl Experience {
         self.proven = 0;
     }
 
-    /// How many pilots without a task yet the CE may have: twice as many each time that all of
-    /// them prove useful.
-    pub(crate) fn window(&self, ramp_min: u32) -> u32 {
-        ramp_min.saturating_add(self.proven)
+    /// How many pilots without a task yet a CE may have that has `useful` ones: one more for
+    /// each of these, so that the number doubles when all prove useful, and falls as they end.
+    /// Useless ones halve what was won.
+    pub(crate) fn window(&self, ramp_min: u32, useful: u32) -> u32 {
+        ramp_min.saturating_add(self.proven.min(useful))
     }
 
     /// Until when no pilots are asked for, and why.

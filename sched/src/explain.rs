@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fairway_jdl::{Needs, Value, eval};
 use fairway_model::{
-    CeId, GroupName, PilotOwner, PolicyKind, Resources, Task, TaskId, TaskState, Timestamp,
+    CeId, GroupName, JobId, PilotOwner, PolicyKind, Resources, Task, TaskId, TaskState, Timestamp,
     UserName,
 };
 
@@ -360,7 +360,7 @@ fn summary(
         })
     };
     match row.state {
-        TaskState::Waiting => waiting_summary(state, ces, ahead.unwrap_or(0)),
+        TaskState::Waiting => waiting_summary(state, row.id.job, ces, ahead.unwrap_or(0)),
         TaskState::Held if !waits_for.is_empty() => {
             format!(
                 "Once it is released, it waits until {}.",
@@ -386,7 +386,7 @@ fn summary(
     }
 }
 
-fn waiting_summary(state: &State, ces: &[CeVerdict], ahead: u64) -> String {
+fn waiting_summary(state: &State, job: JobId, ces: &[CeVerdict], ahead: u64) -> String {
     let eligible: Vec<&CeVerdict> = ces.iter().filter(|ce| ce.eligible).collect();
     if ces.is_empty() {
         return "No site is registered.".into();
@@ -406,14 +406,7 @@ fn waiting_summary(state: &State, ces: &[CeVerdict], ahead: u64) -> String {
             ),
         };
     }
-    let (mut active, mut expected) = (0, 0);
-    for ce in &eligible {
-        if let Some(element) = state.elements.get(&ce.ce) {
-            let (live, on_their_way) = state.pilots_at(element);
-            active += live - on_their_way;
-            expected += on_their_way;
-        }
-    }
+    let (active, expected) = pilots_for(state, job, &eligible);
     let queue = match ahead {
         0 => "It is next in the queue".to_owned(),
         n => format!("{} before it in the queue", are(n, "task")),
@@ -423,17 +416,33 @@ fn waiting_summary(state: &State, ces: &[CeVerdict], ahead: u64) -> String {
             Some(refusal) => format!("no pilot is there: {}", refusal.because),
             None => "no pilot is there yet; one is asked for in a moment".to_owned(),
         },
-        (0, expected) => format!("{} on the way", are(expected.into(), "pilot")),
-        (active, 0) => format!("{} at work", are(active.into(), "pilot")),
+        (0, expected) => format!("{} on the way", are(expected, "pilot")),
+        (active, 0) => format!("{} at work", are(active, "pilot")),
         (active, expected) => {
-            format!(
-                "{} at work, {expected} on the way",
-                are(active.into(), "pilot")
-            )
+            format!("{} at work, {expected} on the way", are(active, "pilot"))
         }
     };
     let (n, all) = (eligible.len(), ces.len());
     format!("{queue}; {n} of {all} CEs could run it, {pilots}.")
+}
+
+/// How many pilots at these CEs may run tasks of the job: those that called home, and those that
+/// are on their way.
+fn pilots_for(state: &State, job: JobId, ces: &[&CeVerdict]) -> (u64, u64) {
+    let Some(live) = state.jobs.get(&job) else {
+        return (0, 0);
+    };
+    let elements = ces.iter().filter_map(|ce| state.elements.get(&ce.ce));
+    let pilots = elements.flat_map(|element| &element.pilots);
+    let pilots = pilots.filter_map(|id| state.pilots.get(id));
+    let own = pilots.filter(|it| {
+        let job = &live.job;
+        serves(&it.pilot.owner, &job.owner, job.group.as_ref())
+    });
+    own.fold((0, 0), |(active, expected), it| {
+        let on_its_way = u64::from(it.pilot.state.is_expected());
+        (active + 1 - on_its_way, expected + on_its_way)
+    })
 }
 
 /// `1 task is`, `2 tasks are`.

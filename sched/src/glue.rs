@@ -50,9 +50,9 @@ pub struct Waits {
 /// are free and nobody waits. Otherwise what the batch system itself estimates; or the mean of
 /// what the last pilots waited; or, if there was none, what it takes until those before it have
 /// run and one more is over, if each takes as long as a pilot may: (waiting + 1) * walltime /
-/// running. [`INFINITE`] if that is not told either. Never less than a pilot there has waited by now.
+/// running. [`INFINITE`] if that is not told either, or the CE is not in production. Never less than a pilot there has waited by now.
 pub fn response_s(ce: &Ce, state: Option<&CeState>, waits: Waits) -> i64 {
-    let Some(state) = state else {
+    let Some(state) = state.filter(|state| state.status == CeStatus::Production) else {
         return INFINITE;
     };
     if is_idle(ce, state) {
@@ -79,7 +79,7 @@ fn is_idle(ce: &Ce, state: &CeState) -> bool {
         Some(free) => free >= nodes,
         None => free_cores.is_some_and(|free| free >= ce.shape.cores.saturating_mul(nodes)),
     };
-    state.status == CeStatus::Production && state.jobs_waiting == Some(0) && room
+    state.jobs_waiting == Some(0) && room
 }
 
 /// The GLUE name of a status.

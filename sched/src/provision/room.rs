@@ -79,6 +79,8 @@ struct Used {
     expected: u64,
     /// Those of them that have had no task, and still may.
     unproven: u64,
+    /// Those of them that have had tasks.
+    useful: u32,
     cores: u64,
     /// Batch jobs: an allocation is one.
     jobs: u64,
@@ -136,6 +138,7 @@ impl Ledger {
         used.cores += u64::from(cores);
         used.expected += u64::from(expected);
         used.unproven += u64::from(!live.useful && pilot.state != PilotState::Draining);
+        used.useful += u32::from(live.useful);
         used.jobs += u64::from(first);
         used.jobs_expected += u64::from(first && expected);
         if pilot.owner != PilotOwner::Shared {
@@ -293,8 +296,10 @@ impl Ledger {
     /// How many pilots that have had no task yet the CE is trusted with. The first allocation is
     /// always within it. No hard limit: it bounds how fast the number of pilots grows.
     pub(crate) fn ramp(&self, state: &State, element: &Element, size: Size) -> Limit {
-        let unproven = self.ces.get(&element.id).map_or(0, |used| used.unproven);
-        let window = u64::from(element.experience.window(state.settings.ramp_min));
+        let used = self.ces.get(&element.id);
+        let (unproven, useful) = used.map_or((0, 0), |used| (used.unproven, used.useful));
+        let ramp_min = state.settings.ramp_min;
+        let window = u64::from(element.experience.window(ramp_min, useful));
         let step = u64::from(size.nodes);
         Limit {
             name: "ramp-up",

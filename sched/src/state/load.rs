@@ -169,7 +169,10 @@ impl State {
             self.shares.take_turn(&owner);
             let pilot = row.pilot.and_then(|id| self.pilots.get_mut(&id));
             if let Some(pilot) = pilot {
-                pilot.useful = true;
+                let first = !std::mem::replace(&mut pilot.useful, true);
+                if let Some(element) = self.elements.get_mut(&pilot.pilot.ce) {
+                    element.experience.note_useful(first);
+                }
                 pilot.leases.push(Lease {
                     task: row.id,
                     attempt: row.attempt,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fairway_model::{
-    AttemptEnd, EventKind, Pilot, PilotEnd, PilotId, PilotState, Resources, SiteMode, Timestamp,
+    AttemptEnd, CeId, EventKind, Pilot, PilotEnd, PilotId, PilotState, Resources, SiteMode,
+    Timestamp,
 };
 
 use super::{State, refused};
@@ -185,14 +186,6 @@ impl State {
         self.pilots.insert(id, live);
     }
 
-    /// How many pilots a CE has, and how many of them have not called home.
-    pub(crate) fn pilots_at(&self, element: &crate::element::Element) -> (u32, u32) {
-        let pilots = element.pilots.iter().filter_map(|id| self.pilots.get(id));
-        pilots.fold((0, 0), |(live, expected), at| {
-            (live + 1, expected + u32::from(at.pilot.state.is_expected()))
-        })
-    }
-
     pub(super) fn register_pilot(
         &mut self,
         id: PilotId,
@@ -273,9 +266,9 @@ impl State {
             Observation::Running if expected => PilotState::Starting,
             Observation::Queued | Observation::Running => return,
             Observation::Unanswered { reason } => {
-                let reason = format!("no word of the submission of pilot {id}: {reason}");
-                if expected && let Some(element) = self.elements.get_mut(&pilot.ce) {
-                    element.experience.note_useless(reason, now);
+                if expected {
+                    let ce = pilot.ce.clone();
+                    self.note_useless(&ce, id, &format!("unanswered: {reason}"), now);
                 }
                 return;
             }
@@ -399,10 +392,11 @@ impl State {
     /// Tells the CE whether the pilot was of use. One that left without a task while there was
     /// none is nobody's fault.
     fn note_use(&mut self, live: &LivePilot, end: &PilotEnd, now: Timestamp) {
-        let Some(element) = self.elements.get_mut(&live.pilot.ce) else {
+        let (ce, id) = (&live.pilot.ce, live.pilot.id);
+        let Some(element) = self.elements.get_mut(ce) else {
             return;
         };
-        element.pilots.remove(&live.pilot.id);
+        element.pilots.remove(&id);
         let work_waits = element.has_work(&self.queue);
         let recalled = match end {
             PilotEnd::Cancelled { reason } if live.pilot.state.is_expected() => Some(reason),
@@ -420,11 +414,21 @@ impl State {
             PilotEnd::Done { .. } | PilotEnd::Lost { .. } => !live.useful && work_waits,
         };
         if useless {
-            let reason = format!("pilot {} {end}", live.pilot.id);
-            element.experience.note_useless(reason, now);
+            self.note_useless(ce, id, &end.to_string(), now);
         }
-        if element.pilots.is_empty() {
+        if let Some(element) = self.elements.get_mut(ce)
+            && element.pilots.is_empty()
+        {
             element.experience.note_empty();
+        }
+    }
+
+    fn note_useless(&mut self, ce: &CeId, pilot: PilotId, said: &str, now: Timestamp) {
+        if let Some(element) = self.elements.get_mut(ce) {
+            let pilots = element.pilots.iter().filter_map(|id| self.pilots.get(id));
+            let useful = pilots.filter(|live| live.useful).count();
+            let useful = u32::try_from(useful).unwrap_or(u32::MAX);
+            element.experience.note_useless(pilot, said, useful, now);
         }
     }
 }

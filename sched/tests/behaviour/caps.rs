@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_model::{
-    Ce, CeState, Pilot, PilotEnd, PilotId, PilotLimits, PilotOwner, PilotSharing, PilotState,
+    Ce, CeId, CeState, Pilot, PilotEnd, PilotId, PilotLimits, PilotOwner, PilotSharing, PilotState,
     PolicyKind, Site,
 };
 use fairway_sched::command::Observation;
@@ -92,6 +92,15 @@ fn describe(ce: &mut Ce) {
         "wide" => (ce.shape.nodes, ce.shape.cores) = (3, 2),
         _ => ce.shape.cores = 4,
     }
+}
+
+fn within(n: u64, max: Option<u32>, what: &str) {
+    assert!(max.is_none_or(|max| n <= max.into()), "{n} {what}, {max:?}");
+}
+
+fn cores(pilots: &[&Pilot]) -> u64 {
+    let cores = pilots.iter().map(|pilot| u64::from(pilot.resources.cores));
+    cores.sum()
 }
 
 struct Run {
@@ -242,13 +251,6 @@ impl Run {
             .values()
             .filter(|pilot| pilot.state != PilotState::Ended)
             .collect();
-        let within = |n: u64, max: Option<u32>, what: &str| {
-            assert!(max.is_none_or(|max| n <= max.into()), "{n} {what}, {max:?}");
-        };
-        let cores = |pilots: &[&Pilot]| -> u64 {
-            let cores = pilots.iter().map(|pilot| u64::from(pilot.resources.cores));
-            cores.sum()
-        };
         if noted.is_empty() {
             return;
         }
@@ -257,46 +259,50 @@ impl Run {
         within(cores(&alive), site.cores_max, "cores at the site");
         let touched: BTreeSet<_> = noted.iter().map(|pilot| &pilot.ce).collect();
         for id in touched {
-            let ce = site.ces.iter().find(|ce| ce.name == id.ce).unwrap();
-            let state: &CeState = self.world.state.published(id).unwrap();
-            let here: Vec<&Pilot> = alive.iter().filter(|it| it.ce == *id).copied().collect();
-            let count = here.len() as u64;
-            within(count, Some(ce.limits.pilots_max), "pilots_max");
-            let expected = here.iter().filter(|pilot| pilot.state.is_expected());
-            within(
-                expected.count() as u64,
-                Some(ce.limits.queued_max),
-                "queued_max",
-            );
-            within(cores(&here), ce.limits.cores_max, "cores_max");
-            let of_late = rows.pilots.values().filter(|pilot| {
-                pilot.ce == *id && self.world.now.since(pilot.planned_at).as_secs() <= DAY_S
-            });
-            within(of_late.count() as u64, ce.limits.per_day_max, "per_day_max");
-            let mut owners: BTreeMap<&PilotOwner, u64> = BTreeMap::new();
-            let mut jobs: BTreeMap<PilotId, Vec<&Pilot>> = BTreeMap::new();
-            for pilot in here {
-                *owners.entry(&pilot.owner).or_default() += 1;
-                jobs.entry(pilot.allocation).or_default().push(pilot);
+            self.check_ce(id, &site, &alive, noted);
+        }
+    }
+
+    fn check_ce(&self, id: &CeId, site: &Site, alive: &[&Pilot], noted: &[Pilot]) {
+        let ce = site.ces.iter().find(|ce| ce.name == id.ce).unwrap();
+        let state: &CeState = self.world.state.published(id).unwrap();
+        let rows = &self.world.rows;
+        let here: Vec<&Pilot> = alive.iter().filter(|it| it.ce == *id).copied().collect();
+        let count = here.len() as u64;
+        within(count, Some(ce.limits.pilots_max), "pilots_max");
+        let expected = here.iter().filter(|pilot| pilot.state.is_expected());
+        within(
+            expected.count() as u64,
+            Some(ce.limits.queued_max),
+            "queued_max",
+        );
+        within(cores(&here), ce.limits.cores_max, "cores_max");
+        let of_late = rows.pilots.values().filter(|pilot| {
+            pilot.ce == *id && self.world.now.since(pilot.planned_at).as_secs() <= DAY_S
+        });
+        within(of_late.count() as u64, ce.limits.per_day_max, "per_day_max");
+        let mut owners: BTreeMap<&PilotOwner, u64> = BTreeMap::new();
+        let mut jobs: BTreeMap<PilotId, Vec<&Pilot>> = BTreeMap::new();
+        for pilot in here {
+            *owners.entry(&pilot.owner).or_default() += 1;
+            jobs.entry(pilot.allocation).or_default().push(pilot);
+        }
+        for (owner, n) in owners {
+            // One that got nothing new may have more from before the limit was lowered.
+            let new = noted.iter().any(|new| new.ce == *id && new.owner == *owner);
+            if new && *owner != PilotOwner::Shared {
+                within(n, ce.limits.per_owner_max, "per_owner_max");
             }
-            for (owner, n) in owners {
-                let max = ce.limits.per_owner_max;
-                within(
-                    n,
-                    max.filter(|_| *owner != PilotOwner::Shared),
-                    "per_owner_max",
-                );
-            }
-            within(jobs.len() as u64, state.own_jobs_max, "own_jobs_max");
-            within(jobs.len() as u64, state.own_running_max, "own_running_max");
-            for pilots in jobs.values() {
-                if noted
-                    .iter()
-                    .any(|new| new.allocation == pilots[0].allocation)
-                {
-                    within(pilots.len() as u64, state.job_nodes_max, "job_nodes_max");
-                    within(cores(pilots), state.job_cores_max, "job_cores_max");
-                }
+        }
+        within(jobs.len() as u64, state.own_jobs_max, "own_jobs_max");
+        within(jobs.len() as u64, state.own_running_max, "own_running_max");
+        for pilots in jobs.values() {
+            if noted
+                .iter()
+                .any(|new| new.allocation == pilots[0].allocation)
+            {
+                within(pilots.len() as u64, state.job_nodes_max, "job_nodes_max");
+                within(cores(pilots), state.job_cores_max, "job_cores_max");
             }
         }
     }

@@ -1,19 +1,20 @@
 //! What is committed is what is loaded.
 
 use fairway_model::{
-    AdapterSettings, AttemptEnd, Ce, FairshareSettings, JobId, LocalSettings, Metric, PilotEnd,
-    PilotId, PilotState, Policy, PolicyKind, Site, SiteMode, TaskState, Timestamp,
+    AdapterSettings, AttemptEnd, Ce, FairshareSettings, JobId, LocalSettings, Metric, Pilot,
+    PilotEnd, PilotId, PilotState, Policy, PolicyKind, Site, SiteMode, TaskState, Timestamp,
 };
 use fairway_sched::Change;
 use fairway_sched::command::Selection;
 
 use crate::bed::{
-    Bed, NOW, active_tasks, event, id, job, new_graph, new_job, pilot, started, submitted, task,
-    task_counts, usage, user,
+    Bed, NOW, active_tasks, ce, event, id, job, new_graph, new_job, pilot, started, submitted,
+    task, task_counts, usage, user,
 };
 
 crate::on_both!(
     every_kind_of_row_comes_back,
+    pilots_of_the_last_day_are_counted,
     an_empty_store_starts_at_one,
     the_last_image_of_a_row_counts,
     ranges_and_images_keep_their_order,
@@ -130,6 +131,34 @@ async fn every_kind_of_row_comes_back(bed: &Bed) {
     );
     assert_eq!(store.job(JobId(7)).await.unwrap(), Some(full_job));
     assert_eq!(store.sandboxes().await.unwrap(), ["sandbox-key"]);
+    store.close().await;
+}
+
+/// Limits for a day hold over a restart: pilots that are over count, older ones do not.
+async fn pilots_of_the_last_day_are_counted(bed: &Bed) {
+    let store = bed.leader().await;
+    let now = fairway_wms::engine::wall_clock();
+    let planned = |id: u64, state, hours_ago: i64| {
+        let planned_at = Timestamp(now.0 - hours_ago * 3_600_000);
+        Change::Pilot(Pilot {
+            planned_at,
+            ..pilot(id, state)
+        })
+    };
+    store
+        .commit(&[
+            planned(1, PilotState::Ended, 25),
+            planned(2, PilotState::Ended, 2),
+            planned(3, PilotState::Queued, 2),
+            planned(4, PilotState::Active, 0),
+        ])
+        .await
+        .unwrap();
+    let mut asked = store.load().await.unwrap().asked;
+    asked.sort();
+    let counts: Vec<u32> = asked.iter().map(|(_, _, pilots)| *pilots).collect();
+    assert_eq!(counts, [2, 1]);
+    assert!(asked.iter().all(|(at, ..)| *at == ce()));
     store.close().await;
 }
 
