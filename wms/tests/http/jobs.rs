@@ -48,6 +48,33 @@ async fn a_job_s_life_as_its_owner_sees_it() {
 }
 
 #[tokio::test]
+async fn a_deadline_that_cannot_be_met_is_told() {
+    let bed = Bed::start().await;
+    bed.add_site().await;
+    let user = bed.user("alice").await;
+    let jdl =
+        r#"Executable = "/bin/true"; Deadline = "2001-01-01T00:00:00Z"; TimeCritical = true;"#;
+    let reply = bed.submit(&user, jdl).await.expect(201).json();
+    let told: Vec<&str> = reply["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|warning| warning["message"].as_str().unwrap())
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let late = "impossible: the deadline is 2001-01-01T00:00:00Z: a task takes 60 s and would";
+    assert!(told[0].starts_with(late), "{told:?}");
+    assert_eq!(
+        told[1],
+        "no CE that could run it keeps pilots for time-critical tasks: it is served like others"
+    );
+    let explained = bed.get(&user, "/v1/tasks/1.0/explain").await.expect(200);
+    let deadline = explained.json()["deadline"].clone();
+    assert_eq!(deadline["outlook"], "impossible");
+    assert_eq!(deadline["ces"][0]["ce"], "lyon/short");
+}
+
+#[tokio::test]
 async fn verbs() {
     let bed = Bed::start().await;
     let user = bed.user("alice").await;

@@ -6,6 +6,19 @@ use serde_json::json;
 use crate::bed::Bed;
 
 #[tokio::test]
+async fn nodes_are_released_by_those_who_run_the_site() {
+    let bed = Bed::start().await;
+    bed.add_site().await;
+    let node = json!({"ce": "short", "host": "node17"});
+    let path = "/v1/sites/lyon/release";
+    let user = bed.user("alice").await;
+    bed.json("POST", &user, path, &node).await.expect(403);
+    let admin = bed.token("carol", Role::SiteAdmin).await;
+    let reply = bed.json("POST", &admin, path, &node).await.expect(404);
+    insta::assert_json_snapshot!("no_such_node_aside", reply.seen());
+}
+
+#[tokio::test]
 async fn the_policy_is_changed_while_running() {
     let bed = Bed::start().await;
     let operator = bed.token("op", Role::Operator).await;
