@@ -24,7 +24,7 @@ use crate::{AgentError, Connect};
 
 /// How long the server is asked to hold an exchange open.
 const WAIT: Duration = Duration::from_secs(25);
-/// Two exchanges that were held open are at least so far apart, should one end at once.
+/// Pause after an exchange that was held open and brought nothing, should it end at once.
 const WAIT_GAP: Duration = Duration::from_millis(50);
 /// Pause after a failed exchange; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -71,6 +71,8 @@ struct Exchanged {
 struct UnderWay {
     exchanges: JoinSet<Exchanged>,
     waiting: bool,
+    /// The server ends the exchange that waits, since a later one has told something.
+    overtaken: bool,
     telling: bool,
     requests: JoinSet<AgentReply>,
 }
@@ -162,11 +164,13 @@ impl Agent {
     fn begin_exchanges(&mut self, under_way: &mut UnderWay) {
         if !under_way.telling && self.ledger.has_replies() {
             under_way.telling = true;
+            under_way.overtaken = under_way.waiting;
             let exchange = self.exchange(Duration::ZERO);
             self.begin(exchange, under_way);
         }
         if !under_way.waiting && !under_way.telling {
             under_way.waiting = true;
+            under_way.overtaken = false;
             let exchange = self.exchange(WAIT);
             self.begin(exchange, under_way);
         }
@@ -211,7 +215,6 @@ impl Agent {
     fn hear(&mut self, exchanged: Exchanged, under_way: &mut UnderWay) -> Result<(), AgentError> {
         if exchanged.waiting {
             under_way.waiting = false;
-            self.not_before = Instant::now() + WAIT_GAP;
         } else {
             under_way.telling = false;
         }
@@ -219,6 +222,9 @@ impl Agent {
             return Ok(());
         };
         self.ledger.told(&exchanged.told);
+        if exchanged.waiting && reply.requests.is_empty() && !under_way.overtaken {
+            self.not_before = Instant::now() + WAIT_GAP;
+        }
         for request in reply.requests {
             if self.ledger.admit(&request.id) {
                 let work = self.execute(request);

@@ -12,8 +12,9 @@ const DONE_KEPT: usize = 10_000;
 const REPLIES_BYTES_MAX: usize = EXCHANGE_BYTES_MAX as usize / 4 * 3;
 
 /// The requests of this run of the agent.
-#[derive(Default)]
 pub(crate) struct Ledger {
+    /// Room for replies in one exchange, in bytes of JSON.
+    room: usize,
     /// Being executed.
     running: BTreeSet<String>,
     /// Executed; each with its size in bytes.
@@ -22,7 +23,22 @@ pub(crate) struct Ledger {
     done: VecDeque<String>,
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::with_room(REPLIES_BYTES_MAX)
+    }
+}
+
 impl Ledger {
+    fn with_room(room: usize) -> Self {
+        Self {
+            room,
+            running: BTreeSet::new(),
+            untold: BTreeMap::new(),
+            done: VecDeque::new(),
+        }
+    }
+
     /// Whether the request is to be executed: it is new, and there is room for it. One for which
     /// there is no room is not held, so the server gives it again.
     pub(crate) fn admit(&mut self, id: &str) -> bool {
@@ -38,7 +54,7 @@ impl Ledger {
     /// The request has been executed.
     pub(crate) fn finish(&mut self, reply: AgentReply) {
         self.running.remove(&reply.id);
-        let (bytes, reply) = sized(reply);
+        let (bytes, reply) = sized(reply, self.room);
         self.untold.insert(reply.id.clone(), (bytes, reply));
     }
 
@@ -51,7 +67,7 @@ impl Ledger {
 
     /// Replies for the next exchange, as many as there is room for.
     pub(crate) fn replies(&self) -> Vec<AgentReply> {
-        let mut room = REPLIES_BYTES_MAX;
+        let mut room = self.room;
         let fitting = self.untold.values().map_while(|(bytes, reply)| {
             room = room.checked_sub(*bytes)?;
             Some(reply.clone())
@@ -78,10 +94,10 @@ impl Ledger {
 }
 
 /// A reply with its size. One that fits into no exchange is replaced by one that says so.
-fn sized(reply: AgentReply) -> (usize, AgentReply) {
+fn sized(reply: AgentReply, bytes_max: usize) -> (usize, AgentReply) {
     let size = |reply: &AgentReply| serde_json::to_vec(reply).map_or(usize::MAX, |json| json.len());
     let bytes = size(&reply);
-    if bytes <= REPLIES_BYTES_MAX {
+    if bytes <= bytes_max {
         return (bytes, reply);
     }
     let instead = AgentReply {
@@ -151,12 +167,12 @@ mod tests {
                 state: BatchState::Running,
             }],
         };
-        let mut ledger = Ledger::default();
-        for (id, bytes) in [("a", 2), ("b", 2), ("c", 4)] {
+        let mut ledger = Ledger::with_room(600);
+        for (id, bytes) in [("a", 300), ("b", 300), ("c", 600)] {
             ledger.admit(id);
             ledger.finish(AgentReply {
                 id: id.to_owned(),
-                outcome: jobs(REPLIES_BYTES_MAX / 3 * bytes),
+                outcome: jobs(bytes),
             });
         }
         let first = ledger.replies();

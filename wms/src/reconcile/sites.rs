@@ -64,3 +64,34 @@ impl Sites {
             .map(|(_, connection)| connection.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fairway_model::{AgentSettings, Ce, LocalSettings};
+
+    use super::*;
+    use crate::engine::wall_clock;
+
+    #[tokio::test]
+    async fn a_site_that_gets_another_adapter_is_connected_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let sites = Sites::new(folder.path().to_owned(), Agents::default());
+        let by_agent = AdapterSettings::Agent(AgentSettings::default());
+        let ces = vec![Ce::new("short".parse().unwrap())];
+        let mut site = Site::new("lyon".parse().unwrap(), by_agent.clone(), ces);
+        let first = sites.connect(&site).unwrap();
+        assert!(Arc::ptr_eq(&first, &sites.connect(&site).unwrap()));
+
+        site.adapter = AdapterSettings::Local(LocalSettings::default());
+        let local = sites.connect(&site).unwrap();
+        let states = local.publish(&site.ces, wall_clock()).await.unwrap();
+        assert_eq!(states[0].lrms.0, "local");
+
+        site.adapter = by_agent;
+        let again = sites.connect(&site).unwrap();
+        assert!(!Arc::ptr_eq(&local, &again) && !Arc::ptr_eq(&first, &again));
+        assert!(Arc::ptr_eq(&again, &sites.get(&site.name).unwrap()));
+    }
+}
