@@ -13,6 +13,7 @@ mod common;
 mod crash;
 mod disk;
 mod graphs;
+mod grid;
 mod jdl;
 mod policies;
 mod run;

@@ -115,6 +115,7 @@ impl Bed {
             files: files.clone(),
             state_dir: folder.path().to_owned(),
             agents: agents.clone(),
+            bebida: Vec::new(),
             name_prefix: "fw-test-".into(),
             server_url: "https://wms.example.org:8470".into(),
             ca_pem: None,

@@ -6,6 +6,7 @@
 
 pub(crate) mod cli;
 pub(crate) mod history;
+pub(crate) mod own_slurm;
 pub(crate) mod process;
 pub(crate) mod server;
 
