@@ -128,6 +128,36 @@ async fn every_node_of_an_allocation_has_a_pilot_and_a_number() {
         let log = stand_in.shared().join(format!("{}.{node}.log", job.name));
         assert!(log.exists(), "each writes a log of its own");
     }
+
+    let job = hears_the_end(&bench, job);
+    let ids = submit(&*system, std::slice::from_ref(&job)).await;
+    for node in 0..3 {
+        bench.until_exists("again", &format!("up{node}")).await;
+    }
+    system.cancel(&ids).await.unwrap();
+    for node in 0..3 {
+        bench.until_exists("again", &format!("warned{node}")).await;
+    }
+    until_all(&*system, &ids, |state| {
+        matches!(state, BatchState::Ended { .. })
+    })
+    .await;
+    assert!(
+        laid_down(stand_in.shared()).is_empty(),
+        "it is removed then too"
+    );
+}
+
+/// The same once more, with time to do something about its end.
+fn hears_the_end(bench: &Bench<'_>, mut job: PilotJob) -> PilotJob {
+    job.name.push_str("-again");
+    job.program[2] = format!(
+        "trap 'sleep 0.2; touch \"$0.warned$FAIRWAY_NODE\"; exit 0' TERM; {}",
+        job.program[2]
+    );
+    let files = bench.path("again", "x").with_extension("");
+    job.program[3] = files.to_str().unwrap().into();
+    job
 }
 
 #[tokio::test]
@@ -152,6 +182,17 @@ async fn over_slurm_every_node_of_an_allocation_has_a_pilot_and_a_number() {
         assert_ne!(host.trim(), "n1", "it was to be avoided");
     }
     bench.let_go("wide");
+    bench.until_ended(&ids[0]).await;
+
+    let job = hears_the_end(&bench, job);
+    let ids = submit(bed.system(), std::slice::from_ref(&job)).await;
+    for node in 0..2 {
+        bench.until_exists("again", &format!("up{node}")).await;
+    }
+    bed.system().cancel(&ids).await.unwrap();
+    for node in 0..2 {
+        bench.until_exists("again", &format!("warned{node}")).await;
+    }
     bench.until_ended(&ids[0]).await;
 }
 
