@@ -37,8 +37,11 @@ pub struct Bootstrap {
     pub ce: CeId,
     /// The one-time secret.
     pub secret: String,
-    /// What was asked for; the pilot never takes more than this.
+    /// What was asked for; the pilot never takes more than this, unless it has a whole node.
     pub resources: Resources,
+    /// Whether a whole node was asked for: the pilot takes what it finds there.
+    #[serde(default)]
+    pub whole_node: bool,
     /// The walltime that was asked for, in seconds, from the start of the pilot.
     pub walltime_s: u64,
     /// Folder to work in; a temporary one if not set.

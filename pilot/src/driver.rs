@@ -102,15 +102,18 @@ pub(crate) async fn work(bootstrap: Bootstrap) -> Result<(), PilotError> {
     let failed = |e: std::io::Error| PilotError::Machine(e.to_string());
     let ended = signal(SignalKind::child()).map_err(failed)?;
     let mut stop = StopSignals::new().map_err(failed)?;
-    let lifetime = probe::remaining(bootstrap.walltime_s);
-    let capacity = probe::resources(bootstrap.resources);
+    let probe::Allocation {
+        resources: capacity,
+        remaining: lifetime,
+        host,
+    } = probe::allocation(&bootstrap);
     let folder = work_folder(&bootstrap)
         .map_err(|e| PilotError::Machine(format!("the work folder cannot be made: {e}")))?;
     let request = RegisterRequest {
         pilot: bootstrap.pilot,
         secret: bootstrap.secret.clone(),
         nonce: format!("{:032x}", rand::rng().random::<u128>()),
-        host: probe::host(),
+        host,
         resources: capacity,
         remaining_s: lifetime.as_secs(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -2,11 +2,12 @@
 //! server and runs them as payloads. It needs nothing on the worker node but outbound
 //! HTTPS, and knows nothing of the server but the protocol of [`fairway_api::pilot`].
 //!
-//! The way through: [`run`] starts a `guard`, which starts the pilot proper; `probe`
-//! finds what it may use; `driver` connects the deciding [`machine`] with `client` (the
-//! server), `payload` (processes), `folders` and `sandbox` (files), `logs` and `spool` (what goes
-//! back), and `meter` (what payloads use).
+//! The way through: [`read_bootstrap`] takes the document of this node; [`run`] starts a
+//! `guard`, which starts the pilot proper; `probe` finds what it may use; `driver` connects the
+//! deciding [`machine`] with `client` (the server), `payload` (processes), `folders` and
+//! `sandbox` (files), `logs` and `spool` (what goes back), and `meter` (what payloads use).
 
+mod bootstrap;
 mod client;
 mod driver;
 mod folders;
@@ -20,12 +21,9 @@ mod sandbox;
 mod spool;
 mod wait;
 
-use std::io::Read;
-
 use fairway_api::pilot::Bootstrap;
 
-/// A bootstrap document is not longer than this.
-const BOOTSTRAP_BYTES_MAX: u64 = 1024 * 1024;
+pub use bootstrap::read_bootstrap;
 
 /// How a pilot is run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,22 +70,6 @@ impl PilotError {
             Self::Inner(code) => *code,
         }
     }
-}
-
-/// Reads a bootstrap document.
-pub fn read_bootstrap(from: impl Read) -> Result<Bootstrap, PilotError> {
-    // Only where, not what: the reader's own words may quote the secret.
-    serde_json::from_reader(from.take(BOOTSTRAP_BYTES_MAX)).map_err(|e| {
-        let kind = match e.classify() {
-            serde_json::error::Category::Data => "a field is wrong or missing",
-            _ => "it is not whole JSON",
-        };
-        PilotError::Bootstrap(format!(
-            "{kind}, at line {} column {}",
-            e.line(),
-            e.column()
-        ))
-    })
 }
 
 /// Sends the pilot's own log to standard error, at the level in `FAIRWAY_LOG` (`info` if

@@ -1,10 +1,13 @@
 //! What the pilot may use on this machine, and for how long: the batch system's own
 //! variables, then what the kernel enforces (affinity, cgroups), then what there is.
 
+mod batch;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use fairway_api::pilot::Bootstrap;
 use fairway_model::Resources;
 
 /// What was found. Reading the environment and the system is all here; deciding is in
@@ -23,7 +26,7 @@ struct Findings {
 }
 
 impl Findings {
-    fn resources(&self, asked: Resources) -> Resources {
+    fn resources(&self, asked: Resources, whole_node: bool) -> Resources {
         let least_cores = [self.batch_cores, self.affinity_cores, self.quota_cores];
         let cores = least_cores.into_iter().flatten().min();
         let least_memory = [
@@ -32,25 +35,52 @@ impl Findings {
             self.machine_memory_mib,
         ];
         let memory_mib = least_memory.into_iter().flatten().min();
+        let no_more_cores = |found: u32| {
+            if whole_node {
+                found
+            } else {
+                asked.cores.min(found)
+            }
+        };
         Resources {
-            cores: cores
-                .map_or(asked.cores, |found| asked.cores.min(found))
-                .max(1),
+            cores: cores.map_or(asked.cores, no_more_cores).max(1),
             memory_mib: match (asked.memory_mib, memory_mib) {
                 (0, found) => found.unwrap_or(0),
-                (asked, found) => found.map_or(asked, |found| asked.min(found)),
+                (asked, Some(found)) if !whole_node => asked.min(found),
+                (asked, found) => found.unwrap_or(asked),
             },
             gpus: asked.gpus,
         }
     }
 }
 
-/// What the pilot has: never more than was asked for. Memory 0 in what was asked for
-/// means all that is found.
-pub(crate) fn resources(asked: Resources) -> Resources {
+/// What the pilot has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Allocation {
+    /// Never more than was asked for, unless that was a whole node. Memory 0 in what was asked
+    /// for means all that is found.
+    pub(crate) resources: Resources,
+    /// What was asked for, or less if the batch system says so.
+    pub(crate) remaining: Duration,
+    /// The node, as the batch system calls it if it says so, or else as it calls itself.
+    pub(crate) host: String,
+}
+
+/// Looks for what the pilot has.
+pub(crate) fn allocation(bootstrap: &Bootstrap) -> Allocation {
+    let host = own_name();
+    let batch = batch::ask(
+        &batch::Sources {
+            variable: &|name| std::env::var(name).ok(),
+            file: &|path| fs::read_to_string(path).ok(),
+            host: &host,
+            now: SystemTime::now(),
+        },
+        bootstrap.whole_node,
+    );
     let cgroups = cgroup_folders(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
     let findings = Findings {
-        batch_cores: batch_cores(variable),
+        batch_cores: batch.cores,
         affinity_cores: rustix::thread::sched_getaffinity(None)
             .ok()
             .map(|set| set.count()),
@@ -58,7 +88,7 @@ pub(crate) fn resources(asked: Resources) -> Resources {
             .iter()
             .filter_map(|folder| cgroup_cores(folder))
             .min(),
-        batch_memory_mib: batch_memory_mib(variable),
+        batch_memory_mib: batch.memory_mib,
         cgroup_memory_mib: cgroups
             .iter()
             .filter_map(|folder| cgroup_memory_mib(folder))
@@ -67,44 +97,21 @@ pub(crate) fn resources(asked: Resources) -> Resources {
             .ok()
             .and_then(|text| machine_memory_mib(&text)),
     };
-    tracing::debug!(?findings, "looked for resources");
-    findings.resources(asked)
+    tracing::debug!(?findings, ?batch, "looked for resources");
+    let asked = Duration::from_secs(bootstrap.walltime_s);
+    Allocation {
+        resources: findings.resources(bootstrap.resources, bootstrap.whole_node),
+        remaining: batch.remaining.map_or(asked, |told| told.min(asked)),
+        host: batch.node.unwrap_or(host),
+    }
 }
 
-/// Time left of the allocation: what was asked for, or less if the batch system says so.
-pub(crate) fn remaining(walltime_s: u64) -> Duration {
-    let asked = Duration::from_secs(walltime_s);
-    let end = variable("SLURM_JOB_END_TIME").and_then(|text| text.parse().ok());
-    let Some(end) = end.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)) else {
-        return asked;
-    };
-    asked.min(end.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
-/// The machine's name.
-pub(crate) fn host() -> String {
+/// What the machine calls itself.
+fn own_name() -> String {
     rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned()
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-/// Slurm's word: cores for each task of the job, or else cores on this node.
-fn batch_cores(variable: impl Fn(&str) -> Option<String>) -> Option<u32> {
-    let number = |name| variable(name)?.parse().ok().filter(|cores| *cores > 0);
-    number("SLURM_CPUS_PER_TASK").or_else(|| number("SLURM_CPUS_ON_NODE"))
-}
-
-/// Slurm's word, in MiB; 0 stands for all of the node's memory.
-fn batch_memory_mib(variable: impl Fn(&str) -> Option<String>) -> Option<u64> {
-    variable("SLURM_MEM_PER_NODE")?
-        .parse()
-        .ok()
-        .filter(|mib| *mib > 0)
 }
 
 fn machine_memory_mib(meminfo: &str) -> Option<u64> {
@@ -185,7 +192,8 @@ mod tests {
             gpus: 0,
         };
         let nothing = Findings::default();
-        assert_eq!(nothing.resources(asked), asked);
+        assert_eq!(nothing.resources(asked, false), asked);
+        assert_eq!(nothing.resources(asked, true), asked);
         let found = Findings {
             batch_cores: Some(6),
             affinity_cores: Some(4),
@@ -195,7 +203,7 @@ mod tests {
             ..nothing
         };
         assert_eq!(
-            found.resources(asked),
+            found.resources(asked, false),
             Resources {
                 cores: 4,
                 memory_mib: 8_000,
@@ -208,7 +216,7 @@ mod tests {
             gpus: 1,
         };
         assert_eq!(
-            found.resources(little),
+            found.resources(little, false),
             Resources {
                 cores: 1,
                 memory_mib: 8_000,
@@ -218,19 +226,34 @@ mod tests {
     }
 
     #[test]
-    fn slurm_is_understood() {
-        let variables = |name: &str| match name {
-            "SLURM_CPUS_ON_NODE" => Some("16".to_owned()),
-            "SLURM_MEM_PER_NODE" => Some("2048".to_owned()),
-            _ => None,
+    fn a_whole_node_is_what_it_is() {
+        let expected = Resources {
+            cores: 8,
+            memory_mib: 16_000,
+            gpus: 2,
         };
-        assert_eq!(batch_cores(variables), Some(16));
-        assert_eq!(
-            batch_cores(|name| Some(if name.ends_with("TASK") { "2" } else { "9" }.into())),
-            Some(2)
-        );
-        assert_eq!(batch_memory_mib(variables), Some(2048));
-        assert_eq!(batch_memory_mib(|_| Some("0".into())), None);
+        let found = Findings {
+            affinity_cores: Some(64),
+            machine_memory_mib: Some(250_000),
+            ..Findings::default()
+        };
+        let more = Resources {
+            cores: 64,
+            memory_mib: 250_000,
+            gpus: 2,
+        };
+        assert_eq!(found.resources(expected, true), more);
+        let found = Findings {
+            affinity_cores: Some(4),
+            machine_memory_mib: Some(8_000),
+            ..found
+        };
+        let less = Resources {
+            cores: 4,
+            memory_mib: 8_000,
+            gpus: 2,
+        };
+        assert_eq!(found.resources(expected, true), less);
     }
 
     #[test]

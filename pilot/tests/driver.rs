@@ -351,6 +351,38 @@ async fn the_end_of_the_allocation_hands_back() {
 }
 
 #[tokio::test]
+async fn the_batch_system_s_word_on_the_end_of_the_allocation_counts() {
+    for variables in [
+        [("OAR_JOB_ID", "77"), ("OAR_JOB_WALLTIME_SECONDS", "6")],
+        [("PBS_JOBID", "77.server"), ("PBS_WALLTIME", "6")],
+    ] {
+        let server = StandIn::start().await;
+        server.submit(shell(0, "sleep 86352"));
+        let document = serde_json::to_vec(&server.bootstrap()).unwrap();
+        let mut pilot = Pilot::start_with(&document, &variables).await;
+        assert_eq!(pilot.end().await, Some(0), "{variables:?}");
+        let end = server.end_of(0).await.0;
+        assert!(matches!(end, AttemptEnd::HandedBack { .. }), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_node_of_an_allocation_is_the_pilot_that_is_meant() {
+    let server = StandIn::start().await;
+    server.submit(shell(0, "echo here"));
+    let own = server.bootstrap();
+    let mut another = own.clone();
+    another.secret = "another".to_owned();
+    let document = serde_json::to_vec(&[another.clone(), own, another]).unwrap();
+    let mut pilot = Pilot::start_with(&document, &[("FAIRWAY_NODE", "1")]).await;
+    assert_eq!(server.end_of(0).await.0, OK);
+    drain(&server, &mut pilot).await;
+
+    let mut nobody = Pilot::start_with(&document, &[("FAIRWAY_NODE", "3")]).await;
+    assert_eq!(nobody.end().await, Some(2));
+}
+
+#[tokio::test]
 async fn no_payload_outlives_a_killed_pilot() {
     for (victim, marks) in [("guard", ["86361", "86362"]), ("inner", ["86363", "86364"])] {
         let server = StandIn::start().await;

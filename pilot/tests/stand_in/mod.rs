@@ -184,6 +184,7 @@ impl StandIn {
                 memory_mib: 0,
                 gpus: 0,
             },
+            whole_node: false,
             walltime_s: 3600,
             work_dir: None,
             idle_s: 3600,
@@ -222,20 +223,24 @@ pub struct Pilot {
 }
 
 impl Pilot {
+    /// A pilot in a job of Slurm.
     pub async fn start(bootstrap: &Bootstrap) -> Self {
+        let document = serde_json::to_vec(bootstrap).unwrap();
+        Self::start_with(&document, &[("SLURM_JOB_ID", "77")]).await
+    }
+
+    /// A pilot with this on its standard input and these variables set.
+    pub async fn start_with(document: &[u8], variables: &[(&str, &str)]) -> Self {
         let program = FilePath::new(env!("CARGO_BIN_EXE_fairway-pilot"));
         let mut child = Command::new(program)
             .stdin(Stdio::piped())
             .env("BATCH_SECRET", "of-the-batch-system")
-            .env("SLURM_JOB_ID", "77")
+            .envs(variables.iter().copied())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        stdin
-            .write_all(&serde_json::to_vec(bootstrap).unwrap())
-            .await
-            .unwrap();
+        stdin.write_all(document).await.unwrap();
         Self { child }
     }
 

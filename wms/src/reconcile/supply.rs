@@ -199,6 +199,7 @@ fn job(shared: &Shared, site: &Site, pilots: &[(Pilot, Promised)]) -> Option<Pil
         ce: pilot.ce.clone(),
         secret: promised.secret.clone(),
         resources: pilot.resources,
+        whole_node: ce.shape.whole_node,
         walltime_s: pilot.walltime_s,
         work_dir: None,
         idle_s: shared.around.pilot_idle_s,
