@@ -9,6 +9,7 @@ use fairway_model::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::agent::AgentView;
 use crate::problem::Diagnostic;
 
 /// One page of a list.
@@ -293,6 +294,9 @@ pub struct SiteView {
     pub site: Site,
     /// What each CE published last; in the order of `ces`.
     pub states: Vec<CeView>,
+    /// The site's agent, where the site has one that was heard of; for its admins only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentView>,
 }
 
 /// A CE with what it published, and what Fairway has there.

@@ -17,6 +17,7 @@ use crate::config::{Config, ConfigError, TlsConfig};
 use crate::engine::{Engine, EngineError, EngineLimits, wall_clock};
 use crate::files::Files;
 use crate::http::{self, App, Limits};
+use crate::reconcile::agents::Agents;
 use crate::reconcile::{Reconcilers, Surroundings};
 use crate::store::{Store, StoreError};
 
@@ -99,18 +100,20 @@ impl Server {
 
         let listener = bind(config.http.listen)?;
         let url = local_url(&config, &listener)?;
+        let agents = Agents::default();
         let app = App::new(
             engine.clone(),
             store.clone(),
             files.clone(),
             Auth::new(store.clone(), engine.clone()),
+            agents.clone(),
             limits(&config),
         );
         let handle = axum_server::Handle::new();
         let (listener, tls_reload) =
             listen(&config, listener, handle.clone(), http::router(app)).await?;
         let reconcilers =
-            Reconcilers::start(surroundings(&config, &url, &store, &engine, files).await?);
+            Reconcilers::start(surroundings(&config, &url, &store, &engine, files, agents).await?);
         tracing::info!(url, version = env!("CARGO_PKG_VERSION"), "Fairway serves");
         Ok(Self {
             url,
@@ -279,6 +282,7 @@ async fn surroundings(
     store: &Store,
     engine: &Engine,
     files: Files,
+    agents: Agents,
 ) -> Result<Surroundings, ServerError> {
     let ca_pem = match config.http.tls.as_ref().and_then(|tls| tls.ca.as_ref()) {
         Some(path) => Some(
@@ -291,6 +295,7 @@ async fn surroundings(
         engine: engine.clone(),
         store: store.clone(),
         files,
+        agents,
         state_dir: config.state_dir.clone(),
         name_prefix: format!("fw-{}-", store.instance().await?),
         server_url: config

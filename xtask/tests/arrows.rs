@@ -14,6 +14,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fairway-migrations", &[]),
     ("fairway-site-adapters", &["fairway-model"]),
     (
+        "fairway-site-agent",
+        &["fairway-model", "fairway-api", "fairway-site-adapters"],
+    ),
+    (
         "fairway-wms",
         &[
             "fairway-model",
@@ -32,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "fairway-api",
             "fairway-jdl",
             "fairway-wms",
+            "fairway-site-agent",
             "fairway-pilot",
         ],
     ),

@@ -50,10 +50,10 @@ impl Download {
 impl Client {
     /// A request without a deadline for the whole of its answer.
     pub(super) async fn download(&self, request: RequestBuilder) -> Result<Download, ClientError> {
-        let build = async || {
-            request.try_clone().ok_or_else(|| {
+        let build = || {
+            std::future::ready(request.try_clone().ok_or_else(|| {
                 ClientError::Settings("a request's body cannot be sent again".into())
-            })
+            }))
         };
         let answer = self.send_with(Repeat::Harmless, build);
         match tokio::time::timeout(SILENCE_MAX, answer).await {

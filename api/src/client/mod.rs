@@ -9,6 +9,7 @@
 //! if that is harmless: reads, changes that ask for a state, and submissions,
 //! which carry an `Idempotency-Key`.
 
+mod agent;
 mod download;
 mod error;
 mod jobs;

@@ -56,7 +56,7 @@ impl Client {
         submission: &Submission,
         key: &str,
     ) -> Result<SubmitReply, ClientError> {
-        let build = async || self.submit_request(submission, key).await;
+        let build = || self.submit_request(submission, key);
         let response = self.send_with(Repeat::Harmless, build).await?;
         self.decode(response).await
     }

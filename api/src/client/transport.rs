@@ -67,20 +67,34 @@ impl Client {
         repeat: Repeat,
     ) -> Result<Response, ClientError> {
         let request = request.timeout(REQUEST_TIMEOUT);
-        self.send_with(repeat, async || {
-            request.try_clone().ok_or_else(|| {
+        self.send_with(repeat, || {
+            std::future::ready(request.try_clone().ok_or_else(|| {
                 ClientError::Settings("a request's body cannot be sent again".into())
-            })
+            }))
         })
         .await
     }
 
+    /// Sends a request a single time, with the ordinary deadline: who calls has its own idea of
+    /// when to call again.
+    pub(super) async fn send_once(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        match request.timeout(REQUEST_TIMEOUT).send().await {
+            Ok(response) if response.status().is_success() => Ok(response),
+            Ok(response) => Err(self.refusal(response).await),
+            Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+
     /// Sends what `build` makes, again and again if need be. The answer is a success.
-    pub(super) async fn send_with(
+    pub(super) async fn send_with<Built>(
         &self,
         repeat: Repeat,
-        build: impl AsyncFn() -> Result<RequestBuilder, ClientError>,
-    ) -> Result<Response, ClientError> {
+        // Not an `AsyncFn`: of those the compiler cannot tell yet that they are `Send`.
+        build: impl Fn() -> Built,
+    ) -> Result<Response, ClientError>
+    where
+        Built: Future<Output = Result<RequestBuilder, ClientError>>,
+    {
         let mut pause = FIRST_PAUSE;
         for tries_left in (0..TRIES_MAX).rev() {
             let wait = match build().await?.send().await {

@@ -6,6 +6,7 @@
 //! is decided here. Whatever goes wrong ends as a [`Failure`], which is a problem
 //! document. Every request passes through [`gate`] first.
 
+mod agent;
 mod events;
 mod extract;
 mod failure;
@@ -31,6 +32,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
+use fairway_api::agent::EXCHANGE_BYTES_MAX;
 use fairway_api::{Problem, ProblemCode};
 use fairway_model::{Principal, UserName};
 use tokio::sync::Semaphore;
@@ -43,6 +45,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::Auth;
 use crate::engine::Engine;
 use crate::files::Files;
+use crate::reconcile::agents::Agents;
 use crate::store::Store;
 
 pub use failure::Failure;
@@ -87,6 +90,7 @@ pub struct App {
     pub(crate) store: Store,
     pub(crate) files: Files,
     pub(crate) auth: Auth,
+    pub(crate) agents: Agents,
     pub(crate) limits: Arc<Limits>,
     leases: pilot::LeaseBook,
     /// One retry at a time; see `tasks::change`.
@@ -96,12 +100,20 @@ pub struct App {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(engine: Engine, store: Store, files: Files, auth: Auth, limits: Limits) -> Self {
+    pub fn new(
+        engine: Engine,
+        store: Store,
+        files: Files,
+        auth: Auth,
+        agents: Agents,
+        limits: Limits,
+    ) -> Self {
         Self {
             engine,
             store,
             files,
             auth,
+            agents,
             limits: Arc::new(limits),
             leases: pilot::LeaseBook::default(),
             retries: Arc::default(),
@@ -187,6 +199,10 @@ fn routes(limits: &Limits) -> OpenApiRouter<App> {
         body_bytes_max: BODY_BYTES_MAX,
         time_max: limits.poll + TIME_MAX,
     };
+    let exchanges = Bounds {
+        body_bytes_max: EXCHANGE_BYTES_MAX,
+        time_max: limits.poll + TIME_MAX,
+    };
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(bounded(
             OpenApiRouter::new()
@@ -207,6 +223,7 @@ fn routes(limits: &Limits) -> OpenApiRouter<App> {
         .merge(bounded(jobs::submission_routes(), submissions))
         .merge(bounded(pilot::output_routes(), outputs))
         .merge(bounded(pilot::poll_routes(), polls))
+        .merge(bounded(agent::routes(), exchanges))
 }
 
 fn bounded(routes: OpenApiRouter<App>, bounds: Bounds) -> OpenApiRouter<App> {
@@ -249,8 +266,8 @@ fn operators_only(who: &Principal, what: &str) -> Result<(), Failure> {
 #[openapi(
     info(
         title = "Fairway",
-        description = "Grid workload management with pilot jobs: the public API, and the \
-                       pilots' protocol under `/v1/pilot`.",
+        description = "Grid workload management with pilot jobs: the public API, the pilots' \
+                       protocol under `/v1/pilot`, and that of sites' agents under `/v1/agent`.",
     ),
     components(schemas(Problem)),
     modifiers(&BearerTokens),

@@ -51,7 +51,11 @@ pub(super) fn site(state: &State, site: &Site, who: &Principal) -> SiteView {
     } else {
         without_access(site)
     };
-    SiteView { site, states }
+    SiteView {
+        site,
+        states,
+        agent: None,
+    }
 }
 
 /// A site without what tells how its batch system is reached and used.

@@ -1,11 +1,13 @@
 //! Background work that brings the world in line with the state. Each part is
 //! idempotent: what it does twice does no harm, what it missed it does next time.
 //!
+//! - [`agents`]: the batch systems of sites that nobody can call.
 //! - [`sites`]: keeps one connection to each site's batch system.
 //! - [`observe`]: what the batch systems say of our pilots, and what the CEs publish.
 //! - [`supply`]: plans pilots, submits them, calls back those that nobody needs.
 //! - [`sweep`]: removes sandboxes that belong to no job.
 
+pub mod agents;
 mod observe;
 mod sites;
 mod supply;
@@ -25,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::engine::Engine;
 use crate::files::Files;
 use crate::store::Store;
+use agents::Agents;
 use sites::Sites;
 
 /// What the reconcilers need to know of the server.
@@ -36,6 +39,8 @@ pub struct Surroundings {
     pub store: Store,
     /// Sandboxes, outputs and logs.
     pub files: Files,
+    /// The desks of sites that have agents.
+    pub agents: Agents,
     /// Folder that adapters may keep things in.
     pub state_dir: PathBuf,
     /// What the pilots' names begin with: `fw-<instance>-`.
@@ -87,7 +92,7 @@ impl Reconcilers {
     /// Starts all of them.
     pub fn start(around: Surroundings) -> Self {
         let shared = Arc::new(Shared {
-            sites: Sites::new(around.state_dir.join("adapters")),
+            sites: Sites::new(around.state_dir.join("adapters"), around.agents.clone()),
             around,
             plan_now: Notify::new(),
         });

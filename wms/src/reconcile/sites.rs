@@ -9,17 +9,20 @@ use fairway_model::{AdapterSettings, Site, SiteName};
 use fairway_site_adapters::AdapterError;
 
 use super::Connection;
+use super::agents::Agents;
 
 pub(super) struct Sites {
     /// Folder that adapters may keep things in, one folder a site.
     state_dir: PathBuf,
+    agents: Agents,
     connections: Mutex<BTreeMap<SiteName, (AdapterSettings, Connection)>>,
 }
 
 impl Sites {
-    pub(super) fn new(state_dir: PathBuf) -> Self {
+    pub(super) fn new(state_dir: PathBuf, agents: Agents) -> Self {
         Self {
             state_dir,
+            agents,
             connections: Mutex::default(),
         }
     }
@@ -35,8 +38,13 @@ impl Sites {
         {
             return Ok(connection.clone());
         }
-        let folder = self.state_dir.join(site.name.as_str());
-        let connection = fairway_site_adapters::connect(&site.name, &site.adapter, &folder)?;
+        let connection = match &site.adapter {
+            AdapterSettings::Agent(_) => self.agents.connect(&site.name),
+            settings => {
+                let folder = self.state_dir.join(site.name.as_str());
+                fairway_site_adapters::connect(&site.name, settings, &folder)?
+            }
+        };
         connections.insert(
             site.name.clone(),
             (site.adapter.clone(), connection.clone()),
@@ -54,5 +62,36 @@ impl Sites {
         connections
             .get(site)
             .map(|(_, connection)| connection.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fairway_model::{AgentSettings, Ce, LocalSettings};
+
+    use super::*;
+    use crate::engine::wall_clock;
+
+    #[tokio::test]
+    async fn a_site_that_gets_another_adapter_is_connected_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let sites = Sites::new(folder.path().to_owned(), Agents::default());
+        let by_agent = AdapterSettings::Agent(AgentSettings::default());
+        let ces = vec![Ce::new("short".parse().unwrap())];
+        let mut site = Site::new("lyon".parse().unwrap(), by_agent.clone(), ces);
+        let first = sites.connect(&site).unwrap();
+        assert!(Arc::ptr_eq(&first, &sites.connect(&site).unwrap()));
+
+        site.adapter = AdapterSettings::Local(LocalSettings::default());
+        let local = sites.connect(&site).unwrap();
+        let states = local.publish(&site.ces, wall_clock()).await.unwrap();
+        assert_eq!(states[0].lrms.0, "local");
+
+        site.adapter = by_agent;
+        let again = sites.connect(&site).unwrap();
+        assert!(!Arc::ptr_eq(&local, &again) && !Arc::ptr_eq(&first, &again));
+        assert!(Arc::ptr_eq(&again, &sites.get(&site.name).unwrap()));
     }
 }

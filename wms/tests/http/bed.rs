@@ -16,6 +16,7 @@ use fairway_wms::auth::{Auth, create_token, sha256_hex};
 use fairway_wms::engine::{Engine, EngineLimits, wall_clock};
 use fairway_wms::files::Files;
 use fairway_wms::http::{App, Limits, router};
+use fairway_wms::reconcile::agents::{Agents, Patience};
 use fairway_wms::store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,6 +27,7 @@ pub(crate) struct Bed {
     pub(crate) store: Store,
     pub(crate) engine: Engine,
     pub(crate) router: axum::Router,
+    pub(crate) agents: Agents,
     _folder: tempfile::TempDir,
 }
 
@@ -99,11 +101,25 @@ impl Bed {
             .unwrap();
         let files = Files::open(folder.path()).unwrap();
         let auth = Auth::new(store.clone(), engine.clone());
-        let app = App::new(engine.clone(), store.clone(), files, auth, limits);
+        // Agents that are away are given up soon.
+        let agents = Agents::new(Patience {
+            fetch: Duration::from_millis(500),
+            answer: Duration::from_secs(60),
+            silence: Duration::from_millis(1000),
+        });
+        let app = App::new(
+            engine.clone(),
+            store.clone(),
+            files,
+            auth,
+            agents.clone(),
+            limits,
+        );
         Self {
             store,
             engine,
             router: router(app),
+            agents,
             _folder: folder,
         }
     }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use fairway_api::public::SiteView;
-use fairway_model::SiteName;
+use fairway_model::{AdapterSettings, SiteName};
 
 use crate::auth::Authenticated;
 use crate::http::extract::Path;
@@ -21,11 +21,14 @@ pub(super) async fn show(
     Path(name): Path<SiteName>,
 ) -> Result<Json<SiteView>, Failure> {
     let site = name.clone();
+    let its_admin = who.administers(&name);
     let found = app
         .engine
         .look(move |state, _| state.site(&site).map(|site| view::site(state, site, &who)))
         .await?;
-    found
-        .map(Json)
-        .ok_or_else(|| Failure::not_found(format_args!("site {name}")))
+    let mut found = found.ok_or_else(|| Failure::not_found(format_args!("site {name}")))?;
+    if its_admin && matches!(found.site.adapter, AdapterSettings::Agent(_)) {
+        found.agent = app.agents.view(&name);
+    }
+    Ok(Json(found))
 }
