@@ -15,6 +15,7 @@ mod run;
 mod serve;
 mod shares;
 mod site;
+mod site_agent;
 mod status;
 mod submit;
 mod token;

@@ -7,6 +7,7 @@ use fairway_api::public::ModeChange;
 use fairway_model::{SiteMode, SiteName};
 
 use super::now;
+use super::site_agent::SiteAgent;
 use crate::connect::Connect;
 use crate::exit::Failure;
 use crate::names::SiteOrCe;
@@ -26,6 +27,7 @@ pub(super) enum Site {
     /// Send pilots there again
     Open(Mode),
     Remove(Remove),
+    Agent(Box<SiteAgent>),
 }
 
 /// Register a site
@@ -93,6 +95,7 @@ impl Site {
             Self::Drain(mode) => mode.run(SiteMode::Draining).await,
             Self::Close(mode) => mode.run(SiteMode::Closed).await,
             Self::Open(mode) => mode.run(SiteMode::Open).await,
+            Self::Agent(agent) => agent.run().await,
             Self::Remove(remove) => Ok(remove.connect.client()?.remove_site(&remove.site).await?),
         }
     }
@@ -126,7 +129,8 @@ impl Mode {
     }
 }
 
-fn read(path: &Path) -> Result<fairway_model::Site, Failure> {
+/// The site that a file describes.
+pub(super) fn read(path: &Path) -> Result<fairway_model::Site, Failure> {
     let text =
         std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
     toml::from_str(&text).map_err(|error| {

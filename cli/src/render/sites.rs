@@ -55,11 +55,17 @@ fn ce_row(view: &SiteView, ce: &Ce, state: Option<&CeView>) -> [Cell; 9] {
 
 /// One site with all that is known of its CEs.
 pub(crate) fn one(view: &SiteView, now: Timestamp) -> String {
-    let mut text = facts(&[
+    let mut rows = vec![
         ("site", view.site.name.to_string()),
         ("batch system", view.site.adapter.kind().to_owned()),
         ("mode", mode_name(view.site.mode).to_owned()),
-    ]);
+    ];
+    rows.extend(view.agent.as_ref().map(|agent| {
+        let age = words::age(now, agent.heard_at);
+        let told = format!("{} on {}, heard of {age} ago", agent.version, agent.host);
+        ("agent", told)
+    }));
+    let mut text = facts(&rows);
     for (index, ce) in view.site.ces.iter().enumerate() {
         text.push('\n');
         text.push_str(&one_ce(view, ce, view.states.get(index), now));

@@ -204,6 +204,15 @@ fn site_list() {
 }
 
 #[test]
+fn one_site_with_an_agent() {
+    let mut site = site();
+    site.agent = Some(read(
+        json!({"heard_at": NOW.0 - 4000, "version": "0.1.0", "host": "fe1"}),
+    ));
+    insta::assert_snapshot!(plain(&sites::one(&site, NOW)));
+}
+
+#[test]
 fn one_site() {
     insta::assert_snapshot!(plain(&sites::one(&site(), NOW)));
 }
