@@ -101,12 +101,25 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn of(state: &State, now: Timestamp) -> Self {
-        let mut ledger = Self::default();
+        let mut ledger = Self {
+            sites: state
+                .sites
+                .keys()
+                .map(|name| (name.clone(), (0, 0)))
+                .collect(),
+            ..Self::default()
+        };
         for (id, element) in &state.elements {
-            if element.ce.limits.per_day_max.is_some() {
-                let used = ledger.ces.entry(id.clone()).or_default();
-                used.asked = element.experience.asked_in_a_day(now);
-            }
+            let limited = element.ce.limits.per_day_max.is_some();
+            let used = Used {
+                asked: if limited {
+                    element.experience.asked_in_a_day(now)
+                } else {
+                    0
+                },
+                ..Used::default()
+            };
+            ledger.ces.insert(id.clone(), used);
         }
         // The pilots of an allocation follow each other.
         let mut last: Option<PilotId> = None;
@@ -117,23 +130,23 @@ impl Ledger {
         ledger
     }
 
-    /// Counts a pilot; `first`: of its allocation.
+    /// Counts a pilot; `first`: of its allocation. Where its CE or site was removed, only what
+    /// is left counts it.
     fn count(&mut self, state: &State, live: &LivePilot, first: bool) {
         let pilot: &Pilot = &live.pilot;
         let expected = pilot.state.is_expected();
-        let element = state.elements.get(&pilot.ce);
-        let cores = match element {
+        let cores = match state.elements.get(&pilot.ce) {
             Some(element) if expected => element.expected_of(pilot.resources).cores,
             _ => pilot.resources.cores,
         };
         self.pilots += 1;
-        let site = self.site(&pilot.ce.site);
-        site.0 += 1;
-        site.1 += u64::from(cores);
-        if element.is_none() {
-            return;
+        if let Some((pilots, all_cores)) = self.sites.get_mut(&pilot.ce.site) {
+            *pilots += 1;
+            *all_cores += u64::from(cores);
         }
-        let used = self.ce(&pilot.ce);
+        let Some(used) = self.ces.get_mut(&pilot.ce) else {
+            return;
+        };
         used.pilots += 1;
         used.cores += u64::from(cores);
         used.expected += u64::from(expected);
@@ -150,10 +163,13 @@ impl Ledger {
     pub(crate) fn add(&mut self, order: &PilotOrder, size: Size) {
         let nodes = u64::from(size.nodes);
         self.pilots += nodes;
-        let site = self.site(&order.ce.site);
-        site.0 += nodes;
-        site.1 += size.all_cores();
-        let used = self.ce(&order.ce);
+        if let Some((pilots, all_cores)) = self.sites.get_mut(&order.ce.site) {
+            *pilots += nodes;
+            *all_cores += size.all_cores();
+        }
+        let Some(used) = self.ces.get_mut(&order.ce) else {
+            return;
+        };
         used.pilots += nodes;
         used.expected += nodes;
         used.unproven += nodes;
@@ -164,20 +180,6 @@ impl Ledger {
         if order.owner != PilotOwner::Shared {
             *used.by_owner.entry(order.owner.clone()).or_default() += nodes;
         }
-    }
-
-    fn ce(&mut self, id: &CeId) -> &mut Used {
-        if !self.ces.contains_key(id) {
-            self.ces.insert(id.clone(), Used::default());
-        }
-        self.ces.entry(id.clone()).or_default()
-    }
-
-    fn site(&mut self, name: &SiteName) -> &mut (u64, u64) {
-        if !self.sites.contains_key(name) {
-            self.sites.insert(name.clone(), (0, 0));
-        }
-        self.sites.entry(name.clone()).or_default()
     }
 
     /// The limits that an allocation of `size` for `owner` meets at a CE. None may ever be

@@ -96,7 +96,9 @@ impl Default for Settings {
 /// Jobs whose tasks are all over, tasks that are over, and pilots that are over are not in it.
 /// Not durable, and begun anew after a restart: who was served when (users with live tasks
 /// count as served when these were leased), when pilots were heard of, open wishes for work,
-/// what CEs published, back-offs, and which nodes are set aside.
+/// what CEs published, what was learnt of them (back-offs, trust, decisions, since when a pilot is
+/// not needed), and which nodes are set aside. How many pilots were asked for in the last day comes
+/// from the store.
 #[derive(Clone, Debug)]
 pub struct State {
     pub(crate) settings: Settings,
