@@ -400,7 +400,7 @@ impl State {
         {
             self.keys.remove(&(live.job.owner, key));
         }
-        self.latch.forget_job(id);
+        self.latch.forget_job(id, now);
         self.changes.push(Change::JobProgress {
             job: id,
             ended_at: Some(now),

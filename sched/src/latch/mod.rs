@@ -31,10 +31,14 @@
 //! All of it is in memory alone, and begun anew after a restart: a black hole is found again
 //! within a few tasks.
 
+mod evidence;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fairway_model::{CeId, JobId, PilotId, TaskId, Timestamp, UserName};
+
+use self::evidence::Suspicion;
 
 /// How long a node is first set aside; doubles with each probe that fails.
 const ASIDE_MIN: Duration = Duration::from_secs(10 * 60);
@@ -47,9 +51,6 @@ const MEMORY: Duration = Duration::from_secs(3600);
 
 /// So many failures that are not followed by a success are kept of a node.
 const ROW_MAX: usize = 64;
-
-/// So long after the first failure of a row it is waited for what other nodes have to say.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// From so many failures in a row on, a node is under suspicion.
 const SUSPICIOUS: usize = 2;
@@ -128,13 +129,8 @@ struct Failure {
     at: Timestamp,
     /// It did not cost the task a retry.
     excused: bool,
-}
-
-/// What is held against a node.
-struct Suspicion {
-    evidence: String,
-    /// It is enough to set it aside.
-    aside: bool,
+    /// Its job is over, and did well elsewhere.
+    convicts: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -161,30 +157,6 @@ struct Node {
     /// No tasks until then: the others may know more by then.
     held_until: Option<Timestamp>,
     aside: Option<Aside>,
-}
-
-/// Voices for and against.
-#[derive(Clone, Copy, Debug, Default)]
-struct Voices {
-    well: u32,
-    badly: u32,
-}
-
-impl Voices {
-    fn count(voices: impl Iterator<Item = bool>) -> Self {
-        voices.fold(Self::default(), |sum, well| Self {
-            well: sum.well + u32::from(well),
-            badly: sum.badly + u32::from(!well),
-        })
-    }
-
-    fn carried(self) -> bool {
-        self.well > self.badly
-    }
-
-    fn silent(self) -> bool {
-        self.well + self.badly == 0
-    }
 }
 
 /// The nodes that pilots told of, and what became of work there.
@@ -250,12 +222,29 @@ impl Latch {
         }
     }
 
-    /// A job is over: what was seen of it helps nobody any more.
-    pub(crate) fn forget_job(&mut self, job: JobId) {
+    /// A job is over. What was seen of it is let go of, but for what it says of failures: a job
+    /// that did well elsewhere convicts, a broken one does not count.
+    pub(crate) fn forget_job(&mut self, job: JobId, now: Timestamp) {
         let range = (job, NodeId(0))..=(job, NodeId(u32::MAX));
-        let keys: Vec<_> = self.seen.range(range).map(|(key, _)| *key).collect();
-        for key in keys {
-            self.seen.remove(&key);
+        let nodes: Vec<NodeId> = self.seen.range(range).map(|((_, id), _)| *id).collect();
+        for id in &nodes {
+            let voices = self.elsewhere(job, *id, now);
+            let Some(node) = self.nodes.get_mut(id) else {
+                continue;
+            };
+            let of_it = |failure: &Failure| match &failure.what {
+                Failed::Task(task, _) => task.job == job,
+                Failed::Pilot(_) => false,
+            };
+            if voices.carried() {
+                let failures = node.row.iter_mut().filter(|failure| of_it(failure));
+                failures.for_each(|failure| failure.convicts = true);
+            } else if !voices.silent() {
+                node.row.retain(|failure| !of_it(failure));
+            }
+        }
+        for id in nodes {
+            self.seen.remove(&(job, id));
         }
     }
 
@@ -303,6 +292,7 @@ impl Latch {
             what: what.clone(),
             at: now,
             excused: false,
+            convicts: false,
         });
         let Some(Suspicion { evidence, aside }) = self.judge(id, &what, unheard, now) else {
             return (Blame::Own, news);
@@ -318,146 +308,6 @@ impl Latch {
             news.extend(self.set_aside(id, evidence.clone(), now));
         }
         (Blame::Node(evidence), news)
-    }
-
-    /// Whether the node itself is so doubtful that a failure there proves nothing.
-    fn is_doubtful(&self, id: NodeId, now: Timestamp) -> bool {
-        self.nodes.get(&id).is_some_and(|node| {
-            node.aside.is_some() || node.row.len() >= SUSPICIOUS && self.against(id, now).is_some()
-        })
-    }
-
-    /// Whether the last failure in the node's row is to be held against the node.
-    fn judge(
-        &self,
-        id: NodeId,
-        what: &Failed,
-        unheard: impl FnOnce() -> Unheard,
-        now: Timestamp,
-    ) -> Option<Suspicion> {
-        let node = self.nodes.get(&id)?;
-        if let Some(aside) = &node.aside {
-            return Some(Suspicion {
-                evidence: aside.evidence.clone(),
-                aside: aside.probed,
-            });
-        }
-        if node.row.len() < SUSPICIOUS {
-            return None;
-        }
-        let Some((evidence, counted)) = self.against(id, now) else {
-            let Failed::Task(task, _) = what else {
-                return None;
-            };
-            return self
-                .is_pending(id, task.job, unheard, now)
-                .then(|| Suspicion {
-                    evidence: "other nodes are yet to show how they do".into(),
-                    aside: false,
-                });
-        };
-        if !counted.contains(what) {
-            return None;
-        }
-        let things: BTreeSet<_> = counted.iter().map(thing).collect();
-        Some(Suspicion {
-            evidence,
-            aside: counted.len() >= self.in_a_row && things.len() >= SUSPICIOUS,
-        })
-    }
-
-    /// Whether others may yet speak for the job, or for their node if nothing is known of the
-    /// job: more than have spoken against it.
-    fn is_pending(
-        &self,
-        id: NodeId,
-        job: JobId,
-        unheard: impl FnOnce() -> Unheard,
-        now: Timestamp,
-    ) -> bool {
-        let young = self
-            .nodes
-            .get(&id)
-            .is_some_and(|node| now.since(node.row_since) <= PATIENCE);
-        let voices = self.elsewhere(job, id, now);
-        // A broken job soon gets here with every task.
-        if !young && voices.badly as usize * 2 > self.nodes.len() {
-            return false;
-        }
-        let Unheard {
-            job: own,
-            any,
-            expected,
-        } = unheard();
-        let silent = |node: &NodeId| *node != id && !self.seen.contains_key(&(job, *node));
-        if own.into_iter().filter(silent).count() > voices.badly as usize {
-            return true;
-        }
-        let others = any.into_iter().filter(|node| *node != id).count();
-        young && voices.silent() && others + expected > self.others(id, now).badly as usize
-    }
-
-    /// What speaks against a node, and the failures in its row that count; `None` if nothing
-    /// can be said.
-    fn against(&self, id: NodeId, now: Timestamp) -> Option<(String, Vec<Failed>)> {
-        let node = self.nodes.get(&id)?;
-        let fresh = node.row.iter().filter(|failure| recent(failure.at, now));
-        let (mut well, mut open, mut users) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let mut voices = BTreeMap::new();
-        for failure in fresh {
-            let Failed::Task(task, user) = &failure.what else {
-                open.push(failure.what.clone());
-                continue;
-            };
-            let voices = *voices
-                .entry(task.job)
-                .or_insert_with(|| self.elsewhere(task.job, id, now));
-            if voices.carried() {
-                well.push(failure.what.clone());
-            } else if voices.silent() {
-                open.push(failure.what.clone());
-            } else {
-                continue;
-            }
-            users.insert(user);
-        }
-        let others = self.others(id, now);
-        let pilots = open.iter().any(|what| matches!(what, Failed::Pilot(_)));
-        if others.carried() && (users.len() > 1 || pilots) {
-            let mut counted = well;
-            counted.extend(open);
-            let row = failures(counted.len());
-            let (good, all) = (others.well, others.well + others.badly);
-            let evidence =
-                format!("{row} at once in a row here, while {good} of {all} other nodes do well");
-            return Some((evidence, counted));
-        }
-        let (job, voices) = voices.into_iter().find(|(_, voices)| voices.carried())?;
-        let (good, all) = (voices.well, voices.well + voices.badly);
-        let row = failures(well.len());
-        let evidence = format!(
-            "{row} at once in a row here, while job {job} does well on {good} of {all} other nodes"
-        );
-        (well.len() >= SUSPICIOUS).then_some((evidence, well))
-    }
-
-    /// What the other nodes saw of a job.
-    fn elsewhere(&self, job: JobId, here: NodeId, now: Timestamp) -> Voices {
-        let range = (job, NodeId(0))..=(job, NodeId(u32::MAX));
-        let seen = self.seen.range(range);
-        let fresh = seen.filter(|((_, id), (_, at))| *id != here && recent(*at, now));
-        Voices::count(fresh.map(|(_, (well, _))| *well))
-    }
-
-    /// What the other nodes saw of anything. Those that are set aside speak against.
-    fn others(&self, here: NodeId, now: Timestamp) -> Voices {
-        let others = self.nodes.iter().filter(|(id, _)| **id != here);
-        let voices = others.filter_map(|(_, node)| match (&node.aside, node.last) {
-            (Some(_), _) => Some(false),
-            (None, Some((well, at))) if recent(at, now) => Some(well),
-            _ => None,
-        });
-        Voices::count(voices)
     }
 
     /// A task has failed at once on `here` too: it is struck from the rows of other nodes.
@@ -653,19 +503,4 @@ impl Latch {
 
 fn recent(at: Timestamp, now: Timestamp) -> bool {
     now.since(at) <= MEMORY
-}
-
-/// Attempts of one task are one thing.
-fn thing(what: &Failed) -> (bool, u64, u32) {
-    match what {
-        Failed::Task(task, _) => (true, task.job.0, task.index),
-        Failed::Pilot(pilot) => (false, pilot.0, 0),
-    }
-}
-
-fn failures(n: usize) -> String {
-    match n {
-        1 => "1 failure".to_owned(),
-        n => format!("{n} failures"),
-    }
 }
