@@ -410,7 +410,7 @@ fn a_job_that_is_over_is_deleted_once_nobody_asks_for_it() {
     assert_eq!(memory.done_with(&none), [], "not told to the right one yet");
     assert_eq!(memory.tell("pilot-", &known, 0).len(), 1);
     assert_eq!(memory.done_with(&known), []);
-    assert_eq!(memory.done_with(&none), [handle.clone()]);
+    assert_eq!(memory.done_with(&none), std::slice::from_ref(&handle));
     memory.job_dropped(&handle, None);
     assert_eq!(memory.done_with(&none), []);
     // Whoever still asks is told for a while.

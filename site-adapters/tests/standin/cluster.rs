@@ -24,6 +24,7 @@ pub(super) fn live(shared: &Shared, files: &Path, stopped: &watch::Receiver<bool
     let mut kubelet = Kubelet::new(files, shared.settings.pretend);
     let mut retries = Retries::default();
     while !*stopped.borrow() {
+        let begin = Instant::now();
         let before = {
             let mut store = shared.store();
             let before = store.version();
@@ -37,7 +38,8 @@ pub(super) fn live(shared: &Shared, files: &Path, stopped: &watch::Receiver<bool
         if before {
             shared.announce();
         }
-        std::thread::sleep(LOOK);
+        // Those who ask are not kept waiting for long, however many objects there are.
+        std::thread::sleep(LOOK.max(begin.elapsed() * 4));
     }
     kubelet.end_all();
 }
@@ -225,24 +227,49 @@ fn is_finished(pod: &Value) -> bool {
 }
 
 fn control_jobs(store: &mut Store, settings: &Settings, retries: &mut Retries) {
-    let mut pods: HashMap<String, Vec<Value>> = HashMap::new();
+    let mut pods: HashMap<&str, Vec<&Value>> = HashMap::new();
     for pod in store.all(Kind::Pod) {
         let owner = pod["metadata"]["ownerReferences"][0]["uid"].as_str();
-        pods.entry(owner.unwrap_or_default().to_owned())
-            .or_default()
-            .push(pod.clone());
+        pods.entry(owner.unwrap_or_default()).or_default().push(pod);
     }
-    let jobs: Vec<Value> = store.all(Kind::Job).cloned().collect();
-    for job in jobs {
-        let uid = job["metadata"]["uid"].as_str().unwrap().to_owned();
-        let pods = pods.remove(&uid).unwrap_or_default();
-        control_job(store, settings, retries, job, pods);
+    let mut work: Vec<(Value, Vec<Value>)> = Vec::new();
+    for job in store.all(Kind::Job) {
+        let uid = job["metadata"]["uid"].as_str().unwrap();
+        let pods = pods.remove(uid).unwrap_or_default();
+        if needs_attention(job, &pods) {
+            work.push((job.clone(), pods.into_iter().cloned().collect()));
+        }
     }
     // Pods of Jobs that are gone: nobody counts them any more.
-    for mut pod in pods.into_values().flatten().filter(is_finished) {
+    let orphans = pods.into_values().flatten().filter(|pod| is_finished(pod));
+    let orphans: Vec<Value> = orphans.cloned().collect();
+    for (job, pods) in work {
+        control_job(store, settings, retries, job, pods);
+    }
+    for mut pod in orphans {
         count(&mut pod);
         collect(store, pod);
     }
+}
+
+/// Whether a Job is not as its pods are.
+fn needs_attention(job: &Value, pods: &[&Value]) -> bool {
+    let status = &job["status"];
+    let number = |field: &str| status[field].as_u64().unwrap_or(0);
+    let live = pods.iter().filter(|pod| !is_finished(pod));
+    let ready = live.clone().filter(|pod| phase(pod) == "Running").count() as u64;
+    let wanted = job["spec"]["parallelism"].as_u64().unwrap_or(1);
+    let live = live.count() as u64;
+    let is_uncounted =
+        |pod: &&&Value| is_finished(pod) && pod["metadata"]["finalizers"] == json!([TRACKING]);
+    !job["metadata"]["deletionTimestamp"].is_null()
+        || pods.iter().any(|pod| is_uncounted(&pod))
+        || pods
+            .iter()
+            .any(|pod| is_finished(pod) && !pod["metadata"]["deletionTimestamp"].is_null())
+        || (number("active"), number("ready")) != (live, ready)
+        || (status["conditions"].is_null()
+            && (live == 0 || live + number("succeeded") + number("failed") < wanted))
 }
 
 fn count(pod: &mut Value) -> bool {

@@ -47,7 +47,7 @@ impl Kubelet {
     pub(super) fn step(&mut self, store: &mut Store) {
         let pods: Vec<Value> = store
             .all(Kind::Pod)
-            .filter(|pod| matches!(pod["status"]["phase"].as_str(), Some("Pending" | "Running")))
+            .filter(|pod| self.has_work(pod))
             .cloned()
             .collect();
         for mut pod in pods {
@@ -56,6 +56,15 @@ impl Kubelet {
                 _ => self.begin(store, &mut pod),
             }
             store.put(Kind::Pod, pod);
+        }
+    }
+
+    fn has_work(&self, pod: &Value) -> bool {
+        let is_ending = !pod["metadata"]["deletionTimestamp"].is_null();
+        match pod["status"]["phase"].as_str() {
+            Some("Pending") => is_ending || !pod["spec"]["nodeName"].is_null(),
+            Some("Running") => is_ending || !self.pretend,
+            _ => false,
         }
     }
 
