@@ -24,9 +24,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let postgres = Running::up(Bed::Postgres, &folder.path().join("postgres"))?;
     let slurm = Running::up(Bed::Slurm, &folder.path().join("slurm"))?;
     // OAR is started by root only; whoever is not leaves it out knowingly.
-    let oar = match std::env::var_os("FAIRWAY_TEST_SKIP_OAR") {
-        Some(_) => None,
-        None => Some(Running::up(Bed::Oar, &folder.path().join("oar"))?),
+    let oar = match std::env::var("FAIRWAY_TEST_SKIP_OAR").as_deref() {
+        Ok("1") => None,
+        _ => Some(Running::up(Bed::Oar, &folder.path().join("oar"))?),
     };
     println!(
         "test beds are up after {:.1} s",
