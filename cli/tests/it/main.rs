@@ -16,6 +16,7 @@ mod graphs;
 mod jdl;
 mod policies;
 mod run;
+mod sites;
 mod slurm;
 mod tls;
 mod users;
