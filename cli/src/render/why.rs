@@ -59,7 +59,7 @@ fn one(ce: &CeProvisioning, now: Timestamp) -> String {
         &mut text,
         "Limits",
         ce.limits.iter().map(|limit| {
-            let full = if limit.full { ", which is full" } else { "" };
+            let full = if limit.full { " (full)" } else { "" };
             format!("{}: {}{full}", limit.name, harmless(&limit.because))
         }),
     );

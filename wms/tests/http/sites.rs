@@ -158,6 +158,34 @@ async fn a_site_in_the_terms_of_glue_2() {
     bed.get(&user, "/v1/sites/paris/glue2").await.expect(404);
 }
 
+#[tokio::test]
+async fn why_a_ce_has_its_pilots_is_for_its_admins() {
+    let bed = Bed::start().await;
+    bed.add_site().await;
+    let user = bed.user("bob").await;
+    let admin = bed.token("carol", Role::SiteAdmin).await;
+    bed.submit(&user, "[ Executable = \"/bin/true\"; CPUNumber = 64; ]")
+        .await
+        .expect(201);
+    bed.plan_pilot("secret").await;
+    let path = "/v1/sites/lyon/provisioning";
+    bed.get(&user, path).await.expect(403);
+    let shown = bed.get(&admin, path).await.expect(200);
+    steady().bind(|| insta::assert_json_snapshot!("provisioning", shown.seen()));
+    let path = "/v1/sites/lyon/nodes/node1/release";
+    bed.post(&user, path).await.expect(403);
+    for query in ["", "?ce=short", "?ce=long"] {
+        let path = format!("{path}{query}");
+        bed.post(&admin, &path).await.expect(404);
+    }
+    let operator = bed.token("op", Role::Operator).await;
+    bed.get(&admin, "/v1/sites/paris/provisioning").await.expect(403);
+    bed.get(&operator, "/v1/sites/paris/provisioning").await.expect(404);
+    bed.post(&operator, "/v1/sites/paris/nodes/node1/release")
+        .await
+        .expect(404);
+}
+
 /// The events of a check, in order: name and data, without how long it took.
 fn events(text: &str) -> Vec<(String, Value)> {
     let event = |block: &str| {
