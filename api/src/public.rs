@@ -15,12 +15,11 @@ mod provisioning;
 mod sites;
 
 pub use provisioning::{
-    Backoff, CeProvisioning, NodeAside, ReleaseQuery, SupplyDecision, SupplyLimit, SupplyVerb,
-    SupplyVerdict, WantingClass,
+    Backoff, CeProvisioning, SupplyDecision, SupplyLimit, SupplyVerb, SupplyVerdict, WantingClass,
 };
 pub use sites::{
     CeView, CheckEnd, CheckEvent, CheckOutcome, CheckQuery, CheckStage, CheckStep, JobCounts,
-    MaintenancePlan, ModeChange, SiteView,
+    MaintenancePlan, ModeChange, NodeAside, NodeRelease, SiteView,
 };
 
 /// One page of a list.
@@ -62,7 +61,8 @@ pub struct SubmitReply {
     pub job: JobId,
     /// How many tasks it has.
     pub tasks: u32,
-    /// What was noticed in the JDL and did not prevent the submission.
+    /// What was noticed in the JDL and did not prevent the submission; and, without a place
+    /// there, that a deadline is tight or impossible, or a time-critical task finds no pilots kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Diagnostic>,
     /// Whether this is the job of an earlier request with the same `Idempotency-Key`.
@@ -444,8 +444,33 @@ pub struct Explanation {
     pub requirements: Option<String>,
     /// Its Rank, as written.
     pub rank: Option<String>,
+    /// How its deadline stands; only of tasks that have one and have not started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DeadlineView>,
     /// Every CE, best Rank first, with what speaks against it.
     pub ces: Vec<CeVerdict>,
+}
+
+/// How a deadline stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeadlineView {
+    /// `met` (if pilots start as they did lately), `tight` or `impossible`, at the best CE.
+    pub outlook: String,
+    /// Why, in a sentence.
+    pub because: String,
+    /// The same at each CE, the best first.
+    pub ces: Vec<CeDeadline>,
+}
+
+/// How a deadline stands at a CE.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CeDeadline {
+    /// Which CE.
+    pub ce: CeId,
+    /// `met`, `tight` or `impossible`.
+    pub outlook: String,
+    /// The values on both sides.
+    pub because: String,
 }
 
 /// A node that a task waits for: all tasks of it must succeed.

@@ -461,6 +461,9 @@ pub struct Snapshot {
     pub ended_rows: BTreeMap<JobId, Vec<EndedRow>>,
     /// Pilots that are not over.
     pub pilots: Vec<Pilot>,
+    /// How many pilots were asked for of each CE in each stretch of time that a moment stands
+    /// for, in the last 24 hours at least; those that are over are counted as well.
+    pub asked: Vec<(CeId, Timestamp, u32)>,
     /// The sites.
     pub sites: Vec<Site>,
     /// Usage by user and interval: tasks started, core-milliseconds.

@@ -54,10 +54,15 @@ pub(crate) struct Element {
     /// Those of them with an open wish for work.
     pub(crate) parked: Parked,
     pub(crate) experience: Experience,
+    /// What the pilot that waits longest has waited, in seconds, rounded down to a power of 2.
+    waited_s: u64,
     /// By how many seconds what was published is worth less than when it was new.
     staleness_s: u64,
     /// Whether the ad is to be made anew for other reasons than news from the CE.
     pub(crate) outdated: bool,
+    /// When a time-critical task that may run here was last seen to wait or run, while its warm
+    /// set of pilots is kept.
+    pub(crate) critical_at: Option<Timestamp>,
 }
 
 impl Element {
@@ -74,8 +79,10 @@ impl Element {
             pilots: BTreeSet::new(),
             parked: Parked::default(),
             experience: Experience::default(),
+            waited_s: 0,
             staleness_s: 0,
             outdated: false,
+            critical_at: None,
         };
         element.publish_again();
         element
@@ -131,10 +138,22 @@ impl Element {
 
     /// See [`glue::response_s`].
     pub(crate) fn response_s(&self) -> i64 {
-        let delays = self.experience.delays_s();
-        let fresh_s = glue::response_s(&self.ce, self.published.as_ref(), delays.iter().copied());
+        let waits = glue::Waits {
+            mean_s: self.experience.mean_delay_s(),
+            longest_s: self.waited_s,
+        };
+        let fresh_s = glue::response_s(&self.ce, self.published.as_ref(), waits);
         let staleness_s = i64::try_from(self.staleness_s).unwrap_or(glue::INFINITE);
         fresh_s.saturating_add(staleness_s).min(glue::INFINITE)
+    }
+
+    /// Takes in how long a pilot has waited there by now; in steps that double, as for age.
+    pub(crate) fn note_waiting(&mut self, longest: Duration) {
+        let seconds = longest.as_secs();
+        let waited_s = seconds.checked_ilog2().map_or(0, |log| 1 << log);
+        let before = self.response_s();
+        self.waited_s = waited_s;
+        self.outdated |= self.response_s() != before;
     }
 
     /// Takes in how old what was published is. It loses weight once a look was missed, in steps
@@ -310,6 +329,13 @@ impl Element {
         self.parked = before.parked;
         self.experience.succeed(before.experience);
         self.staleness_s = before.staleness_s;
+        self.waited_s = before.waited_s;
+        self.critical_at = before.critical_at;
+    }
+
+    /// Whether its warm set of pilots is kept.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.ce.supply.warm.is_some() && self.critical_at.is_some()
     }
 }
 

@@ -75,9 +75,15 @@ pub(crate) struct Experience {
 }
 
 impl Experience {
-    /// What the last pilots waited from the decision to their first call, in seconds.
-    pub(crate) fn delays_s(&self) -> &VecDeque<u64> {
-        &self.delays_s
+    /// What the last pilots waited from the decision to their first call, in seconds: the mean.
+    pub(crate) fn mean_delay_s(&self) -> Option<u64> {
+        let sum: u64 = self.delays_s.iter().sum();
+        sum.checked_div(self.delays_s.len() as u64)
+    }
+
+    /// The longest that one of the last pilots waited, in seconds.
+    pub(crate) fn longest_delay_s(&self) -> Option<u64> {
+        self.delays_s.iter().max().copied()
     }
 
     pub(crate) fn note_delay(&mut self, delay: Duration) {

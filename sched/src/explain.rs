@@ -11,7 +11,7 @@ use fairway_model::{
 use crate::State;
 use crate::element::Element;
 use crate::matching::serves;
-use crate::provision::{Ledger, Size, closures, misfits};
+use crate::provision::{Ledger, Outlook, Size, closures, deadline_outlook, misfits, too_few};
 use crate::queue::{Class, ClassId};
 use crate::state::{LiveJob, Standing};
 
@@ -47,6 +47,8 @@ pub struct Explained {
     pub requirements: Option<String>,
     /// Its Rank in canonical form.
     pub rank: Option<String>,
+    /// How its deadline stands; only of tasks that have not started.
+    pub deadline: Option<Outlook>,
     /// Every CE, those that could run it first, best Rank first.
     pub ces: Vec<CeVerdict>,
 }
@@ -79,7 +81,8 @@ pub struct CeVerdict {
 pub struct Refusal {
     /// What refused: a clause of Requirements, or `cores`, `memory`, `gpus`, `walltime`, `mode`,
     /// `maintenance`, `status`, `published`, `users`, `accounts`, `group`, `job_cores_max`,
-    /// `job_nodes_max`, the name of a [`Limit`](crate::provision::Limit), `back-off`.
+    /// `job_nodes_max`, the name of a [`Limit`](crate::provision::Limit), `threshold`,
+    /// `back-off`.
     pub clause: String,
     /// The values on both sides.
     pub because: String,
@@ -119,8 +122,24 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
         walltime_s: needs.walltime_s,
         requirements: needs.requirements.as_ref().map(ToString::to_string),
         rank: needs.rank.as_ref().map(ToString::to_string),
+        deadline: deadline(state, row.state, class, owner, now),
         ces,
     })
+}
+
+fn deadline(
+    state: &State,
+    is: TaskState,
+    class: &Class,
+    owner: &UserName,
+    now: Timestamp,
+) -> Option<Outlook> {
+    let unstarted = matches!(
+        is,
+        TaskState::Waiting | TaskState::Held | TaskState::Blocked
+    );
+    let who = (owner, class.group.as_ref());
+    unstarted.then(|| deadline_outlook(state, &class.needs, who, now))?
 }
 
 fn refusal((clause, because): (&str, String)) -> Refusal {
@@ -239,6 +258,9 @@ fn full(
     let mut refusals: Vec<Refusal> = full
         .map(|limit| refusal((limit.name, limit.because())))
         .collect();
+    if let Some(because) = too_few(state, element, now) {
+        refusals.push(refusal(("threshold", because)));
+    }
     if let Some((until, reason)) = element.experience.backing_off(now) {
         let because = format!("no pilots are asked for until {until}: {reason}");
         refusals.push(refusal(("back-off", because)));

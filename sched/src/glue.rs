@@ -1,7 +1,8 @@
 //! What a CE publishes, under GLUE 1.3 names: the other ad of Requirements and Rank.
 //!
 //! What a batch system does not tell is published as the worst case: no free cores,
-//! [`INFINITE`] jobs and seconds before ours. Times under `GlueCEPolicy` are in minutes,
+//! [`INFINITE`] jobs and seconds before ours. Only a limit that is not told is none. What
+//! GLUE 1.3 has no name for (nodes, GPUs, memory per core) has one in its manner. Times under `GlueCEPolicy` are in minutes,
 //! all others in seconds, as GLUE has it.
 
 use std::sync::Arc;
@@ -36,30 +37,49 @@ pub fn ad(site: &SiteName, ce: &Ce, state: Option<&CeState>, response_s: i64) ->
     glue.0
 }
 
-/// How long a pilot of this CE waits before it starts, in seconds: 0 if a pilot's cores are
-/// free and nobody waits; otherwise the mean of what the last pilots there waited
-/// (`delays_s`); [`INFINITE`] if there was none.
-pub fn response_s(
-    ce: &Ce,
-    state: Option<&CeState>,
-    delays_s: impl IntoIterator<Item = u64>,
-) -> i64 {
-    let idle = state.is_some_and(|state| {
-        state.status == CeStatus::Production
-            && state.jobs_waiting == Some(0)
-            && state.cores_free.is_some_and(|free| free >= ce.shape.cores)
-    });
-    if idle {
+/// What was observed of how long pilots wait at a CE.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waits {
+    /// The mean of what the last pilots waited, in seconds; `None` if there was none.
+    pub mean_s: Option<u64>,
+    /// What the pilot that waits longest has waited by now, in seconds.
+    pub longest_s: u64,
+}
+
+/// How long a pilot of this CE waits before it starts, in seconds. 0 if an allocation's cores
+/// are free and nobody waits. Otherwise what the batch system itself estimates; or the mean of
+/// what the last pilots waited; or, if there was none, what it takes until those before it have
+/// run and one more is over, if each takes as long as a pilot may: (waiting + 1) * walltime /
+/// running. [`INFINITE`] if that is not told either. Never less than a pilot there has waited by now.
+pub fn response_s(ce: &Ce, state: Option<&CeState>, waits: Waits) -> i64 {
+    let Some(state) = state else {
+        return INFINITE;
+    };
+    if is_idle(ce, state) {
         return 0;
     }
-    let (sum, n) = delays_s
-        .into_iter()
-        .fold((0_u64, 0_u64), |(sum, n), delay| {
-            (sum.saturating_add(delay), n + 1)
-        });
-    let mean = sum.checked_div(n);
-    mean.and_then(|mean| i64::try_from(mean).ok())
-        .map_or(INFINITE, |mean| mean.min(INFINITE))
+    let told = state.start_estimate;
+    let told_s = told.map(|start| start.since(state.observed_at).as_secs());
+    let by_queue_s = || {
+        let running = state.jobs_running.filter(|running| *running > 0)?;
+        let before = u64::from(state.jobs_waiting?) + 1;
+        Some(before.saturating_mul(walltime_s(ce, Some(state))) / u64::from(running))
+    };
+    let known_s = told_s.or(waits.mean_s).or_else(by_queue_s);
+    known_s
+        .and_then(|known_s| i64::try_from(known_s.max(waits.longest_s)).ok())
+        .map_or(INFINITE, |known_s| known_s.min(INFINITE))
+}
+
+/// Whether an allocation of the CE's shape would start at once.
+fn is_idle(ce: &Ce, state: &CeState) -> bool {
+    let nodes = ce.shape.nodes;
+    let free_cores = state.cores_free;
+    let room = match state.nodes_free.filter(|_| ce.shape.whole_node) {
+        Some(free) => free >= nodes,
+        None => free_cores.is_some_and(|free| free >= ce.shape.cores.saturating_mul(nodes)),
+    };
+    state.status == CeStatus::Production && state.jobs_waiting == Some(0) && room
 }
 
 /// The GLUE name of a status.
@@ -102,7 +122,18 @@ fn status(glue: &mut Builder, ce: &Ce, state: Option<&CeState>, response_s: i64)
         .map(|(running, waiting)| running + waiting);
     glue.text("GlueCEStateStatus", status_name(state));
     glue.number("GlueCEStateFreeCPUs", free);
-    glue.number("GlueCEStateFreeJobSlots", free / ce.shape.cores.max(1));
+    glue.number(
+        "GlueCEStateFreeJobSlots",
+        free / pilot_cores(ce, state).max(1),
+    );
+    let used = state.and_then(|state| state.cores_used).map(i64::from);
+    let offline = state.and_then(|state| state.cores_offline).map(i64::from);
+    glue.number("GlueCEStateUsedCPUs", used.unwrap_or(INFINITE));
+    glue.number("GlueCEStateOfflineCPUs", offline.unwrap_or(INFINITE));
+    let free_nodes = state.and_then(|state| state.nodes_free).unwrap_or(0);
+    let offline_nodes = state.and_then(|state| state.nodes_offline).map(i64::from);
+    glue.number("GlueCEStateFreeNodes", free_nodes);
+    glue.number("GlueCEStateOfflineNodes", offline_nodes.unwrap_or(INFINITE));
     glue.number("GlueCEStateRunningJobs", running.unwrap_or(INFINITE));
     glue.number("GlueCEStateWaitingJobs", waiting.unwrap_or(INFINITE));
     glue.number("GlueCEStateTotalJobs", total.unwrap_or(INFINITE));
@@ -116,6 +147,13 @@ fn walltime_s(ce: &Ce, state: Option<&CeState>) -> u64 {
     limit_s.map_or(ce.shape.walltime_s, |max| max.min(ce.shape.walltime_s))
 }
 
+/// Cores of one pilot: those of a node where whole nodes are asked for.
+fn pilot_cores(ce: &Ce, state: Option<&CeState>) -> u32 {
+    let node = state.and_then(|state| state.node_cores);
+    let node = node.filter(|_| ce.shape.whole_node);
+    node.unwrap_or(ce.shape.cores)
+}
+
 fn policy(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
     let wall_min = walltime_s(ce, state) / 60;
     for name in [
@@ -126,15 +164,23 @@ fn policy(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
     ] {
         glue.number(name, wall_min);
     }
-    glue.number("GlueCEPolicyMaxRunningJobs", UNLIMITED);
+    let running = state.and_then(|state| state.own_running_max).map(i64::from);
+    glue.number("GlueCEPolicyMaxRunningJobs", running.unwrap_or(UNLIMITED));
     glue.number("GlueCEPolicyMaxWaitingJobs", ce.limits.queued_max);
-    glue.number("GlueCEPolicyMaxTotalJobs", ce.limits.pilots_max);
-    glue.number("GlueCEPolicyMaxSlotsPerJob", ce.shape.cores);
+    let own = state.and_then(|state| state.own_jobs_max);
+    let total = own.into_iter().fold(ce.limits.pilots_max, u32::min);
+    glue.number("GlueCEPolicyMaxTotalJobs", total);
+    // A task runs on one node: what a pilot has there is what it can get.
+    let cores = pilot_cores(ce, state);
+    let allowed = state.and_then(|state| state.job_cores_max);
+    let slots = allowed.into_iter().fold(cores, u32::min);
+    glue.number("GlueCEPolicyMaxSlotsPerJob", slots);
+    glue.number("GlueCEPolicyMaxGPUsPerJob", ce.shape.gpus);
+    let nodes = state.and_then(|state| state.job_nodes_max);
+    let nodes = nodes.into_iter().fold(ce.shape.nodes, u32::min);
+    glue.number("GlueCEPolicyMaxNodesPerJob", nodes);
     let total = state.and_then(|state| state.cores_total).unwrap_or(0);
-    glue.number(
-        "GlueCEPolicyAssignedJobSlots",
-        total / ce.shape.cores.max(1),
-    );
+    glue.number("GlueCEPolicyAssignedJobSlots", total / cores.max(1));
     glue.number("GlueCEPolicyPriority", 1);
     glue.number("GlueCEPolicyPreemption", 0);
 }
@@ -147,6 +193,10 @@ fn info(glue: &mut Builder, site: &SiteName, ce: &Ce, state: Option<&CeState>) {
     glue.text("GlueCEInfoJobManager", kind);
     let total = state.and_then(|state| state.cores_total).unwrap_or(0);
     glue.number("GlueCEInfoTotalCPUs", total);
+    let nodes = state.and_then(|state| state.nodes_total).unwrap_or(0);
+    glue.number("GlueCEInfoTotalNodes", nodes);
+    let gpus = state.and_then(|state| state.gpus_total).unwrap_or(0);
+    glue.number("GlueCEInfoTotalGPUs", gpus);
     let users = ce.users.iter().map(|user| format!("USER:{user}"));
     let groups = ce.groups.iter().map(|group| format!("VO:{group}"));
     let rules: Vec<String> = users.chain(groups).collect();
@@ -166,6 +216,8 @@ fn host(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
         .unwrap_or((system.unwrap_or(""), ""));
     glue.number("GlueHostMainMemoryRAMSize", memory);
     glue.number("GlueHostMainMemoryVirtualSize", memory);
+    let per_core = memory.checked_div(u64::from(cores)).unwrap_or(0);
+    glue.number("GlueHostMainMemoryRAMSizePerCore", per_core);
     glue.number("GlueHostArchitectureSMPSize", cores);
     glue.text(
         "GlueHostArchitecturePlatformType",
@@ -175,12 +227,15 @@ fn host(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
     );
     glue.text("GlueHostOperatingSystemName", name);
     glue.text("GlueHostOperatingSystemRelease", release);
-    // Pilots need it, so it is there wherever one runs.
-    glue.0
-        .insert("GlueHostNetworkAdapterOutboundIP", Value::Boolean(true));
+    glue.0.insert(
+        "GlueHostNetworkAdapterOutboundIP",
+        Value::Boolean(ce.outbound),
+    );
+    let features = state.map_or(&[][..], |state| &state.features);
+    let features = features.iter().filter(|name| !ce.tags.contains(name));
     glue.texts(
         "GlueHostApplicationSoftwareRunTimeEnvironment",
-        ce.tags.iter().map(String::as_str),
+        ce.tags.iter().chain(features).map(String::as_str),
     );
 }
 

@@ -21,5 +21,6 @@ pub mod state;
 
 pub use command::{Applied, Change, Command, Grant, Refused, RefusedKind, Reply};
 pub use experience::{Decided, Decision};
+pub use queue::ClassId;
 pub use shares::Used;
 pub use state::{Settings, State};

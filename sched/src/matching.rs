@@ -11,6 +11,7 @@ use fairway_model::{
 
 use crate::element::Element;
 use crate::latch::NodeId;
+use crate::provision::Purpose;
 use crate::queue::{Class, ClassId, Place, Queue};
 
 /// A task that a pilot has.
@@ -51,6 +52,8 @@ pub(crate) struct LivePilot {
     pub(crate) backlog: usize,
     /// Its wish that has not been answered.
     pub(crate) wish: Option<Wish>,
+    /// Which tasks it is for.
+    pub(crate) purpose: Purpose,
     /// Whether it ever had a task.
     pub(crate) useful: bool,
     /// Whether one of its tasks succeeded, or ran for longer than what fails at once.
@@ -125,7 +128,8 @@ impl LivePilot {
         let (free, waiting) = self.books();
         let room = free.holds(needs.resources) && waiting == 0
             || waiting < wish.backlog as usize && self.pilot.resources.holds(needs.resources);
-        room && limits.lasts(needs, wish.until)
+        let task_s = self.purpose.task_s(needs, limits.remaining_min_s);
+        room && limits.lasts_s(task_s, wish.until)
     }
 }
 
@@ -140,7 +144,10 @@ pub(crate) struct Limits {
 impl Limits {
     /// Whether the task can end before `until`.
     pub(crate) fn lasts(&self, needs: &Needs, until: Timestamp) -> bool {
-        let needed_s = needs.walltime_s.unwrap_or(self.remaining_min_s);
+        self.lasts_s(needs.walltime_s.unwrap_or(self.remaining_min_s), until)
+    }
+
+    fn lasts_s(&self, needed_s: u64, until: Timestamp) -> bool {
         self.now.plus(Duration::from_secs(needed_s)) <= until
     }
 }

@@ -14,7 +14,7 @@ use crate::shares::Standing;
 
 /// Which class. Numbers are given in the order of appearance and mean nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ClassId(u32);
+pub struct ClassId(u32);
 
 /// A user's place in the order of service of one class; the smallest is served first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -96,6 +96,18 @@ fn demand(explanation: &Explanation) -> String {
     if let Some(rank) = &explanation.rank {
         let _ = writeln!(text, "  Rank = {}", harmless(rank));
     }
+    if let Some(deadline) = &explanation.deadline {
+        let _ = writeln!(
+            text,
+            "Its deadline is {}: {}.",
+            match deadline.outlook.as_str() {
+                "met" => "within reach",
+                "tight" => "tight",
+                _ => "out of reach",
+            },
+            harmless(&deadline.because)
+        );
+    }
     text
 }
 

@@ -105,6 +105,10 @@ fn one_ce(view: &SiteView, ce: &Ce, state: Option<&CeView>, now: Timestamp) -> S
         Some((state, published)) => rows.extend(seen(state, published, now)),
         None => rows.push(("status", "not seen yet".into())),
     }
+    for node in state.map(|it| &it.set_aside).into_iter().flatten() {
+        let told = format!("{} until {}: {}", node.host, node.until, node.evidence);
+        rows.push(("set aside", harmless(&told).to_string()));
+    }
     let mut text = facts(&rows);
     for (name, value) in state.map(|it| &it.glue).into_iter().flatten() {
         text.push_str(&format!("  {name} = {}\n", harmless(&value.to_string())));

@@ -286,7 +286,7 @@ fn why_a_ce_has_its_pilots() {
              "because": "20 pilots are on the way, at most 20"}],
         "closures": [{"clause": "maintenance", "because": "from now to then"}],
         "backoff": {"until": NOW.0 + 65_000, "because": "pilot p7 refused"},
-        "set_aside": [{"host": "node07", "because": "3 tasks failed at once",
+        "set_aside": [{"host": "node07", "evidence": "3 tasks failed at once",
                        "until": NOW.0 + 600_000}],
         "never_called_home": 3, "asked_in_a_day": 70, "response_s": 90,
         "decisions": [

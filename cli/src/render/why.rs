@@ -43,11 +43,11 @@ fn one(ce: &CeProvisioning, now: Timestamp) -> String {
     }
     section(
         &mut text,
-        "Nodes set aside (fairway site release SITE/CE HOST)",
+        "Nodes set aside (fairway site release SITE/CE NODE)",
         ce.set_aside.iter().map(|node| {
             let wait = words::span(node.until.since(now));
-            let (host, because) = (harmless(&node.host), harmless(&node.because));
-            format!("{host}, tried again in {wait}: {because}")
+            let (host, evidence) = (harmless(&node.host), harmless(&node.evidence));
+            format!("{host}, tried again in {wait}: {evidence}")
         }),
     );
     let wanting = ce.wanting.iter().take(LINES_MAX).flat_map(wanting);

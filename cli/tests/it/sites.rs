@@ -107,7 +107,7 @@ async fn a_broken_site_is_told_with_a_remedy() {
         .json();
     assert!(!why[0].closures.is_empty(), "{why:?}");
     let told = carol
-        .run(&["site", "release", "lyon", "node1"])
+        .run(&["site", "release", "lyon/short", "node1"])
         .await
         .fails(3);
     assert!(told.contains("node1"), "{told}");
@@ -116,7 +116,7 @@ async fn a_broken_site_is_told_with_a_remedy() {
         &["site", "why", "lyon"][..],
         &["site", "check", "lyon"],
         &["site", "maintenance", "lyon", "--clear"],
-        &["site", "release", "lyon", "node1"],
+        &["site", "release", "lyon/short", "node1"],
     ] {
         alice.run(args).await.fails(3);
     }

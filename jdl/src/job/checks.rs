@@ -7,7 +7,7 @@ use crate::diagnostic::nearest;
 use crate::syntax::{Name, Node, ScopeWord};
 
 /// What a CE publishes, under GLUE 1.3 names and AliEn's.
-const PUBLISHED: [&str; 49] = [
+const PUBLISHED: [&str; 58] = [
     "CurrentTime",
     "GlueCEAccessControlBaseRule",
     "GlueCEInfoDefaultSE",
@@ -16,9 +16,13 @@ const PUBLISHED: [&str; 49] = [
     "GlueCEInfoLRMSType",
     "GlueCEInfoLRMSVersion",
     "GlueCEInfoTotalCPUs",
+    "GlueCEInfoTotalGPUs",
+    "GlueCEInfoTotalNodes",
     "GlueCEName",
     "GlueCEPolicyAssignedJobSlots",
     "GlueCEPolicyMaxCPUTime",
+    "GlueCEPolicyMaxGPUsPerJob",
+    "GlueCEPolicyMaxNodesPerJob",
     "GlueCEPolicyMaxObtainableCPUTime",
     "GlueCEPolicyMaxObtainableWallClockTime",
     "GlueCEPolicyMaxRunningJobs",
@@ -32,9 +36,13 @@ const PUBLISHED: [&str; 49] = [
     "GlueCEStateEstimatedResponseTime",
     "GlueCEStateFreeCPUs",
     "GlueCEStateFreeJobSlots",
+    "GlueCEStateFreeNodes",
+    "GlueCEStateOfflineCPUs",
+    "GlueCEStateOfflineNodes",
     "GlueCEStateRunningJobs",
     "GlueCEStateStatus",
     "GlueCEStateTotalJobs",
+    "GlueCEStateUsedCPUs",
     "GlueCEStateWaitingJobs",
     "GlueCEStateWorstResponseTime",
     "GlueCEUniqueID",
@@ -44,6 +52,7 @@ const PUBLISHED: [&str; 49] = [
     "GlueHostBenchmarkSF00",
     "GlueHostBenchmarkSI00",
     "GlueHostMainMemoryRAMSize",
+    "GlueHostMainMemoryRAMSizePerCore",
     "GlueHostMainMemoryVirtualSize",
     "GlueHostNetworkAdapterInboundIP",
     "GlueHostNetworkAdapterOutboundIP",

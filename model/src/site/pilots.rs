@@ -88,6 +88,10 @@ pub struct SupplySettings {
     /// Only when more than so many tasks that may run here wait without a pilot. 0: as soon as
     /// one does. (BeBiDa calls it Ti'Punch.)
     pub threshold: u64,
+    /// Whether the batch system takes advance reservations: one is asked for for tasks with a
+    /// deadline, to begin just in time.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reserve: bool,
     /// A set of pilots kept for time-critical tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm: Option<WarmSettings>,

@@ -7,6 +7,7 @@ use crate::matching::serves;
 use crate::queue::Class;
 
 /// Tasks of one class that have found no place yet.
+#[derive(Clone)]
 pub(super) struct Demand<'a> {
     /// In the order of service.
     by_user: Vec<(&'a UserName, u64)>,
@@ -33,6 +34,15 @@ impl<'a> Demand<'a> {
 
     pub(super) fn is_met(&self) -> bool {
         self.total == 0
+    }
+
+    /// How many may run at the CE, whosever pilots they need.
+    pub(super) fn admitted(&self, element: &Element) -> u64 {
+        let admitted = self
+            .by_user
+            .iter()
+            .filter(|(user, _)| element.admits(user, self.group));
+        admitted.map(|(_, n)| n).sum()
     }
 
     /// How many may run with a pilot of `owner` at the CE.

@@ -16,8 +16,24 @@ pub(crate) fn misfits(
     needs: &Needs,
     now: Timestamp,
 ) -> Vec<(&'static str, String)> {
+    misfits_of(
+        element,
+        needs.resources,
+        walltime_needed_s(state, needs),
+        now,
+    )
+}
+
+/// Why a new pilot of a CE cannot hold a task that asks for this, and for which it must last so
+/// long.
+pub(super) fn misfits_of(
+    element: &Element,
+    asked: Resources,
+    needed_s: u64,
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
     let mut misfits = Vec::new();
-    let (has, asked) = (element.expected(), needs.resources);
+    let has = element.expected();
     if asked.cores > has.cores {
         let because = format!(
             "a pilot has {} of the {} cores needed",
@@ -38,7 +54,6 @@ pub(crate) fn misfits(
             format!("a pilot has {} of the {} GPUs needed", has.gpus, asked.gpus),
         ));
     }
-    let needed_s = walltime_needed_s(state, needs);
     let has_s = element.walltime_s(now);
     if needed_s > has_s {
         let because = format!(

@@ -10,16 +10,21 @@
 //! a plan is carried out. The ramp bounds growth as TCP's slow start does: a CE has only so many
 //! pilots at a time that have had no task yet, twice as many each time they prove useful.
 
+mod deadline;
 mod demand;
 mod fit;
 mod report;
 mod room;
 mod supply;
+mod threshold;
+mod warm;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use fairway_model::{CeId, PilotId, PilotOwner, Resources, Timestamp};
+
+use fairway_jdl::Needs;
 
 use self::demand::Demand;
 use self::fit::{times, without};
@@ -28,10 +33,13 @@ use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
 use crate::queue::{Class, ClassId};
 
+pub use self::deadline::{CeOutlook, Outlook, OutlookKind, deadline_outlook, job_outlook};
 pub(crate) use self::fit::{closures, misfits, too_large};
 pub use self::report::{CeReport, JobCounts, Verdict, Wanting, report};
 pub use self::room::Limit;
 pub(crate) use self::room::{Ledger, Size};
+pub(crate) use self::threshold::{below as below_threshold, too_few};
+pub use self::warm::critical_remark;
 
 /// A pilot to ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +56,57 @@ pub struct PilotOrder {
     pub walltime_s: u64,
     /// Ask for an advance reservation that begins then.
     pub reserve_at: Option<Timestamp>,
+    /// Which tasks it is for.
+    pub purpose: Purpose,
     /// Why, in a sentence.
     pub because: String,
+}
+
+/// Which tasks a pilot is for. In memory only: after a restart it is for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// All tasks.
+    #[default]
+    Any,
+    /// Those of a class with a deadline as long as some of them wait, all others then.
+    Deadline(ClassId),
+    /// The same, in an advance reservation.
+    Reserved(ClassId),
+    /// Time-critical ones.
+    Warm,
+}
+
+impl Purpose {
+    /// Whether a pilot for this purpose takes tasks of a class.
+    pub(crate) fn takes(self, state: &State, id: ClassId, class: &Class) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Warm => class.needs.time_critical,
+            Self::Deadline(own) | Self::Reserved(own) => {
+                let waits = |own| state.queue.class(own).is_some_and(|own| own.waiting() > 0);
+                own == id || !waits(own)
+            }
+        }
+    }
+
+    /// Whether a pilot for this purpose was asked for for tasks of this class.
+    pub(crate) fn is_for(self, id: ClassId, class: &Class) -> bool {
+        match self {
+            Self::Any => false,
+            Self::Warm => class.needs.time_critical,
+            Self::Deadline(own) | Self::Reserved(own) => own == id,
+        }
+    }
+
+    /// How long a pilot for this purpose must last for a task, in seconds: one that is sized by
+    /// what is expected takes the task for that.
+    pub(crate) fn task_s(self, needs: &Needs, remaining_min_s: u64) -> u64 {
+        let expected_s = match self {
+            Self::Deadline(_) | Self::Reserved(_) if needs.deadline.is_some() => needs.expected_s,
+            _ => None,
+        };
+        expected_s.or(needs.walltime_s).unwrap_or(remaining_min_s)
+    }
 }
 
 /// What to do about pilots.
@@ -87,6 +144,8 @@ pub(crate) struct Layout {
     short: BTreeMap<ClassId, Short>,
     /// The books, what is ordered included.
     ledger: Ledger,
+    /// Tasks that may run at a CE and have no place; only of CEs with a threshold.
+    pub(crate) waiting_at: BTreeMap<CeId, u64>,
 }
 
 /// Tasks of a class without a place.
@@ -100,11 +159,13 @@ struct Short {
 
 impl Layout {
     pub(crate) fn of(state: &State, now: Timestamp) -> Self {
+        let supplies = supply::supplies(state, now);
         let mut planner = Planner {
             state,
             now,
             ledger: Ledger::of(state, now),
-            supplies: supply::supplies(state, now),
+            waiting_at: threshold::waiting_at(state, &supplies),
+            supplies,
             orders: Vec::new(),
         };
         let open: Vec<&Element> = state
@@ -112,17 +173,21 @@ impl Layout {
             .values()
             .filter(|element| is_open(state, element, now))
             .collect();
+        planner.keep_warm(&open);
         let mut short = BTreeMap::new();
-        for (id, class) in in_order_of_service(state) {
+        for (id, class, due) in planner.in_order(&open) {
             let mut demand = Demand::of(class);
-            planner.lay(id, class, &mut demand);
-            if demand.is_met() {
-                continue;
+            let mut before = 0;
+            if let Some(due) = due {
+                before += planner.meet(&open, id, class, due, &mut demand);
             }
-            let before = demand.total();
+            planner.lay(id, class, &mut demand);
+            before += demand.total();
             planner.order_for(&open, id, class, &mut demand);
-            let after = demand.total();
-            short.insert(id, Short { before, after });
+            if before > 0 {
+                let after = demand.total();
+                short.insert(id, Short { before, after });
+            }
         }
         let (unneeded, overdue) = supply::recallable(state, &planner.supplies, now);
         Self {
@@ -131,6 +196,7 @@ impl Layout {
             overdue,
             short,
             ledger: planner.ledger,
+            waiting_at: planner.waiting_at,
         }
     }
 }
@@ -191,6 +257,7 @@ struct Planner<'a> {
     ledger: Ledger,
     supplies: Vec<Supply<'a>>,
     orders: Vec<PilotOrder>,
+    waiting_at: BTreeMap<CeId, u64>,
 }
 
 impl<'a> Planner<'a> {
@@ -212,6 +279,9 @@ impl<'a> Planner<'a> {
         class: &Class,
         demand: &mut Demand<'_>,
     ) {
+        if demand.is_met() {
+            return;
+        }
         let candidates = candidates(self.state, open, id, class, self.now);
         for tied in candidates.chunk_by(|(_, a), (_, b)| a == b) {
             for at_once in [true, false] {
@@ -231,6 +301,9 @@ impl<'a> Planner<'a> {
         demand: &mut Demand<'_>,
         at_once: bool,
     ) {
+        if below_threshold(element, &self.waiting_at).is_some() {
+            return;
+        }
         let size = Size::of(element);
         // Without a core a pilot takes no task, whatever a task asks for.
         if size.cores == 0 || self.ledger.ramp(self.state, element, size).is_full() {
@@ -280,6 +353,7 @@ impl<'a> Planner<'a> {
                 owner: owner.clone(),
                 free: without(expected, class.needs.resources, tasks),
                 lasts_s: walltime_s.saturating_sub(PILOT_MARGIN_S),
+                purpose: Purpose::Any,
                 pilot: None,
                 used: true,
             });
@@ -291,6 +365,7 @@ impl<'a> Planner<'a> {
             nodes: size.nodes,
             walltime_s,
             reserve_at: None,
+            purpose: Purpose::Any,
             because: format!(
                 "{waiting} tasks that may run here have no pilot yet; it takes {taken} of them"
             ),

@@ -66,7 +66,7 @@ pub struct Verdict {
     pub pilots: u32,
     /// The kind of reason: `orders` where pilots would be asked for. Otherwise `work` (no task
     /// waits), `requirements`, `covered` (pilots for all tasks are there or on their way), `rank`
-    /// (other CEs take them), `back-off`, or the name of what is in the way, as in explanations
+    /// (other CEs take them), `threshold` (too few wait), `back-off`, or the name of what is in the way, as in explanations
     /// of tasks.
     pub kind: &'static str,
     /// Why, in a sentence.
@@ -272,6 +272,9 @@ impl Layout {
         }
         if fitting.is_empty() {
             return refusal.unwrap_or(("work", "no task waits".into()));
+        }
+        if let Some(because) = super::below_threshold(element, &self.waiting_at) {
+            return ("threshold", because);
         }
         self.no_room(state, element, &fitting)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fairway_model::{Pilot, PilotId, PilotOwner, PilotState, Resources, SiteMode, Timestamp};
 
+use super::Purpose;
 use super::demand::Demand;
 use super::fit::{times, without};
 use crate::State;
@@ -15,19 +16,22 @@ use crate::queue::{Class, ClassId};
 use crate::state::probe::is_probe;
 
 /// Room on a pilot that is there, on its way, or ordered just now.
+#[derive(Clone)]
 pub(super) struct Supply<'a> {
     pub(super) element: &'a Element,
     pub(super) owner: PilotOwner,
     pub(super) free: Resources,
     /// Seconds that a task may take there.
     pub(super) lasts_s: u64,
+    pub(super) purpose: Purpose,
     /// `None` for one that is ordered just now.
     pub(super) pilot: Option<&'a Pilot>,
     pub(super) used: bool,
 }
 
 impl Supply<'_> {
-    /// Lays as many of the tasks onto it as fit.
+    /// Lays as many of the tasks onto it as fit. A reservation that is yet to begin takes none:
+    /// until then they are served like others.
     pub(super) fn lay(
         &mut self,
         state: &State,
@@ -35,11 +39,28 @@ impl Supply<'_> {
         class: &Class,
         demand: &mut Demand<'_>,
     ) {
-        let task_s = class
-            .needs
-            .walltime_s
-            .unwrap_or(state.settings.remaining_min_s);
-        if self.free.cores == 0 || task_s > self.lasts_s {
+        if matches!(self.purpose, Purpose::Reserved(_)) && self.is_expected() {
+            self.used |= self.purpose == Purpose::Reserved(id) && class.waiting() > 0;
+        } else {
+            self.take(state, id, class, demand);
+        }
+    }
+
+    fn is_expected(&self) -> bool {
+        self.pilot.is_none_or(|pilot| pilot.state.is_expected())
+    }
+
+    /// As [`lay`](Self::lay), whether it has begun or not.
+    pub(super) fn take(
+        &mut self,
+        state: &State,
+        id: ClassId,
+        class: &Class,
+        demand: &mut Demand<'_>,
+    ) {
+        let remaining_min_s = state.settings.remaining_min_s;
+        let task_s = self.purpose.task_s(&class.needs, remaining_min_s);
+        if self.free.cores == 0 || task_s > self.lasts_s || !self.purpose.takes(state, id, class) {
             return;
         }
         if !self.element.verdicts.get(&id).is_some_and(|v| v.eligible) {
@@ -103,8 +124,9 @@ fn supply<'a>(state: &'a State, live: &'a LivePilot, now: Timestamp) -> Option<S
         owner: pilot.owner.clone(),
         free,
         lasts_s,
+        purpose: live.purpose,
         pilot: Some(pilot),
-        used: false,
+        used: live.purpose == Purpose::Warm && element.is_warm(),
     })
 }
 

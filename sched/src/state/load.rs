@@ -54,6 +54,11 @@ impl State {
             state.describe(&site, now);
             state.sites.insert(site.name.clone(), site);
         }
+        for (ce, at, pilots) in snapshot.asked {
+            if let Some(element) = state.elements.get_mut(&ce) {
+                element.experience.note_asked(pilots, at);
+            }
+        }
         state.load_pilots(snapshot.pilots, now);
         let mut tasks: BTreeMap<JobId, Vec<Task>> = BTreeMap::new();
         for task in snapshot.tasks {

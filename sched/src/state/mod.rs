@@ -17,6 +17,7 @@ mod sites;
 mod submit;
 mod sync;
 mod tick;
+mod warm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

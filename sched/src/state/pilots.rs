@@ -11,7 +11,7 @@ use super::{State, refused};
 use crate::command::{Change, Observation, Refused, RefusedKind, Reply};
 use crate::experience::Decided;
 use crate::matching::LivePilot;
-use crate::provision::{Ledger, Limit, PilotOrder, Size, too_large};
+use crate::provision::{Ledger, Limit, PilotOrder, Purpose, Size, too_large};
 
 /// What a pilot says when it first calls home.
 pub(super) struct FirstCall {
@@ -149,6 +149,9 @@ impl State {
             end: None,
         };
         self.admit_pilot(pilot.clone(), now);
+        if let Some(live) = self.pilots.get_mut(&id) {
+            live.purpose = order.purpose;
+        }
         self.changes.push(Change::Pilot(pilot.clone()));
         let kind = EventKind::PilotPlanned {
             pilot: id,
@@ -174,6 +177,7 @@ impl State {
             round: 0,
             backlog: 0,
             wish: None,
+            purpose: Purpose::Any,
             useful: false,
             proven: false,
             node,

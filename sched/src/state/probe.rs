@@ -7,7 +7,7 @@ use fairway_model::{CeId, Pilot, PilotId, PilotOwner, Timestamp, UserName};
 use super::{State, refused};
 use crate::command::{Refused, RefusedKind, Reply};
 use crate::matching::LivePilot;
-use crate::provision::PilotOrder;
+use crate::provision::{PilotOrder, Purpose};
 
 /// Whoever tries a CE waits no longer than this for its probe. One that is older and has not
 /// called home is nobody's any more: the one who asked is gone.
@@ -41,6 +41,7 @@ impl State {
             nodes: 1,
             walltime_s: element.walltime_s(now).clamp(1, WALLTIME_S),
             reserve_at: None,
+            purpose: Purpose::Any,
             because: format!("{by} tries the CE"),
         };
         let id = PilotId(self.next_pilot);

@@ -78,7 +78,9 @@ impl State {
         }
         let wanted = |id: ClassId, class: &Class| {
             live.holds(wish, &class.needs, limits)
-                && !self.kept_for_better(id, class, element, limits)
+                && live.purpose.takes(self, id, class)
+                && (live.purpose.is_for(id, class)
+                    || !self.kept_for_better(id, class, element, limits))
         };
         next_for(&self.queue, element, &live.pilot.owner, wanted).map(|choice| choice.task)
     }
@@ -99,7 +101,9 @@ impl State {
                 && other.mode() == SiteMode::Open
                 && other.parked.by_owner().any(|(owner, pilots)| {
                     first_of(id, class, other, owner).is_some()
-                        && self.parked_for(class, pilots, limits, |_| true).is_some()
+                        && self
+                            .parked_for(id, class, pilots, limits, |_| true)
+                            .is_some()
                 })
         })
     }
@@ -107,15 +111,19 @@ impl State {
     /// The first of the pilots, which wait for work, that can take tasks of the class.
     fn parked_for(
         &self,
+        id: ClassId,
         class: &Class,
         pilots: &BTreeSet<PilotId>,
         limits: Limits,
         among: impl Fn(PilotId) -> bool,
     ) -> Option<PilotId> {
-        let can_take = |id: &&PilotId| {
-            self.pilots.get(id).is_some_and(|live: &LivePilot| {
+        let can_take = |pilot: &&PilotId| {
+            self.pilots.get(pilot).is_some_and(|live: &LivePilot| {
                 let fits = |wish| live.holds(wish, &class.needs, limits);
-                live.wish.is_some_and(fits) && among(**id) && self.node_admits(live, limits.now)
+                live.wish.is_some_and(fits)
+                    && among(**pilot)
+                    && live.purpose.takes(self, id, class)
+                    && self.node_admits(live, limits.now)
             })
         };
         pilots.iter().find(can_take).copied()
@@ -196,7 +204,7 @@ impl State {
                 if !better {
                     continue;
                 }
-                if let Some(pilot) = self.parked_for(class, pilots, limits, has_room) {
+                if let Some(pilot) = self.parked_for(id, class, pilots, limits, has_room) {
                     best = Some((choice, rank, pilot));
                 }
             }

@@ -17,8 +17,15 @@ impl State {
         }
         self.charge_running(now);
         self.watch_nodes(now);
+        self.watch_warm(now);
         let look_every_s = self.settings.look_every_s;
         for element in self.elements.values_mut() {
+            let pilots = element.pilots.iter().filter_map(|id| self.pilots.get(id));
+            let waits = pilots
+                .filter(|live| live.pilot.state.is_expected())
+                .map(|live| now.since(live.pilot.planned_at));
+            let longest = waits.max().unwrap_or_default();
+            element.note_waiting(longest);
             element.grow_stale(look_every_s, now);
             if element.outdated {
                 element.judge_all(self.queue.classes());

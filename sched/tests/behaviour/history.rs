@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, JobId, Metric, PilotId, PilotState, Policy, PolicyKind, TaskId,
-    TaskState,
+    Attempt, AttemptEnd, EventKind, JobId, Metric, PilotId, PilotOwner, PilotSharing, PilotState,
+    Policy, PolicyKind, TaskId, TaskState,
 };
 use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant, Selection};
 use fairway_sched::{Command, RefusedKind, Reply, State};
@@ -17,7 +17,8 @@ use crate::graphs::check_graph;
 use crate::world::{HOUR_S, World, dag, ended, exit, sweep, user};
 
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
-const CES: [&str; 2] = ["long", "short"];
+/// The last two have private pilots and allocations of two nodes.
+const CES: [&str; 4] = ["long", "short", "mine", "wide"];
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,8 @@ enum Step {
     NewPilot {
         ce: usize,
         cores: u32,
+        /// Whose it is; everybody's if there is none.
+        owner: Option<usize>,
     },
     Sync {
         pilot: usize,
@@ -108,9 +111,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Fate::Repeated),
     ];
     prop_oneof![
-        3 => (0..3_usize, 1..12_u32, 0..5_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
+        3 => (0..3_usize, 1..12_u32, 0..7_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
         2 => graph(),
-        3 => (0..2_usize, 1..5_u32).prop_map(|(ce, cores)| Step::NewPilot { ce, cores }),
+        3 => (0..4_usize, 1..5_u32, prop::option::weighted(0.3, 0..3_usize))
+            .prop_map(|(ce, cores, owner)| Step::NewPilot { ce, cores, owner }),
         12 => (0..8_usize, fate, any::<bool>(), 0..3_u32)
             .prop_map(|(pilot, fate, wish, backlog)| Step::Sync { pilot, fate, wish, backlog }),
         2 => (0..64_usize).prop_map(|message| Step::Late { message }),
@@ -128,7 +132,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Tick),
         1 => Just(Step::Plan),
         1 => (0..3_usize, any::<bool>()).prop_map(|(kind, metric)| Step::Policy { kind, metric }),
-        1 => (0..2_usize, any::<bool>()).prop_map(|(ce, up)| Step::Publish { ce, up }),
+        1 => (0..4_usize, any::<bool>()).prop_map(|(ce, up)| Step::Publish { ce, up }),
         1 => Just(Step::Restart),
     ]
 }
@@ -183,7 +187,16 @@ fn pick<T: Clone>(from: impl IntoIterator<Item = T>, which: usize) -> Option<T> 
 
 impl Run {
     fn new() -> Self {
-        let world = World::new(PolicyKind::Fairshare, &CES);
+        let mut world = World::new(PolicyKind::Fairshare, &CES);
+        let mut site = crate::world::site(&CES);
+        for ce in &mut site.ces {
+            match ce.name.as_str() {
+                "mine" => ce.pilots = PilotSharing::PerUser,
+                "wide" => ce.shape.nodes = 2,
+                _ => {}
+            }
+        }
+        world.describe(site);
         Self {
             world,
             agents: BTreeMap::new(),
@@ -205,6 +218,8 @@ impl Run {
                     "CpuNumber = 2;",
                     "Rank = other.GlueCEName == \"short\" ? 1 : 0;",
                     "Requirements = other.GlueCEName == \"long\" || _PARAM_ >= 3;",
+                    "Deadline = 40000; ExpectedDuration = 600;",
+                    "TimeCritical = true;",
                 ][*more];
                 self.world.submit(USERS[*user], &sweep(*tasks, more));
             }
@@ -228,9 +243,13 @@ impl Run {
                 let more = if *retries { "RetryCount = 1;" } else { "" };
                 self.world.submit(USERS[*user], &dag(&nodes, more));
             }
-            Step::NewPilot { ce, cores } => {
+            Step::NewPilot { ce, cores, owner } => {
                 if self.agents.values().filter(|agent| !agent.over).count() < 6 {
-                    let pilot = self.world.pilot(CES[*ce], *cores);
+                    let owner = owner.map_or(PilotOwner::Shared, |owner| {
+                        PilotOwner::User(user(USERS[owner]))
+                    });
+                    let pilot = self.world.planned_for(CES[*ce], *cores, owner);
+                    self.world.register(pilot, "nonce", *cores).unwrap();
                     self.agents.insert(pilot, Agent::default());
                 }
             }
@@ -472,21 +491,12 @@ impl Run {
 
     /// Pilots are planned and at once called back, or refused.
     fn plan(&mut self) {
-        let plan = self.world.plan();
-        let orders: Vec<_> = plan
-            .orders
-            .into_iter()
-            .map(|order| (order, vec!["s".into()]))
-            .collect();
-        let waiting = self.world.state.waiting();
+        let (orders, waiting) = (self.world.plan().orders, self.world.state.waiting());
         assert!(
             orders.len() as u64 <= waiting,
-            "never more pilots than work"
+            "never more allocations than work"
         );
-        let Ok(Reply::Planned(pilots)) = self.world.ask(Command::PlanPilots { orders }) else {
-            panic!("planning is not refused");
-        };
-        for pilot in pilots {
+        for pilot in self.world.carry_out() {
             self.world.observe(
                 pilot.id,
                 Observation::Submitted {

@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod caps;
+mod deadlines;
 mod explain;
+mod gentle;
 mod graphs;
 mod history;
 mod latch;
 mod order;
 mod probe;
 mod provision;
+mod shapes;
 mod transitions;
 mod world;

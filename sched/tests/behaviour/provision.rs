@@ -4,18 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::world::{HOUR_S, World, exit, sweep, user};
 use fairway_model::{PilotLimits, PilotShape, PolicyKind, Resources, SiteMode};
+use fairway_sched::Command;
 use fairway_sched::command::Observation;
-use fairway_sched::{Command, Reply};
 
 fn describe(world: &mut World, ces: &[&str], change: impl Fn(&mut fairway_model::Ce)) {
     let mut site = crate::world::site(ces);
     site.ces.iter_mut().for_each(change);
-    world
-        .ask(Command::PutSite {
-            site: Box::new(site),
-            by: user("admin"),
-        })
-        .unwrap();
+    world.describe(site);
 }
 
 fn orders(world: &World) -> BTreeMap<String, usize> {
@@ -28,16 +23,7 @@ fn orders(world: &World) -> BTreeMap<String, usize> {
 
 /// Carries the plan out; gives back how many pilots were noted.
 fn carry_out(world: &mut World) -> usize {
-    let orders = world
-        .plan()
-        .orders
-        .into_iter()
-        .map(|order| (order, vec!["secret".to_owned()]));
-    let orders = orders.collect();
-    match world.ask(Command::PlanPilots { orders }) {
-        Ok(Reply::Planned(pilots)) => pilots.len(),
-        other => panic!("{other:?}"),
-    }
+    world.carry_out().len()
 }
 
 fn counts(pairs: &[(&str, usize)]) -> BTreeMap<String, usize> {

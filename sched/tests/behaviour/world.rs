@@ -16,7 +16,7 @@ use fairway_sched::command::{
     AttemptNews, AttemptReport, EndedRow, EndedTasks, Observation, PilotWant, Selection, Snapshot,
     Submission,
 };
-use fairway_sched::provision::{PilotOrder, PilotPlan, plan};
+use fairway_sched::provision::{PilotOrder, PilotPlan, Purpose, plan};
 use fairway_sched::{Change, Command, Grant, Refused, Reply, Settings, State};
 
 pub(crate) type Key = Option<(String, String)>;
@@ -184,6 +184,11 @@ impl Rows {
                 .map(|((user, begin), (tasks, ms))| (user.clone(), *begin, *tasks, *ms))
                 .collect(),
             next_job: self.jobs.keys().next_back().map_or(1, |id| id.0 + 1),
+            asked: self
+                .pilots
+                .values()
+                .map(|pilot| (pilot.ce.clone(), pilot.planned_at, 1))
+                .collect(),
             next_pilot: self.pilots.keys().next_back().map_or(1, |id| id.0 + 1),
             next_event: self.events.last().map_or(1, |event| event.seq + 1),
         }
@@ -338,11 +343,22 @@ impl World {
         jdl: &str,
         key: Key,
     ) -> Result<Reply, Refused> {
+        self.submit_for(owner, None, jdl, key)
+    }
+
+    /// As [`try_submit`](Self::try_submit), for a group.
+    pub(crate) fn submit_for(
+        &mut self,
+        owner: &str,
+        group: Option<&str>,
+        jdl: &str,
+        key: Key,
+    ) -> Result<Reply, Refused> {
         let (spec, _) = JobSpec::read(jdl).unwrap_or_else(|errors| panic!("{errors:#?}"));
         let spec = Arc::new(spec);
         let submission = Submission {
             owner: user(owner),
-            group: None,
+            group: group.map(|group| group.parse().unwrap()),
             jdl: jdl.to_owned(),
             spec: spec.clone(),
             sandbox: None,
@@ -359,8 +375,33 @@ impl World {
         plan(&self.state, self.now)
     }
 
+    /// Carries the plan of the moment out: orders only. Gives back the pilots that were noted.
+    pub(crate) fn carry_out(&mut self) -> Vec<Pilot> {
+        let secrets = |order: &PilotOrder| vec!["secret".to_owned(); order.nodes as usize];
+        let orders = self.plan().orders.into_iter();
+        let orders = orders
+            .map(|order| (order.clone(), secrets(&order)))
+            .collect();
+        match self.ask(Command::PlanPilots { orders }) {
+            Ok(Reply::Planned(pilots)) => pilots,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Describes the site anew.
+    pub(crate) fn describe(&mut self, site: Site) {
+        let by = user("admin");
+        let site = Box::new(site);
+        self.ask(Command::PutSite { site, by }).unwrap();
+    }
+
     /// Notes a pilot as planned, with an hour of walltime.
     pub(crate) fn planned(&mut self, name: &str, cores: u32) -> PilotId {
+        self.planned_for(name, cores, PilotOwner::Shared)
+    }
+
+    /// As [`planned`](Self::planned), for an owner.
+    pub(crate) fn planned_for(&mut self, name: &str, cores: u32, owner: PilotOwner) -> PilotId {
         let order = PilotOrder {
             ce: ce(&format!("lyon/{name}")),
             resources: Resources {
@@ -368,9 +409,10 @@ impl World {
                 memory_mib: 0,
                 gpus: 0,
             },
-            owner: PilotOwner::Shared,
+            owner,
             nodes: 1,
             reserve_at: None,
+            purpose: Purpose::Any,
             walltime_s: HOUR_S,
             because: "a test needs it".into(),
         };

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use fairway_api::public::{
-    CeVerdict, CeView, Explanation, JobCounts, Refusal, ShareInterval, ShareView, SharesView,
-    SiteView, TaskView, WaitsFor,
+    CeDeadline, CeVerdict, CeView, DeadlineView, Explanation, JobCounts, NodeAside, Refusal,
+    ShareInterval, ShareView, SharesView, SiteView, TaskView, WaitsFor,
 };
 use fairway_jdl::{Ad, Needs, Value, eval};
 use fairway_model::{Ce, CeId, Pilot, PilotState, Principal, Site, TaskId, TaskState, Timestamp};
 use fairway_sched::glue::INFINITE;
+use fairway_sched::latch::SetAside;
+use fairway_sched::provision::Outlook;
 use fairway_sched::state::Standing;
 use fairway_sched::{State, explain};
 
@@ -36,7 +38,8 @@ pub(super) fn sites(state: &State, who: &Principal, now: Timestamp) -> Vec<SiteV
 
 /// A site as `who` may see it.
 pub(super) fn site(state: &State, site: &Site, who: &Principal, now: Timestamp) -> SiteView {
-    let states = site.ces.iter().map(|it| ce(state, site, it, now));
+    let inside = who.administers(&site.name);
+    let states = site.ces.iter().map(|it| ce(state, site, it, inside, now));
     let states = states.collect();
     let site = if who.administers(&site.name) {
         site.clone()
@@ -46,8 +49,8 @@ pub(super) fn site(state: &State, site: &Site, who: &Principal, now: Timestamp) 
     SiteView { site, states }
 }
 
-/// A CE with what is known of it.
-pub(super) fn ce(state: &State, site: &Site, ce: &Ce, now: Timestamp) -> CeView {
+/// A CE with what is known of it; `inside` is for the site's admins.
+fn ce(state: &State, site: &Site, ce: &Ce, inside: bool, now: Timestamp) -> CeView {
     let id = CeId {
         site: site.name.clone(),
         ce: ce.name.clone(),
@@ -74,6 +77,10 @@ pub(super) fn ce(state: &State, site: &Site, ce: &Ce, now: Timestamp) -> CeView 
         published: published.cloned(),
         glue: state.glue(&id).map(attributes).unwrap_or_default(),
         pilots: state.pilots_by_state(&id),
+        set_aside: match inside {
+            true => state.set_aside(&id).into_iter().map(aside).collect(),
+            false => Vec::new(),
+        },
     }
 }
 
@@ -89,6 +96,14 @@ fn our_jobs(state: &State, ce: &CeId) -> JobCounts {
         }
     }
     jobs
+}
+
+pub(super) fn aside(node: SetAside) -> NodeAside {
+    NodeAside {
+        host: node.host,
+        evidence: node.evidence,
+        until: node.until,
+    }
 }
 
 /// A site without what tells how its batch system is reached and used.
@@ -178,8 +193,22 @@ pub(super) fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Exp
         walltime_s: explained.walltime_s,
         requirements: explained.requirements,
         rank: explained.rank,
+        deadline: explained.deadline.map(deadline),
         ces: explained.ces.into_iter().map(verdict).collect(),
     })
+}
+
+fn deadline(outlook: Outlook) -> DeadlineView {
+    let ces = outlook.ces.into_iter().map(|at| CeDeadline {
+        ce: at.ce,
+        outlook: at.kind.name().to_owned(),
+        because: at.because,
+    });
+    DeadlineView {
+        outlook: outlook.kind.name().to_owned(),
+        because: outlook.because,
+        ces: ces.collect(),
+    }
 }
 
 fn waits_for(explain::WaitsFor { node, states }: explain::WaitsFor) -> WaitsFor {
@@ -222,6 +251,7 @@ pub(super) fn ended(task: &TaskView, needs: &Needs, because: Option<&str>) -> Ex
         walltime_s: needs.walltime_s,
         requirements: needs.requirements.as_ref().map(ToString::to_string),
         rank: needs.rank.as_ref().map(ToString::to_string),
+        deadline: None,
         ces: Vec::new(),
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fairway_api::pilot::Bootstrap;
 use fairway_model::{Ce, CeId, Pilot, PilotEnd, PilotId, PilotOwner, Site, SiteName, Timestamp};
 use fairway_sched::command::Observation;
-use fairway_sched::provision::{self, PilotPlan};
+use fairway_sched::provision::{self, PilotPlan, Purpose};
 use fairway_sched::{Command, Reply, State};
 use fairway_site_adapters::{AdapterError, PilotJob};
 
@@ -58,7 +58,15 @@ async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut Join
                 let secret = new_secret();
                 let hash = sha256_hex(&secret);
                 let reserve_at = order.reserve_at;
-                promised.insert(hash.clone(), Promised { secret, reserve_at });
+                let warm = order.purpose == Purpose::Warm;
+                promised.insert(
+                    hash.clone(),
+                    Promised {
+                        secret,
+                        reserve_at,
+                        warm,
+                    },
+                );
                 hash
             });
             let hashes = hashes.collect();
@@ -101,6 +109,8 @@ pub(super) struct Promised {
     pub(super) secret: String,
     /// When the reservation is to begin that is asked for.
     pub(super) reserve_at: Option<Timestamp>,
+    /// It is kept for time-critical tasks.
+    pub(super) warm: bool,
 }
 
 /// The pilots of one batch job each, one for each of its nodes.
@@ -221,7 +231,7 @@ fn job(
         resources: pilot.resources,
         walltime_s: pilot.walltime_s,
         work_dir: None,
-        idle_s: shared.around.pilot_idle_s,
+        idle_s: idle_s(shared, &ce, promised),
     };
     let documents: Vec<Bootstrap> = pilots.iter().map(bootstrap).collect();
     let stdin = match &documents[..] {
@@ -252,6 +262,16 @@ fn job(
         stdin,
         ce,
     })
+}
+
+/// How long a pilot stays without work. One that is kept warm stays until the server lets it go;
+/// it leaves by itself only if that is forgotten, as by a restart, or it is never needed.
+fn idle_s(shared: &Shared, ce: &Ce, promised: &Promised) -> u64 {
+    let usual_s = shared.around.pilot_idle_s;
+    match ce.supply.warm.filter(|_| promised.warm) {
+        Some(warm) => usual_s.saturating_add(warm.idle_s.saturating_mul(10)),
+        None => usual_s,
+    }
 }
 
 fn program(shared: &Shared, ce: &Ce) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fairway_jdl::{JobSpec, Severity};
 use fairway_model::policy::MAX_DEPTH_MAX;
-use fairway_model::{Job, JobId, Pilot, PilotState, Task, TaskId, TaskState, Timestamp};
+use fairway_model::{CeId, Job, JobId, Pilot, PilotState, Task, TaskId, TaskState, Timestamp};
 use fairway_sched::command::{EndedRow, EndedTasks, Selection, Snapshot};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
 use sea_orm::{
@@ -16,9 +16,13 @@ use sea_orm::{
 use super::StoreError;
 use super::entity::{self, from_json, int, parse, read};
 use super::query::jobs::{Counts, counts};
+use crate::engine::wall_clock;
 
 /// Of the skipped tasks in a row that is to be queued again, so many are looked at.
 const SKIPPED_MAX: u64 = 100;
+
+/// Pilots count for so long against a CE's limit for a day.
+const ASKED_SPAN_MS: i64 = 24 * 3600 * 1000;
 
 /// What a job not in memory is made of again.
 type Described = (Job, Arc<JobSpec>, Option<(String, String)>);
@@ -48,6 +52,7 @@ pub(super) async fn load(db: &DatabaseConnection) -> Result<Snapshot, StoreError
         ended: ended_counts(&counts(db, &ids).await?),
         jobs,
         pilots: active_pilots(db).await?,
+        asked: asked_of_late(db, wall_clock()).await?,
         sites: sites(db).await?,
         shares: shares(db).await?,
         next_job: next::<entity::job::Entity>(db, entity::job::Column::Id).await?,
@@ -221,6 +226,37 @@ async fn active_pilots(db: &DatabaseConnection) -> Result<Vec<Pilot>, StoreError
         .all(db)
         .await?;
     rows.into_iter().map(Pilot::try_from).collect()
+}
+
+/// How many pilots were asked for in the last 24 hours, by CE and minute.
+async fn asked_of_late(
+    db: &DatabaseConnection,
+    now: Timestamp,
+) -> Result<Vec<(CeId, Timestamp, u32)>, StoreError> {
+    const SQL: &str = "\
+        SELECT site, ce, MAX(planned_at) AS planned_at, COUNT(*) AS pilots \
+        FROM pilot \
+        WHERE planned_at > $1 \
+        GROUP BY site, ce, planned_at / 60000";
+    let since = now.0.saturating_sub(ASKED_SPAN_MS);
+    let select = Statement::from_sql_and_values(db.get_database_backend(), SQL, [since.into()]);
+    let rows = Asked::find_by_statement(select).all(db).await?;
+    rows.into_iter()
+        .map(|row| {
+            let ce = entity::pilot::ce(&row.site, &row.ce)?;
+            let pilots = read(row.pilots, "the number of pilots")?;
+            Ok((ce, Timestamp(row.planned_at), pilots))
+        })
+        .collect()
+}
+
+/// Pilots asked for of a CE within a minute.
+#[derive(FromQueryResult)]
+struct Asked {
+    site: String,
+    ce: String,
+    planned_at: i64,
+    pilots: i64,
 }
 
 async fn sites(db: &DatabaseConnection) -> Result<Vec<fairway_model::Site>, StoreError> {

@@ -10,7 +10,7 @@ use fairway_model::{
     CeId, CeState, CeStatus, PilotId, PilotOwner, Resources, Role, Site, SiteName, Timestamp,
     UserName,
 };
-use fairway_sched::provision::PilotOrder;
+use fairway_sched::provision::{PilotOrder, Purpose};
 use fairway_sched::{Command, Reply as Decided, Settings};
 use fairway_wms::auth::{Auth, create_token, sha256_hex};
 use fairway_wms::engine::{Engine, EngineLimits, wall_clock};
@@ -231,6 +231,7 @@ impl Bed {
             owner: PilotOwner::Shared,
             nodes: 1,
             reserve_at: None,
+            purpose: Purpose::Any,
             walltime_s: 3600,
             because: "a test".into(),
         };

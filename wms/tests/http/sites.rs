@@ -172,16 +172,17 @@ async fn why_a_ce_has_its_pilots_is_for_its_admins() {
     bed.get(&user, path).await.expect(403);
     let shown = bed.get(&admin, path).await.expect(200);
     steady().bind(|| insta::assert_json_snapshot!("provisioning", shown.seen()));
-    let path = "/v1/sites/lyon/nodes/node1/release";
-    bed.post(&user, path).await.expect(403);
-    for query in ["", "?ce=short", "?ce=long"] {
-        let path = format!("{path}{query}");
-        bed.post(&admin, &path).await.expect(404);
+    let path = "/v1/sites/lyon/release";
+    for (ce, host) in [("short", "node1"), ("long", "node1")] {
+        let release = json!({"ce": ce, "host": host});
+        bed.json("POST", &user, path, &release).await.expect(403);
+        bed.json("POST", &admin, path, &release).await.expect(404);
     }
     let operator = bed.token("op", Role::Operator).await;
-    bed.get(&admin, "/v1/sites/paris/provisioning").await.expect(403);
-    bed.get(&operator, "/v1/sites/paris/provisioning").await.expect(404);
-    bed.post(&operator, "/v1/sites/paris/nodes/node1/release")
+    bed.get(&admin, "/v1/sites/paris/provisioning")
+        .await
+        .expect(403);
+    bed.get(&operator, "/v1/sites/paris/provisioning")
         .await
         .expect(404);
 }

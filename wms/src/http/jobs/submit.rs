@@ -18,8 +18,9 @@ use fairway_api::public::{JobDescription, SubmitReply, SubmitRequest};
 use fairway_api::{Problem, ProblemCode, problem};
 use fairway_jdl::json::jdl_of;
 use fairway_jdl::{Diagnostic, InputName, JobSpec, Severity};
-use fairway_model::{GroupName, Principal};
+use fairway_model::{GroupName, JobId, Principal};
 use fairway_sched::command::Submission;
+use fairway_sched::provision::{OutlookKind, critical_remark, job_outlook};
 use fairway_sched::{Command, Reply};
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
@@ -102,7 +103,7 @@ async fn accept(
     app: &App,
     submission: Submission,
     sandbox: Option<&str>,
-    warnings: Vec<problem::Diagnostic>,
+    mut warnings: Vec<problem::Diagnostic>,
 ) -> Result<SubmitReply, Failure> {
     let reply = app.engine.ask(Command::Submit(submission)).await;
     let unowned = matches!(
@@ -118,15 +119,44 @@ async fn accept(
             job,
             tasks,
             repeated,
-        } => Ok(SubmitReply {
-            job,
-            tasks,
-            warnings,
-            repeated,
-        }),
+        } => {
+            warnings.extend(remarks(app, job).await);
+            Ok(SubmitReply {
+                job,
+                tasks,
+                warnings,
+                repeated,
+            })
+        }
         other => Err(Failure::internal(format!(
             "a submission was answered by {other:?}"
         ))),
+    }
+}
+
+/// What is to be said of a job that was accepted: that a deadline is not sure to be met, and that
+/// no pilots are kept for time-critical tasks. The job is durable; if the engine cannot be asked
+/// any more, nothing is said.
+async fn remarks(app: &App, job: JobId) -> Vec<problem::Diagnostic> {
+    let look = app.engine.look(move |state, now| {
+        let deadline = job_outlook(state, job, now)
+            .filter(|outlook| outlook.kind != OutlookKind::Met)
+            .map(|outlook| format!("{}: {}", outlook.kind.name(), outlook.because));
+        deadline.into_iter().chain(critical_remark(state, job))
+    });
+    let told = look.await.into_iter().flatten();
+    told.map(remark).collect()
+}
+
+/// A remark that has no place in the JDL.
+fn remark(message: String) -> problem::Diagnostic {
+    problem::Diagnostic {
+        severity: Severity::Warning.name().to_owned(),
+        rendered: format!("{}: {message}", Severity::Warning.name()),
+        message,
+        line: 0,
+        column: 0,
+        help: None,
     }
 }
 

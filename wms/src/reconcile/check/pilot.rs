@@ -66,6 +66,7 @@ impl Check {
         let promised = supply::Promised {
             secret,
             reserve_at: None,
+            warm: false,
         };
         let allocation = vec![(pilot.clone(), promised)];
         let allocations = BTreeMap::from([(pilot.allocation, allocation)]);
