@@ -22,7 +22,8 @@ pub struct CeProvisioning {
     pub wanting: Vec<WantingClass>,
     /// Whose tasks a new pilot may run.
     pub sharing: PilotSharing,
-    /// What a new pilot is expected to have, on each node.
+    /// What a new pilot is expected to have, on each node; memory 0 is what the batch system
+    /// gives.
     pub resources: Resources,
     /// Nodes of a new allocation.
     pub nodes: u32,

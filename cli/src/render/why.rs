@@ -122,14 +122,9 @@ fn new_pilot(ce: &CeProvisioning) -> String {
             )
         },
     );
-    // What is left to the batch system and not published either.
-    let mut resources = ce.resources;
-    if resources.memory_mib == u64::MAX {
-        resources.memory_mib = 0;
-    }
     format!(
         "A new pilot is {whose}: {}{nodes}, {}; {start}.",
-        words::resources(resources),
+        words::resources(ce.resources),
         words::span(Duration::from_secs(ce.walltime_s))
     )
 }

@@ -90,9 +90,9 @@ fn our_jobs(state: &State, ce: &CeId) -> JobCounts {
     let first_of_its_job = |pilot: &&Pilot| pilot.ce == *ce && pilot.id == pilot.allocation;
     for pilot in state.pilots_live().filter(first_of_its_job) {
         match pilot.state {
-            PilotState::Queued => jobs.waiting += 1,
+            PilotState::Planned | PilotState::Queued => jobs.waiting += 1,
             PilotState::Starting | PilotState::Active | PilotState::Draining => jobs.running += 1,
-            PilotState::Planned | PilotState::Ended => {}
+            PilotState::Ended => {}
         }
     }
     jobs

@@ -6,7 +6,7 @@ use fairway_api::public::{
     Backoff, CeProvisioning, JobCounts, Refusal, SupplyDecision, SupplyLimit, SupplyVerb,
     SupplyVerdict, WantingClass,
 };
-use fairway_model::SiteName;
+use fairway_model::{Resources, SiteName};
 
 use fairway_sched::glue::INFINITE;
 use fairway_sched::latch::SetAside;
@@ -61,7 +61,14 @@ fn provisioning_of(report: CeReport, aside: Vec<SetAside>) -> CeProvisioning {
         },
         wanting: report.wanting.into_iter().map(wanting).collect(),
         sharing: report.sharing,
-        resources: report.resources,
+        resources: Resources {
+            // What is left to the batch system, and not published either, refuses nothing.
+            memory_mib: match report.resources.memory_mib {
+                u64::MAX => 0,
+                known => known,
+            },
+            ..report.resources
+        },
         nodes: report.nodes,
         walltime_s: report.walltime_s,
         pilots: report.pilots,
