@@ -15,12 +15,11 @@ mod provisioning;
 mod sites;
 
 pub use provisioning::{
-    Backoff, CeProvisioning, NodeAside, ReleaseQuery, SupplyDecision, SupplyLimit, SupplyVerb,
-    SupplyVerdict, WantingClass,
+    Backoff, CeProvisioning, SupplyDecision, SupplyLimit, SupplyVerb, SupplyVerdict, WantingClass,
 };
 pub use sites::{
     CeView, CheckEnd, CheckEvent, CheckOutcome, CheckQuery, CheckStage, CheckStep, JobCounts,
-    MaintenancePlan, ModeChange, SiteView,
+    MaintenancePlan, ModeChange, NodeAside, NodeRelease, SiteView,
 };
 
 /// One page of a list.

@@ -6,8 +6,8 @@ use reqwest::Method;
 use super::transport::Repeat;
 use super::{Check, Client, ClientError};
 use crate::public::{
-    CeProvisioning, CheckQuery, MaintenancePlan, ModeChange, Page, PilotView, PilotsQuery,
-    ReleaseQuery, SiteView,
+    CeProvisioning, CheckQuery, MaintenancePlan, ModeChange, NodeRelease, Page, PilotView,
+    PilotsQuery, SiteView,
 };
 
 impl Client {
@@ -121,11 +121,11 @@ impl Client {
     pub async fn release_node(
         &self,
         site: &SiteName,
-        host: &str,
-        query: &ReleaseQuery,
+        release: &NodeRelease,
     ) -> Result<(), ClientError> {
-        let path = ["sites", site.as_str(), "nodes", host, "release"];
-        let request = self.request(Method::POST, &path).query(query);
+        let request = self
+            .request(Method::POST, &["sites", site.as_str(), "release"])
+            .json(release);
         self.send(request, Repeat::OnlyUnsent).await.map(drop)
     }
 

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fairway_model::{
-    CeId, CeName, GroupName, PilotSharing, PilotState, Resources, SiteMode, Timestamp,
-};
+use fairway_model::{CeId, GroupName, PilotSharing, PilotState, Resources, SiteMode, Timestamp};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::{JobCounts, Refusal};
+use super::{JobCounts, NodeAside, Refusal};
 
 /// Provisioning of one CE, as it stands.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -24,7 +22,8 @@ pub struct CeProvisioning {
     pub wanting: Vec<WantingClass>,
     /// Whose tasks a new pilot may run.
     pub sharing: PilotSharing,
-    /// What a new pilot is expected to have, on each node.
+    /// What a new pilot is expected to have, on each node; memory 0 is what the batch system
+    /// gives.
     pub resources: Resources,
     /// Nodes of a new allocation.
     pub nodes: u32,
@@ -109,17 +108,6 @@ pub struct Backoff {
     pub because: String,
 }
 
-/// A node that gets no tasks.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct NodeAside {
-    /// Its name, as its pilots tell it.
-    pub host: String,
-    /// What speaks against it, in a sentence.
-    pub because: String,
-    /// When it is tried again.
-    pub until: Timestamp,
-}
-
 /// What was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -145,14 +133,4 @@ pub struct SupplyDecision {
     pub pilots: u32,
     /// Why, in a sentence.
     pub because: String,
-}
-
-/// Where a node is to be given tasks again.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ReleaseQuery {
-    /// Only at this CE; wherever it is set aside if not set.
-    #[param(value_type = Option<String>)]
-    pub ce: Option<CeName>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fairway_model::{CeName, CeState, Maintenance, PilotState, Site, SiteMode};
+use fairway_model::{CeName, CeState, Maintenance, PilotState, Site, SiteMode, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -46,6 +46,31 @@ pub struct CeView {
     pub glue: BTreeMap<String, serde_json::Value>,
     /// Our pilots there by state; states with none are left out.
     pub pilots: BTreeMap<PilotState, u32>,
+    /// Nodes that get no tasks because work fails there at once; told to operators and the
+    /// site's admins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<NodeAside>,
+}
+
+/// A node that gets no tasks for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeAside {
+    /// Its name, as its pilots tell it.
+    pub host: String,
+    /// What speaks against it.
+    pub evidence: String,
+    /// When it is probed with one task.
+    pub until: Timestamp,
+}
+
+/// Gives a node tasks again that was set aside.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRelease {
+    /// The CE that it belongs to.
+    pub ce: CeName,
+    /// Its name.
+    pub host: String,
 }
 
 /// How many jobs run and wait.

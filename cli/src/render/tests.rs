@@ -295,7 +295,7 @@ fn why_a_ce_has_its_pilots() {
              "because": "20 pilots are on the way, at most 20"}],
         "closures": [{"clause": "maintenance", "because": "from now to then"}],
         "backoff": {"until": NOW.0 + 65_000, "because": "pilot p7 refused"},
-        "set_aside": [{"host": "node07", "because": "3 tasks failed at once",
+        "set_aside": [{"host": "node07", "evidence": "3 tasks failed at once",
                        "until": NOW.0 + 600_000}],
         "never_called_home": 3, "asked_in_a_day": 70, "response_s": 90,
         "decisions": [
@@ -306,7 +306,7 @@ fn why_a_ce_has_its_pilots() {
     }, {
         "ce": "lyon/long", "mode": "closed",
         "verdict": {"pilots": 3, "kind": "orders", "because": "3 tasks that may run here have none"},
-        "wanting": [], "sharing": "per-user", "resources": {"cores": 1, "memory_mib": u64::MAX},
+        "wanting": [], "sharing": "per-user", "resources": {"cores": 1, "memory_mib": 0},
         "nodes": 1, "walltime_s": 60, "pilots": {}, "ours": {"running": 0, "waiting": 0},
         "others": null, "limits": [], "closures": [], "backoff": null, "set_aside": [],
         "never_called_home": 0, "asked_in_a_day": 0, "response_s": null, "decisions": [],

@@ -43,11 +43,11 @@ fn one(ce: &CeProvisioning, now: Timestamp) -> String {
     }
     section(
         &mut text,
-        "Nodes set aside (fairway site release SITE/CE HOST)",
+        "Nodes set aside (fairway site release SITE/CE NODE)",
         ce.set_aside.iter().map(|node| {
             let wait = words::span(node.until.since(now));
-            let (host, because) = (harmless(&node.host), harmless(&node.because));
-            format!("{host}, tried again in {wait}: {because}")
+            let (host, evidence) = (harmless(&node.host), harmless(&node.evidence));
+            format!("{host}, tried again in {wait}: {evidence}")
         }),
     );
     let wanting = ce.wanting.iter().take(LINES_MAX).flat_map(wanting);
@@ -59,7 +59,7 @@ fn one(ce: &CeProvisioning, now: Timestamp) -> String {
         &mut text,
         "Limits",
         ce.limits.iter().map(|limit| {
-            let full = if limit.full { ", which is full" } else { "" };
+            let full = if limit.full { " (full)" } else { "" };
             format!("{}: {}{full}", limit.name, harmless(&limit.because))
         }),
     );
@@ -122,14 +122,9 @@ fn new_pilot(ce: &CeProvisioning) -> String {
             )
         },
     );
-    // What is left to the batch system and not published either.
-    let mut resources = ce.resources;
-    if resources.memory_mib == u64::MAX {
-        resources.memory_mib = 0;
-    }
     format!(
         "A new pilot is {whose}: {}{nodes}, {}; {start}.",
-        words::resources(resources),
+        words::resources(ce.resources),
         words::span(Duration::from_secs(ce.walltime_s))
     )
 }

@@ -18,6 +18,7 @@ mod jdl;
 mod policies;
 mod run;
 mod site_agent;
+mod sites;
 mod slurm;
 mod tls;
 mod users;

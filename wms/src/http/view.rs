@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use fairway_api::public::{
-    CeDeadline, CeVerdict, CeView, DeadlineView, Explanation, JobCounts, Refusal, ShareInterval,
-    ShareView, SharesView, SiteView, TaskView, WaitsFor,
+    CeDeadline, CeVerdict, CeView, DeadlineView, Explanation, JobCounts, NodeAside, Refusal,
+    ShareInterval, ShareView, SharesView, SiteView, TaskView, WaitsFor,
 };
 use fairway_jdl::{Ad, Needs, Value, eval};
 use fairway_model::{Ce, CeId, Pilot, PilotState, Principal, Site, TaskId, TaskState, Timestamp};
 use fairway_sched::glue::INFINITE;
+use fairway_sched::latch::SetAside;
 use fairway_sched::provision::Outlook;
 use fairway_sched::state::Standing;
 use fairway_sched::{State, explain};
@@ -37,7 +38,8 @@ pub(super) fn sites(state: &State, who: &Principal, now: Timestamp) -> Vec<SiteV
 
 /// A site as `who` may see it.
 pub(super) fn site(state: &State, site: &Site, who: &Principal, now: Timestamp) -> SiteView {
-    let states = site.ces.iter().map(|it| ce(state, site, it, now));
+    let inside = who.administers(&site.name);
+    let states = site.ces.iter().map(|it| ce(state, site, it, inside, now));
     let states = states.collect();
     let site = if who.administers(&site.name) {
         site.clone()
@@ -51,8 +53,8 @@ pub(super) fn site(state: &State, site: &Site, who: &Principal, now: Timestamp) 
     }
 }
 
-/// A CE with what is known of it.
-pub(super) fn ce(state: &State, site: &Site, ce: &Ce, now: Timestamp) -> CeView {
+/// A CE with what is known of it; `inside` is for the site's admins.
+fn ce(state: &State, site: &Site, ce: &Ce, inside: bool, now: Timestamp) -> CeView {
     let id = CeId {
         site: site.name.clone(),
         ce: ce.name.clone(),
@@ -79,6 +81,10 @@ pub(super) fn ce(state: &State, site: &Site, ce: &Ce, now: Timestamp) -> CeView 
         published: published.cloned(),
         glue: state.glue(&id).map(attributes).unwrap_or_default(),
         pilots: state.pilots_by_state(&id),
+        set_aside: match inside {
+            true => state.set_aside(&id).into_iter().map(aside).collect(),
+            false => Vec::new(),
+        },
     }
 }
 
@@ -88,12 +94,20 @@ fn our_jobs(state: &State, ce: &CeId) -> JobCounts {
     let first_of_its_job = |pilot: &&Pilot| pilot.ce == *ce && pilot.id == pilot.allocation;
     for pilot in state.pilots_live().filter(first_of_its_job) {
         match pilot.state {
-            PilotState::Queued => jobs.waiting += 1,
+            PilotState::Planned | PilotState::Queued => jobs.waiting += 1,
             PilotState::Starting | PilotState::Active | PilotState::Draining => jobs.running += 1,
-            PilotState::Planned | PilotState::Ended => {}
+            PilotState::Ended => {}
         }
     }
     jobs
+}
+
+pub(super) fn aside(node: SetAside) -> NodeAside {
+    NodeAside {
+        host: node.host,
+        evidence: node.evidence,
+        until: node.until,
+    }
 }
 
 /// A site without what tells how its batch system is reached and used.

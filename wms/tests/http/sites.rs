@@ -158,6 +158,35 @@ async fn a_site_in_the_terms_of_glue_2() {
     bed.get(&user, "/v1/sites/paris/glue2").await.expect(404);
 }
 
+#[tokio::test]
+async fn why_a_ce_has_its_pilots_is_for_its_admins() {
+    let bed = Bed::start().await;
+    bed.add_site().await;
+    let user = bed.user("bob").await;
+    let admin = bed.token("carol", Role::SiteAdmin).await;
+    bed.submit(&user, "[ Executable = \"/bin/true\"; CPUNumber = 64; ]")
+        .await
+        .expect(201);
+    bed.plan_pilot("secret").await;
+    let path = "/v1/sites/lyon/provisioning";
+    bed.get(&user, path).await.expect(403);
+    let shown = bed.get(&admin, path).await.expect(200);
+    steady().bind(|| insta::assert_json_snapshot!("provisioning", shown.seen()));
+    let path = "/v1/sites/lyon/release";
+    for (ce, host) in [("short", "node1"), ("long", "node1")] {
+        let release = json!({"ce": ce, "host": host});
+        bed.json("POST", &user, path, &release).await.expect(403);
+        bed.json("POST", &admin, path, &release).await.expect(404);
+    }
+    let operator = bed.token("op", Role::Operator).await;
+    bed.get(&admin, "/v1/sites/paris/provisioning")
+        .await
+        .expect(403);
+    bed.get(&operator, "/v1/sites/paris/provisioning")
+        .await
+        .expect(404);
+}
+
 /// The events of a check, in order: name and data, without how long it took.
 fn events(text: &str) -> Vec<(String, Value)> {
     let event = |block: &str| {

@@ -24,8 +24,8 @@ pub(in crate::commands) struct Maintenance {
     #[arg(long, value_name = "TIME", requires = "from")]
     to: Option<Timestamp>,
     /// Why, for people to read
-    #[arg(long, value_name = "TEXT", requires = "from", default_value = "")]
-    why: String,
+    #[arg(long, value_name = "TEXT", requires = "from")]
+    why: Option<String>,
     /// Forget all that was planned before
     #[arg(long)]
     clear: bool,
@@ -40,7 +40,7 @@ impl Maintenance {
         let window = self.from.zip(self.to).map(|(from, to)| Window {
             from,
             to,
-            why: self.why,
+            why: self.why.unwrap_or_default(),
         });
         if window.is_none() && !self.clear {
             return screen::write(&render::sites::maintenance(&planned));

@@ -33,8 +33,8 @@ fn parse(text: &str) -> Result<Site, String> {
         .for_each(|(_, value)| moments_as_text(value));
     serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
         let place = error.path().to_string();
-        let what = error.into_inner().to_string();
-        let what = what.trim_end();
+        // Its own text would name the place once more.
+        let what = error.inner().message();
         match place.as_str() {
             "." => what.to_owned(),
             place => format!("{place}: {what}"),

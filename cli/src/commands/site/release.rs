@@ -1,28 +1,30 @@
 //! `fairway site release`
 
-use fairway_api::public::ReleaseQuery;
+use fairway_api::public::NodeRelease;
+use fairway_model::CeId;
 
 use crate::connect::Connect;
 use crate::exit::Failure;
-use crate::names::SiteOrCe;
 
-/// Give a node tasks again that was set aside because work failed on it at once
+/// Give a node tasks again that was set aside because work failed there at once
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct Release {
-    /// A site such as lyon, or one of its CEs such as lyon/short
-    #[arg(value_name = "SITE[/CE]")]
-    subject: SiteOrCe,
-    /// The node, as `fairway site why` names it
-    host: String,
+    /// Its CE, such as lyon/short
+    #[arg(value_name = "SITE/CE")]
+    ce: CeId,
+    /// Its name, as `fairway site why` tells it
+    node: String,
     #[command(flatten)]
     connect: Connect,
 }
 
 impl Release {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let SiteOrCe { site, ce } = self.subject;
+        let CeId { site, ce } = self.ce;
+        let host = self.node;
         let client = self.connect.client()?;
-        let query = ReleaseQuery { ce };
-        Ok(client.release_node(&site, &self.host, &query).await?)
+        Ok(client
+            .release_node(&site, &NodeRelease { ce, host })
+            .await?)
     }
 }

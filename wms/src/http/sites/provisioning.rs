@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use fairway_api::public::{
-    Backoff, CeProvisioning, JobCounts, NodeAside, Refusal, SupplyDecision, SupplyLimit,
-    SupplyVerb, SupplyVerdict, WantingClass,
+    Backoff, CeProvisioning, JobCounts, Refusal, SupplyDecision, SupplyLimit, SupplyVerb,
+    SupplyVerdict, WantingClass,
 };
-use fairway_model::SiteName;
+use fairway_model::{Resources, SiteName};
 
 use fairway_sched::glue::INFINITE;
 use fairway_sched::latch::SetAside;
@@ -16,7 +16,7 @@ use fairway_sched::{Decided, Decision};
 use super::admins_only;
 use crate::auth::Authenticated;
 use crate::http::extract::Path;
-use crate::http::{App, Failure, Failures};
+use crate::http::{App, Failure, Failures, view};
 
 /// Shows why each CE of a site has the pilots that it has: what wants it, every limit with its
 /// use, what is closed or set aside, and the last decisions.
@@ -38,7 +38,7 @@ pub(super) async fn provisioning(
             let report = provision::report(state, &site, now)?;
             let ces = report.into_iter().map(|ce| {
                 let aside = state.set_aside(&ce.ce);
-                view(ce, aside)
+                provisioning_of(ce, aside)
             });
             Some(ces.collect())
         })
@@ -48,7 +48,7 @@ pub(super) async fn provisioning(
         .ok_or_else(|| Failure::not_found(format_args!("site {name}")))
 }
 
-fn view(report: CeReport, aside: Vec<SetAside>) -> CeProvisioning {
+fn provisioning_of(report: CeReport, aside: Vec<SetAside>) -> CeProvisioning {
     let jobs = report.jobs;
     let others = jobs.others_running.zip(jobs.others_waiting);
     CeProvisioning {
@@ -61,7 +61,14 @@ fn view(report: CeReport, aside: Vec<SetAside>) -> CeProvisioning {
         },
         wanting: report.wanting.into_iter().map(wanting).collect(),
         sharing: report.sharing,
-        resources: report.resources,
+        resources: Resources {
+            // What is left to the batch system, and not published either, refuses nothing.
+            memory_mib: match report.resources.memory_mib {
+                u64::MAX => 0,
+                known => known,
+            },
+            ..report.resources
+        },
         nodes: report.nodes,
         walltime_s: report.walltime_s,
         pilots: report.pilots,
@@ -75,7 +82,7 @@ fn view(report: CeReport, aside: Vec<SetAside>) -> CeProvisioning {
         backoff: report
             .backoff
             .map(|(until, because)| Backoff { until, because }),
-        set_aside: aside.into_iter().map(node).collect(),
+        set_aside: aside.into_iter().map(view::aside).collect(),
         never_called_home: report.never_called_home,
         asked_in_a_day: report.asked_in_a_day,
         response_s: Some(report.response_s)
@@ -111,14 +118,6 @@ fn limit(limit: &Limit) -> SupplyLimit {
         step: limit.step,
         full: limit.is_full(),
         because: limit.because(),
-    }
-}
-
-fn node(node: SetAside) -> NodeAside {
-    NodeAside {
-        host: node.host,
-        because: node.evidence,
-        until: node.until,
     }
 }
 

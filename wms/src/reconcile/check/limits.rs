@@ -16,9 +16,14 @@ pub(super) fn findings(ce: &Ce, state: &CeState) -> Vec<Finding> {
             0 => "the memory that the batch system gives".to_owned(),
             mib => format!("{mib} MiB"),
         };
+        let plural = |number: u32| if number == 1 { "" } else { "s" };
         findings.push(Finding::ok(format!(
-            "{} cores and {memory} on {} nodes for {} s are within what it publishes",
-            shape.cores, shape.nodes, shape.walltime_s
+            "{} core{} and {memory} on {} node{} for {} s: within what it publishes",
+            shape.cores,
+            plural(shape.cores),
+            shape.nodes,
+            plural(shape.nodes),
+            shape.walltime_s
         )));
     }
     findings
