@@ -78,6 +78,7 @@ pub(crate) fn open(
 fn work_dir(site: &SiteName, settings: &OarSettings) -> Result<String, AdapterError> {
     let harmless = |path: &&String| {
         path.starts_with('/')
+            && path.len() > 1
             && path
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))

@@ -185,7 +185,7 @@ fn what_could_be_sql_or_an_option_is_refused() {
 #[test]
 fn settings_that_would_be_more_than_settings_are_refused() {
     let site: SiteName = "lyon".parse().unwrap();
-    for path in ["", "relative", "/a b", "/a'b", "/a$b", "/%jobid%"] {
+    for path in ["", "/", "relative", "/a b", "/a'b", "/a$b", "/%jobid%"] {
         let settings = OarSettings {
             work_dir: Some(path.into()),
             ..OarSettings::default()
