@@ -24,7 +24,7 @@ fn pilot_with(document: &str) -> (Option<i32>, String) {
 #[test]
 fn a_document_in_a_file_is_read_and_handed_on() {
     let document = serde_json::json!({
-        "server": "no address at all", "pilot": 7, "ce": "lyon/short",
+        "server": "no address at all", "pilot": "p7", "ce": "lyon/short",
         "secret": "hush", "resources": {"cores": 1, "memory_mib": 0, "gpus": 0},
         "walltime_s": 600, "idle_s": 1,
     });
