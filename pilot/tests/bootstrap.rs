@@ -29,9 +29,9 @@ fn a_document_in_a_file_is_read_and_handed_on() {
         "walltime_s": 600, "idle_s": 1,
     });
     let (code, told) = pilot_with(&document.to_string());
-    // The process that talks to the server has read it too: it is the one to complain.
-    assert_eq!(code, Some(2), "{told}");
-    assert!(told.contains("no address at all"), "{told}");
+    // The process that talks to the server has read it too: it is the one to give up.
+    assert_eq!(code, Some(4), "{told}");
+    assert!(told.contains("not registered yet"), "{told}");
     assert!(!told.contains("bootstrap document"), "{told}");
 }
 
