@@ -24,14 +24,14 @@ fn pilot_with(document: &str) -> (Option<i32>, String) {
 #[test]
 fn a_document_in_a_file_is_read_and_handed_on() {
     let document = serde_json::json!({
-        "server": "no address at all", "pilot": 7, "ce": "lyon/short",
+        "server": "no address at all", "pilot": "p7", "ce": "lyon/short",
         "secret": "hush", "resources": {"cores": 1, "memory_mib": 0, "gpus": 0},
         "walltime_s": 600, "idle_s": 1,
     });
     let (code, told) = pilot_with(&document.to_string());
-    // The process that talks to the server has read it too: it is the one to complain.
-    assert_eq!(code, Some(2), "{told}");
-    assert!(told.contains("no address at all"), "{told}");
+    // The process that talks to the server has read it too: it is the one to give up.
+    assert_eq!(code, Some(4), "{told}");
+    assert!(told.contains("not registered yet"), "{told}");
     assert!(!told.contains("bootstrap document"), "{told}");
 }
 

@@ -197,10 +197,11 @@ impl Memory {
         }
     }
 
-    /// Jobs whose pods will not start however long one waits, each with the reason.
-    pub(super) fn stuck(&self, now_s: i64) -> Vec<(Handle, String)> {
+    /// Jobs of this prefix whose pods will not start however long one waits, each with the reason.
+    pub(super) fn stuck(&self, name_prefix: &str, now_s: i64) -> Vec<(Handle, String)> {
         let entries = self.entries.iter();
         entries
+            .filter(|(_, entry)| entry.name.starts_with(name_prefix))
             .filter_map(|(uid, entry)| Some((handle(uid, entry), entry.stuck(now_s)?)))
             .collect()
     }

@@ -486,7 +486,7 @@ impl BatchSystem for Kubernetes {
         let known: BTreeSet<Handle> = known.iter().filter_map(|id| Handle::parse(id)).collect();
         self.refresh().await.map_err(Failure::of_question)?;
         self.clean_up(&known).await;
-        let stuck = self.shared.memory().stuck(now_s());
+        let stuck = self.shared.memory().stuck(name_prefix, now_s());
         self.delete_all(stuck).await.map_err(Failure::of_question)?;
         Ok(self.shared.memory().tell(name_prefix, &known, now_s()))
     }

@@ -363,8 +363,8 @@ fn a_refused_pod_is_told_from_its_event() {
         panic!("it cannot run");
     };
     assert!(reason.contains("violates PodSecurity"), "{reason}");
-    assert_eq!(memory.stuck(made_s + 60), []);
-    let (handle, why) = memory.stuck(made_s + 600).remove(0);
+    assert_eq!(memory.stuck("", made_s + 60), []);
+    let (handle, why) = memory.stuck("", made_s + 600).remove(0);
     assert_eq!(handle.uid, uid);
     assert!(why.starts_with("its pod is refused"), "{why}");
 }
@@ -379,7 +379,7 @@ fn a_quota_that_is_used_up_is_a_queue() {
         &uid,
         "Error creating: pods \"x\" is forbidden: exceeded quota: p".into(),
     );
-    assert_eq!(memory.stuck(made_s + 86_400), []);
+    assert_eq!(memory.stuck("", made_s + 86_400), []);
 }
 
 #[test]
@@ -391,8 +391,9 @@ fn a_pod_that_cannot_start_gets_five_minutes() {
     let start_s = job.created_s;
     memory.job_seen(job);
     memory.pod_seen(pod);
-    assert_eq!(memory.stuck(start_s + 100), []);
-    assert_eq!(memory.stuck(start_s + 1000).len(), 1);
+    assert_eq!(memory.stuck("", start_s + 100), []);
+    assert_eq!(memory.stuck("", start_s + 1000).len(), 1);
+    assert_eq!(memory.stuck("somebody-elses-", start_s + 1000), []);
 }
 
 #[test]
