@@ -304,6 +304,22 @@ fn a_broken_job_beside_good_ones_sets_nothing_aside() {
 }
 
 #[test]
+fn a_broken_job_that_is_over_convicts_nobody() {
+    let behaviour: Behaviour = Box::new(|world, task| {
+        let owner = &world.rows.jobs[&task.job].0.owner;
+        let broken = owner.as_str() == "bob" || task.index == 6;
+        if broken { (exit(1), 0) } else { (exit(0), 5) }
+    });
+    let mut farm = Farm::new(&[false; 8], 1, behaviour);
+    farm.world.submit("bob", &sweep(200, ""));
+    farm.run(200);
+    let job = farm.world.submit("alice", &sweep(7, ""));
+    farm.run(200);
+    assert_eq!(farm.failed(job), 1);
+    assert_eq!(farm.told(), Vec::<String>::new());
+}
+
+#[test]
 fn a_sweep_that_is_broken_from_the_middle_on_leaves_nothing_aside() {
     for (cores, seconds) in [(1, 30), (4, 600)] {
         let second_half: Behaviour = Box::new(move |_, task| match task.index {
