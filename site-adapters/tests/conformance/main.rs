@@ -399,4 +399,7 @@ conformance! {
     torque: crate::bed::TorqueBed;
     slurm: crate::bed::SlurmBed, also a_program_starts_once_on_every_node;
     slurm_rest: crate::bed::SlurmRestBed, also a_program_starts_once_on_every_node;
+    slurm_ssh: crate::bed::OverSsh<crate::bed::SlurmBed>, also a_program_starts_once_on_every_node;
+    oar_ssh: crate::bed::OverSsh<crate::bed::OarBed>;
+    torque_ssh: crate::bed::OverSsh<crate::bed::TorqueBed>;
 }

@@ -6,6 +6,7 @@ mod local;
 mod oar;
 mod pbs;
 mod slurm;
+mod ssh;
 
 use fairway_model::Ce;
 use fairway_site_adapters::{BatchSystem, PilotJob};
@@ -15,6 +16,7 @@ pub(crate) use local::LocalBed;
 pub(crate) use oar::{OarBed, OarRestBed};
 pub(crate) use pbs::{OpenPbsBed, StandIn, TorqueBed, open};
 pub(crate) use slurm::{SlurmBed, SlurmRestBed};
+pub(crate) use ssh::OverSsh;
 
 /// A batch system to test an adapter on.
 pub(crate) trait Bed {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use fairway_model::{AdapterSettings, Ce, OarSettings, RestSettings, SecretRef};
+use fairway_model::{AdapterSettings, Ce, OarSettings, RestSettings, SecretRef, SshSettings};
 use fairway_site_adapters::{BatchSystem, PilotJob, connect};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -27,7 +27,13 @@ static OAR: Mutex<()> = Mutex::const_new(());
 
 impl OarBed {
     pub(crate) async fn new() -> Option<Self> {
+        Self::over(None).await
+    }
+
+    /// With its commands run on another machine, if one is given.
+    pub(crate) async fn over(ssh: Option<SshSettings>) -> Option<Self> {
         let commands = |folder: &Path| OarSettings {
+            ssh,
             bin_dir: Some(text(&folder.join("bin"))),
             work_dir: Some(text(&folder.join("work"))),
             ..OarSettings::default()

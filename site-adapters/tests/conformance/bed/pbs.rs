@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use fairway_model::{AdapterSettings, Ce, PbsDialect, PbsSettings};
+use fairway_model::{AdapterSettings, Ce, PbsDialect, PbsSettings, SshSettings};
 use fairway_site_adapters::{BatchSystem, PilotJob, connect};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
@@ -199,6 +199,11 @@ static TORQUE: Mutex<()> = Mutex::const_new(());
 
 impl TorqueBed {
     pub(crate) async fn new() -> Option<Self> {
+        Self::over(None).await
+    }
+
+    /// With its commands run on another machine, if one is given.
+    pub(crate) async fn over(ssh: Option<SshSettings>) -> Option<Self> {
         let Some(folder) = std::env::var_os("FAIRWAY_TEST_TORQUE").map(PathBuf::from) else {
             let skipped = std::env::var("FAIRWAY_TEST_SKIP_TORQUE").is_ok_and(|skip| skip == "1");
             assert!(
@@ -213,6 +218,7 @@ impl TorqueBed {
         let conf = folder.join("slurm.conf").to_str().unwrap().to_owned();
         let settings = PbsSettings {
             dialect: PbsDialect::Torque,
+            ssh,
             env: BTreeMap::from([("SLURM_CONF".to_owned(), conf)]),
             ..PbsSettings::default()
         };
