@@ -2,7 +2,8 @@
 //! away, and leaves no pilot behind.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use fairway_api::client::Client;
 use fairway_api::public::UsageQuery;
@@ -27,7 +28,7 @@ fn slurm_site(slurm: &OwnSlurm, work_dir: &Path, ce: &str) -> String {
 }
 
 /// Pilots leave their logs in a folder of the test's.
-fn with_work_dir() -> (Setup, std::path::PathBuf) {
+fn with_work_dir() -> (Setup, PathBuf) {
     let setup = Setup::new();
     let work_dir = setup.folder().join("pilots");
     std::fs::create_dir(&work_dir).unwrap();
@@ -66,10 +67,64 @@ async fn nothing_is_left(fairway: &Fairway, slurm: &OwnSlurm) {
     until_true("Slurm's queue is empty", async || slurm.jobs().is_empty()).await;
 }
 
+/// The OAR test bed that `cargo xtask test` starts.
+struct Oar {
+    folder: PathBuf,
+}
+
+impl Oar {
+    /// `None` only if whoever runs the tests said that they do without OAR.
+    fn find() -> Option<Self> {
+        if std::env::var("FAIRWAY_TEST_SKIP_OAR").is_ok_and(|value| value == "1") {
+            return None;
+        }
+        let folder = std::env::var("FAIRWAY_TEST_OAR").unwrap_or_else(|_| {
+            panic!(
+                "no OAR to test with: run `cargo xtask test`, or set FAIRWAY_TEST_OAR to the \
+                 folder of a test bed; FAIRWAY_TEST_SKIP_OAR=1 does without"
+            )
+        });
+        Some(Self {
+            folder: folder.into(),
+        })
+    }
+
+    /// A site `grenoble`. Its jobs run as a user of the bed's, who sees the bed's folder but not
+    /// the test's: the pilot program is copied there.
+    fn site(&self) -> String {
+        let work = self.folder.join("work");
+        let program = work.join(format!("fairway-{}", std::process::id()));
+        std::fs::copy(crate::common::cli::FAIRWAY, &program).unwrap();
+        let start = program.with_extension("sh");
+        let text = format!("#!/bin/sh\nexec {} pilot-agent\n", program.display());
+        std::fs::write(&start, text).unwrap();
+        std::fs::set_permissions(&start, std::fs::Permissions::from_mode(0o755)).unwrap();
+        format!(
+            "name = \"grenoble\"\n\
+             adapter = {{ kind = \"oar\", bin_dir = \"{}\", work_dir = \"{}\" }}\n\
+             [[ces]]\n\
+             name = \"default\"\n\
+             pilot_program = \"{}\"\n\
+             shape = {{ cores = 4, walltime_s = 900 }}\n\
+             limits = {{ pilots_max = 2, queued_max = 2 }}\n",
+            self.folder.join("bin").display(),
+            work.display(),
+            start.display()
+        )
+    }
+
+    /// Whether OAR has no job that waits or runs.
+    fn is_empty(&self) -> bool {
+        let oarstat = self.folder.join("bin/oarstat");
+        let output = std::process::Command::new(oarstat).arg("-J").output();
+        output.unwrap().stdout.iter().all(u8::is_ascii_whitespace)
+    }
+}
+
 #[tokio::test]
 async fn work_goes_where_its_rules_say_and_around_a_site_that_is_away() {
     const RANKED: u32 = 8;
-    const EACH: u32 = 331;
+    const EACH: u32 = 248;
     let Some(slurm) = OwnSlurm::up(4) else { return };
     let (setup, work_dir) = with_work_dir();
     let at_bed = slurm_site(
@@ -79,14 +134,23 @@ async fn work_goes_where_its_rules_say_and_around_a_site_that_is_away() {
          limits = { pilots_max = 3, queued_max = 3 }\n\
          tags = [\"VO-biomed-GATE\"]",
     );
-    let fairway = setup.site(&at_bed).local(2, 4).start().await;
+    let setup = setup.site(&at_bed).local(2, 4);
+    let oar = Oar::find();
+    let setup = match &oar {
+        Some(oar) => setup.site(&oar.site()),
+        None => setup,
+    };
+    let fairway = setup.start().await;
     let alice = fairway.user("alice").await;
-    let payload = fairway.script("work.sh", "sleep 0.05");
+    // Not a script of the test's: OAR's jobs are somebody else's.
+    let sleep = |name: &str, tasks: u32, more: &str| {
+        rules(name, tasks, Path::new("/bin/sleep"), more).replace("\"_PARAM_\"", "\"0.1_PARAM_\"")
+    };
     let gate = "Requirements = Member(\"VO-biomed-GATE\", \
                 other.GlueHostApplicationSoftwareRunTimeEnvironment);";
     // While there is room for all of them, Rank decides alone.
     let rank = "Rank = other.GlueSiteName == \"here\" ? 1 : 0;";
-    let ranked = submit(&alice.client, rules("ranked", RANKED, &payload, rank)).await;
+    let ranked = submit(&alice.client, sleep("ranked", RANKED, rank)).await;
     over(&alice.client, ranked).await;
     let at = ended_at(&alice.client, ranked).await;
     assert_eq!(at, [("here".to_owned(), RANKED)].into());
@@ -94,14 +158,18 @@ async fn work_goes_where_its_rules_say_and_around_a_site_that_is_away() {
     let jobs = [
         ("tagged", gate),
         (
-            "lrms",
+            "here",
             "Requirements = other.GlueCEInfoLRMSType == \"local\";",
         ),
+        ("oar", "Requirements = other.GlueCEInfoLRMSType == \"oar\";"),
         ("free", ""),
     ];
     let mut ids = BTreeMap::new();
     for (name, more) in jobs {
-        let job = submit(&alice.client, rules(name, EACH, &payload, more)).await;
+        if name == "oar" && oar.is_none() {
+            continue;
+        }
+        let job = submit(&alice.client, sleep(name, EACH, more)).await;
         ids.insert(name, job);
     }
     until_true("work is done at Slurm", async || {
@@ -111,8 +179,8 @@ async fn work_goes_where_its_rules_say_and_around_a_site_that_is_away() {
 
     slurm.stop_controller();
     // What does not need Slurm is finished without it.
-    for name in ["lrms", "free"] {
-        over(&alice.client, ids[name]).await;
+    for (_, job) in ids.iter().filter(|(name, _)| **name != "tagged") {
+        over(&alice.client, *job).await;
     }
     slurm.start_controller();
     over(&alice.client, ids["tagged"]).await;
@@ -124,11 +192,15 @@ async fn work_goes_where_its_rules_say_and_around_a_site_that_is_away() {
         println!("{name}: {at:?}");
         match *name {
             "tagged" => assert_eq!(at, [("bed".to_owned(), EACH)].into()),
-            "lrms" => assert_eq!(at, [("here".to_owned(), EACH)].into()),
+            "here" => assert_eq!(at, [("here".to_owned(), EACH)].into()),
+            "oar" => assert_eq!(at, [("grenoble".to_owned(), EACH)].into()),
             _ => {}
         }
     }
     nothing_is_left(&fairway, &slurm).await;
+    if let Some(oar) = oar {
+        until_true("OAR's queue is empty", async || oar.is_empty()).await;
+    }
 }
 
 #[tokio::test]
@@ -185,7 +257,7 @@ async fn a_node_that_eats_tasks_is_set_aside() {
     let program = setup.folder().join("pilot.sh");
     let text = format!("#!/bin/sh\n{}\n", black_hole(setup.folder()));
     std::fs::write(&program, text).unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let executable = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&program, executable).unwrap();
     let site = slurm_site(
         &slurm,

@@ -111,17 +111,29 @@ async fn pilots_in_bulk_are_told_apart(bed: &dyn Bed) {
         let found = told.iter().find(|told| told.batch_id == *id).unwrap();
         assert_eq!(found.name, job.name);
     }
-    for number in 42..44 {
-        bench.until_exists(&format!("p{number}"), "up").await;
-    }
+    // Which of them run is for the batch system to say.
+    let begin = Instant::now();
+    let (up, down) = loop {
+        let all = 0..jobs.len();
+        let (up, down): (Vec<_>, Vec<_>) = all.partition(|place| {
+            let name = format!("p{}", jobs[*place].pilot.0);
+            bench.path(&name, "up").exists()
+        });
+        if up.len() == FULL as usize {
+            break (up, down);
+        }
+        assert!(begin.elapsed() < DEADLINE, "only {up:?} are up");
+        tokio::time::sleep(LOOK).await;
+    };
     // One that waits and one that runs are cancelled, and no other.
-    let gone = [ids[0].clone(), ids[7].clone()];
+    let (runs, waits) = (up[0], down[down.len() - 1]);
+    let gone = [ids[runs].clone(), ids[waits].clone()];
     bed.system().cancel(&gone).await.unwrap();
     for id in &gone {
         bench.until_ended(id).await;
     }
-    for number in 43..51 {
-        bench.let_go(&format!("p{number}"));
+    for job in &jobs {
+        bench.let_go(&format!("p{}", job.pilot.0));
     }
     for (job, id) in jobs.iter().zip(&ids) {
         let end = bench.until_ended(id).await;
@@ -133,7 +145,9 @@ async fn pilots_in_bulk_are_told_apart(bed: &dyn Bed) {
         assert_eq!(read.unwrap(), job.stdin);
     }
     assert!(
-        !bench.path("p49", "up").exists(),
+        !bench
+            .path(&format!("p{}", jobs[waits].pilot.0), "up")
+            .exists(),
         "a cancelled job was started"
     );
     bench.clear().await;

@@ -43,10 +43,22 @@ fn slurm(settings: &SlurmSettings, faults: Faults<'_>) {
 fn oar(settings: &OarSettings, faults: Faults<'_>) {
     path("adapter.bin_dir", settings.bin_dir.as_deref(), faults);
     path("adapter.work_dir", settings.work_dir.as_deref(), faults);
+    if settings.work_dir.is_none() {
+        faults.push(
+            "adapter.work_dir must name a folder that the front end and the nodes share: OAR \
+             hands on no scripts"
+                .to_owned(),
+        );
+    }
     either(settings.ssh.as_ref(), settings.rest.as_ref(), faults);
-    let level = settings.node_level.as_deref();
-    if level.is_some_and(|level| level.is_empty() || !holds(level, "_-=/")) {
-        faults.push("adapter.node_level must name levels such as host or switch=1/host".to_owned());
+    for (name, level, example) in [
+        ("node_level", &settings.node_level, "host or switch=1/host"),
+        ("core_level", &settings.core_level, "core"),
+    ] {
+        let is_level = |level: &String| !level.is_empty() && holds(level, "_-=/");
+        if !level.as_ref().is_none_or(is_level) {
+            faults.push(format!("adapter.{name} must name levels such as {example}"));
+        }
     }
 }
 

@@ -9,7 +9,8 @@ const CORES_MAX: u32 = 100_000;
 /// Nodes of one allocation.
 const NODES_MAX: u32 = 1000;
 const GPUS_MAX: u32 = 1000;
-const YEAR_S: u64 = 366 * 86_400;
+/// Ten years: a machine of one's own has no limit of its own.
+const WALLTIME_S_MAX: u64 = 10 * 366 * 86_400;
 const OPTIONS_MAX: usize = 100;
 
 pub(super) fn faults(ce: &Ce, site: &Site, faults: &mut Vec<String>) {
@@ -29,7 +30,7 @@ fn shape(ce: &Ce, complain: &mut impl FnMut(&str)) {
         ("cores", u64::from(shape.cores), 1, u64::from(CORES_MAX)),
         ("nodes", u64::from(shape.nodes), 1, u64::from(NODES_MAX)),
         ("gpus", u64::from(shape.gpus), 0, u64::from(GPUS_MAX)),
-        ("walltime_s", shape.walltime_s, 1, YEAR_S),
+        ("walltime_s", shape.walltime_s, 1, WALLTIME_S_MAX),
     ] {
         if !(least..=most).contains(&value) {
             complain(&format!("shape.{name} must be from {least} to {most}"));

@@ -81,7 +81,7 @@ fn what_batch_systems_have_is_not_refused() {
             "constraint = \"[rack1|rack2]&ib*4\"\noptions = [\"--exclude=n[1-3]\", \"-J\", \"--gres=gpu:2\"]",
         ),
         (
-            "kind = \"oar\"",
+            "kind = \"oar\"\nwork_dir = \"/home/fairway\"",
             "constraint = \"cluster='grisou' and memnode >= 64000\"\ntypes = [\"besteffort\", \"inner=12\"]",
         ),
         (
