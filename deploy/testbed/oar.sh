@@ -10,6 +10,8 @@
 # mount namespace of its own, where files of DIR cover those of the system: nothing of the machine is
 # changed, and nothing is to be restored. That takes root. Everything listens on loopback only.
 set -euo pipefail
+# shellcheck source=common.sh
+. "$(dirname "$(realpath "$0")")/common.sh"
 
 readonly CORES_PER_NODE=4
 readonly MEMORY_PER_NODE_MIB=4096
@@ -20,30 +22,7 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # Perl warns of every locale that is not there.
 export LC_ALL=C.UTF-8
 
-die() {
-    printf 'oar.sh: %s\n' "$*" >&2
-    exit 1
-}
-
-# Repeats a command until it succeeds, for at most so many seconds.
-wait_for() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        ((SECONDS < deadline)) || return 1
-        sleep 0.05
-    done
-}
-
 # --- processes -----------------------------------------------------------------------------
-
-# Whether a process runs; one that is over and not reaped does not.
-is_alive() {
-    local stat
-    stat=$({ cat "/proc/$1/stat"; } 2>/dev/null) && [[ ${stat##*) } != [ZX]* ]]
-}
-
-is_over() { ! is_alive "$1"; }
 
 # The mount namespace of this bed, as the kernel names it.
 namespace() { readlink "/proc/$(<"$DIR/run/namespace")/ns/mnt"; }
@@ -70,19 +49,6 @@ start() {
     echo $! >"$DIR/run/$name"
 }
 
-# stop NAME [SIGNAL]: ends a daemon and waits for its end.
-stop() {
-    local file=$DIR/run/$1 pid
-    [[ -e $file ]] || return 0
-    pid=$(<"$file")
-    if is_ours "$pid"; then
-        kill "-${2:-TERM}" "$pid" 2>/dev/null || true
-        wait_for 10 is_over "$pid" || kill -KILL "$pid" 2>/dev/null || true
-        wait_for 5 is_over "$pid" || die "$1 (process $pid) does not end"
-    fi
-    rm -f "$file"
-}
-
 # Kills whatever still lives in the namespace: jobs, helpers of the daemons, forgotten commands.
 kill_all() {
     local pid pids
@@ -96,24 +62,6 @@ kill_all() {
 }
 
 # --- configuration -------------------------------------------------------------------------
-
-# The first of so many adjacent ports on which nobody listens.
-free_ports() {
-    local count=$1 taken base port try
-    taken=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _; do
-        [[ $local == *:* ]] && echo $((16#${local##*:}))
-    done)
-    for ((try = 0; try < 100; try++)); do
-        # Below the range that outgoing connections take theirs from.
-        base=$((10000 + RANDOM % 20000))
-        for ((port = base; port < base + count; port++)); do
-            grep -qx "$port" <<<"$taken" && continue 2
-        done
-        echo "$base"
-        return
-    done
-    die "no $count free ports next to each other"
-}
 
 address() { echo "127.0.1.$1"; }
 

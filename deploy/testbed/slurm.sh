@@ -12,33 +12,14 @@
 # --accounting adds a MariaDB and slurmdbd, with limits that are enforced. --rest adds slurmrestd;
 # it refuses to run as root and as Slurm's own user, so this needs root, and it runs as nobody.
 set -euo pipefail
+# shellcheck source=common.sh
+. "$(dirname "$(realpath "$0")")/common.sh"
 
 readonly CPUS_PER_NODE=4
 readonly MEMORY_PER_NODE_MIB=4096
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-die() {
-    printf 'slurm.sh: %s\n' "$*" >&2
-    exit 1
-}
-
-# Repeats a command until it succeeds, for at most so many seconds.
-wait_for() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        ((SECONDS < deadline)) || return 1
-        sleep 0.05
-    done
-}
-
 # --- processes -----------------------------------------------------------------------------
-
-# Whether a process runs; one that is over and not reaped does not.
-is_alive() {
-    local stat
-    stat=$({ cat "/proc/$1/stat"; } 2>/dev/null) && [[ ${stat##*) } != [ZX]* ]]
-}
 
 # Whether a process belongs to this bed: an id from an old file may be somebody else's by now.
 is_ours() {
@@ -46,27 +27,12 @@ is_ours() {
         { tr '\0' '\n' <"/proc/$1/environ"; } 2>/dev/null | grep -qxF "FAIRWAY_TESTBED=$DIR"
 }
 
-is_over() { ! is_alive "$1"; }
-
 # start NAME COMMAND...: runs a daemon that stays in the foreground, detached from us.
 start() {
     local name=$1
     shift
     FAIRWAY_TESTBED=$DIR setsid "$@" >>"$DIR/log/$name.out" 2>&1 </dev/null &
     echo $! >"$DIR/run/$name"
-}
-
-# stop NAME [SIGNAL]: ends a daemon and waits for its end.
-stop() {
-    local file=$DIR/run/$1 pid
-    [[ -e $file ]] || return 0
-    pid=$(<"$file")
-    if is_ours "$pid"; then
-        kill "-${2:-TERM}" "$pid" 2>/dev/null || true
-        wait_for 10 is_over "$pid" || kill -KILL "$pid" 2>/dev/null || true
-        wait_for 5 is_over "$pid" || die "$1 (process $pid) does not end"
-    fi
-    rm -f "$file"
 }
 
 # The processes that run this bed's jobs. They wipe their environment, but have its log open.
@@ -103,24 +69,6 @@ kill_jobs() {
 }
 
 # --- configuration -------------------------------------------------------------------------
-
-# The first of so many adjacent ports on which nobody listens.
-free_ports() {
-    local count=$1 taken base port try
-    taken=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _; do
-        [[ $local == *:* ]] && echo $((16#${local##*:}))
-    done)
-    for ((try = 0; try < 100; try++)); do
-        # Below the range that outgoing connections take theirs from.
-        base=$((10000 + RANDOM % 20000))
-        for ((port = base; port < base + count; port++)); do
-            grep -qx "$port" <<<"$taken" && continue 2
-        done
-        echo "$base"
-        return
-    done
-    die "no $count free ports next to each other"
-}
 
 write_config() {
     local nodes=$1 port host user accounting=none

@@ -9,28 +9,10 @@
 # It runs as the caller, who logs in as himself with a key made for this bed. Neither the
 # system's SSH server nor anybody's ~/.ssh is used or touched.
 set -euo pipefail
-
-die() {
-    printf 'ssh.sh: %s\n' "$*" >&2
-    exit 1
-}
-
-is_alive() {
-    local stat
-    stat=$({ cat "/proc/$1/stat"; } 2>/dev/null) && [[ ${stat##*) } != [ZX]* ]]
-}
+# shellcheck source=common.sh
+. "$(dirname "$(realpath "$0")")/common.sh"
 
 answers() { ssh -F "$DIR/ssh_config" -o ConnectTimeout=2 bed true 2>/dev/null; }
-
-# Repeats a command until it succeeds, for at most so many seconds.
-wait_for() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        ((SECONDS < deadline)) || return 1
-        sleep 0.05
-    done
-}
 
 start() {
     # The server wants its own full path, and as root a folder to lock its helpers into.
@@ -41,8 +23,6 @@ start() {
     echo $! >"$DIR/pid"
     wait_for 10 answers
 }
-
-is_over() { ! is_alive "$1"; }
 
 # Ends the server and all its connections. Its children have no pid files: they are found as
 # its session's, before it is gone.
@@ -57,17 +37,6 @@ stop() {
         wait_for 5 is_over "$(<"$DIR/pid")" || die "the server does not end"
     fi
     rm -f "$DIR/pid"
-}
-
-# One on which nobody listens.
-free_port() {
-    local port try
-    for ((try = 0; try < 100; try++)); do
-        # Below the range that outgoing connections take theirs from.
-        port=$((10000 + RANDOM % 20000))
-        grep -qi "0100007F:$(printf %04x "$port") " /proc/net/tcp || { echo "$port" && return; }
-    done
-    die "no free port"
 }
 
 write_config() {
@@ -108,7 +77,7 @@ up() {
     mkdir -p "$DIR"
     ssh-keygen -q -t ed25519 -N '' -C fairway-test -f "$DIR/host_key"
     ssh-keygen -q -t ed25519 -N '' -C fairway-test -f "$DIR/key"
-    write_config "$(free_port)"
+    write_config "$(free_ports 1)"
     if ! start; then
         tail -n 5 "$DIR/log" >&2 || true
         stop
