@@ -8,6 +8,9 @@ mod pbs;
 mod slurm;
 mod ssh;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use fairway_model::Ce;
 use fairway_site_adapters::{BatchSystem, PilotJob};
 
@@ -37,7 +40,7 @@ pub(crate) trait Bed {
         None
     }
     /// Lets whoever runs the jobs into a folder of the tests.
-    fn open_folder(&self, _folder: &std::path::Path) {}
+    fn open_folder(&self, _folder: &Path) {}
     /// What it has no words for.
     fn does_not_tell(&self) -> &'static [Untold] {
         &[]
@@ -51,6 +54,29 @@ pub(crate) enum Untold {
     ExitCode,
     /// The processors' architecture.
     Architecture,
+}
+
+/// The folder of the test bed that somebody started for `name`, e.g. `SLURM`: what the variable
+/// `FAIRWAY_TEST_SLURM` holds. `None` only if `FAIRWAY_TEST_SKIP_SLURM=1` says that this is meant.
+fn started(name: &str) -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os(format!("FAIRWAY_TEST_{name}")) {
+        return Some(folder.into());
+    }
+    let skip = format!("FAIRWAY_TEST_SKIP_{name}");
+    assert!(
+        std::env::var(&skip).is_ok_and(|skip| skip == "1"),
+        "FAIRWAY_TEST_{name} does not name a test bed: run `cargo xtask test`, which starts one, \
+         or leave it out with {skip}=1"
+    );
+    println!("left out: {skip}=1");
+    None
+}
+
+/// Runs the script of a test bed: `deploy/testbed/NAME.sh COMMAND FOLDER`.
+fn control(name: &str, command: &str, folder: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../deploy/testbed/{name}.sh"));
+    let status = Command::new(script).arg(command).arg(folder).status();
+    assert!(status.unwrap().success(), "{command}");
 }
 
 /// Cores that fill the queue of a bed.

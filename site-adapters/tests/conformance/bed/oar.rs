@@ -2,14 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use fairway_model::{AdapterSettings, Ce, OarSettings, RestSettings, SecretRef, SshSettings};
 use fairway_site_adapters::{BatchSystem, PilotJob, connect};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{Bed, FULL, ce};
+use super::{Bed, FULL, ce, control, started};
 
 /// A cluster that was started for the tests, by its commands. One test has it at a time.
 pub(crate) struct OarBed(Cluster);
@@ -67,16 +66,7 @@ fn text(path: &Path) -> String {
 
 impl Cluster {
     async fn new(settings: impl FnOnce(&Path) -> OarSettings) -> Option<Self> {
-        let Some(folder) = std::env::var_os("FAIRWAY_TEST_OAR").map(PathBuf::from) else {
-            let skipped = std::env::var("FAIRWAY_TEST_SKIP_OAR").is_ok_and(|skip| skip == "1");
-            assert!(
-                skipped,
-                "FAIRWAY_TEST_OAR does not name an OAR test bed: run `cargo xtask test`, which \
-                 starts one, or leave OAR out with FAIRWAY_TEST_SKIP_OAR=1"
-            );
-            println!("left out: FAIRWAY_TEST_SKIP_OAR=1");
-            return None;
-        };
+        let folder = started("OAR")?;
         let alone = OAR.lock().await;
         let settings = AdapterSettings::Oar(settings(&folder));
         let system = connect(&"bed".parse().unwrap(), &settings, Path::new("/unused")).unwrap();
@@ -88,9 +78,7 @@ impl Cluster {
     }
 
     fn control(&self, command: &str) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/testbed/oar.sh");
-        let status = Command::new(script).arg(command).arg(&self.folder).status();
-        assert!(status.unwrap().success(), "{command}");
+        control("oar", command, &self.folder);
     }
 }
 

@@ -10,7 +10,7 @@ use fairway_site_adapters::{BatchSystem, PilotJob, connect};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{Bed, FULL, Untold, ce};
+use super::{Bed, FULL, Untold, ce, control, slurm, started};
 
 /// The machine's own OpenPBS, if `FAIRWAY_TEST_PBS=1` says that there is one (see
 /// `deploy/testbed/README.md` for what it must have); else a stand-in of each test's own.
@@ -204,16 +204,7 @@ impl TorqueBed {
 
     /// With its commands run on another machine, if one is given.
     pub(crate) async fn over(ssh: Option<SshSettings>) -> Option<Self> {
-        let Some(folder) = std::env::var_os("FAIRWAY_TEST_TORQUE").map(PathBuf::from) else {
-            let skipped = std::env::var("FAIRWAY_TEST_SKIP_TORQUE").is_ok_and(|skip| skip == "1");
-            assert!(
-                skipped,
-                "FAIRWAY_TEST_TORQUE does not name a Torque test bed: run `cargo xtask test`, \
-                 which starts one, or leave it out with FAIRWAY_TEST_SKIP_TORQUE=1"
-            );
-            println!("left out: FAIRWAY_TEST_SKIP_TORQUE=1");
-            return None;
-        };
+        let folder = started("TORQUE")?;
         let alone = TORQUE.lock().await;
         let conf = folder.join("slurm.conf").to_str().unwrap().to_owned();
         let settings = PbsSettings {
@@ -230,9 +221,7 @@ impl TorqueBed {
     }
 
     fn control(&self, command: &str) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/testbed/torque.sh");
-        let status = Command::new(script).arg(command).arg(&self.folder).status();
-        assert!(status.unwrap().success(), "{command}");
+        control("torque", command, &self.folder);
     }
 }
 
@@ -254,20 +243,7 @@ impl Bed for TorqueBed {
     }
 
     fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)> {
-        let mut nowhere = job.clone();
-        nowhere.ce.queue = Some("nosuch".into());
-        let mut long = job.clone();
-        long.walltime_s = 3600;
-        let mut big = job.clone();
-        big.resources.cores = FULL + 1;
-        let mut huge = job.clone();
-        huge.resources.memory_mib = 1 << 30;
-        vec![
-            (nowhere, "Invalid partition name specified"),
-            (long, "Requested time limit is invalid"),
-            (big, "More processors requested than permitted"),
-            (huge, "Memory specification can not be satisfied"),
-        ]
+        slurm::refused(job)
     }
 
     fn absent_ce(&self) -> Option<Ce> {

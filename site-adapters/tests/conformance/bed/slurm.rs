@@ -1,7 +1,6 @@
 //! Slurm, by its commands and by its API.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use fairway_model::{AdapterSettings, Ce, RestSettings, SecretRef, SlurmSettings};
@@ -9,7 +8,7 @@ use fairway_site_adapters::{BatchSystem, PilotJob, connect};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{Bed, FULL, ce};
+use super::{Bed, FULL, ce, control, started};
 
 /// A cluster that was started for the tests. One test has it at a time.
 pub(crate) struct SlurmBed {
@@ -33,16 +32,7 @@ impl SlurmBed {
 
     /// With the settings that are made for the bed's folder; `None` if Slurm is left out.
     pub(crate) async fn with(settings: impl FnOnce(&Path) -> SlurmSettings) -> Option<Self> {
-        let Some(folder) = std::env::var_os("FAIRWAY_TEST_SLURM").map(PathBuf::from) else {
-            let skipped = std::env::var("FAIRWAY_TEST_SKIP_SLURM").is_ok_and(|skip| skip == "1");
-            assert!(
-                skipped,
-                "FAIRWAY_TEST_SLURM does not name a Slurm test bed: run `cargo xtask test`, \
-                 which starts one, or leave Slurm out with FAIRWAY_TEST_SKIP_SLURM=1"
-            );
-            println!("left out: FAIRWAY_TEST_SKIP_SLURM=1");
-            return None;
-        };
+        let folder = started("SLURM")?;
         let alone = SLURM.lock().await;
         let settings = AdapterSettings::Slurm(settings(&folder));
         let state = tempfile::tempdir().unwrap();
@@ -56,9 +46,7 @@ impl SlurmBed {
     }
 
     fn control(&self, command: &str) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/testbed/slurm.sh");
-        let status = Command::new(script).arg(command).arg(&self.folder).status();
-        assert!(status.unwrap().success(), "{command}");
+        control("slurm", command, &self.folder);
     }
 
     /// An account besides our own that we may run pilots under.
@@ -70,6 +58,24 @@ impl SlurmBed {
     pub(crate) fn has_accounting(&self) -> bool {
         self.folder.join("slurmdbd.conf").exists()
     }
+}
+
+/// What Slurm refuses, by whatever commands it is asked.
+pub(super) fn refused(job: &PilotJob) -> Vec<(PilotJob, &'static str)> {
+    let mut nowhere = job.clone();
+    nowhere.ce.queue = Some("nosuch".into());
+    let mut long = job.clone();
+    long.walltime_s = 3600;
+    let mut big = job.clone();
+    big.resources.cores = FULL + 1;
+    let mut huge = job.clone();
+    huge.resources.memory_mib = 1 << 30;
+    vec![
+        (nowhere, "Invalid partition name specified"),
+        (long, "Requested time limit is invalid"),
+        (big, "More processors requested than permitted"),
+        (huge, "Memory specification can not be satisfied"),
+    ]
 }
 
 impl Bed for SlurmBed {
@@ -90,23 +96,11 @@ impl Bed for SlurmBed {
     }
 
     fn refused(&self, job: &PilotJob) -> Vec<(PilotJob, &'static str)> {
-        let mut nowhere = job.clone();
-        nowhere.ce.queue = Some("nosuch".into());
-        let mut long = job.clone();
-        long.walltime_s = 3600;
-        let mut big = job.clone();
-        big.resources.cores = FULL + 1;
-        let mut huge = job.clone();
-        huge.resources.memory_mib = 1 << 30;
         let mut elsewhere = job.clone();
         elsewhere.ce.constraint = Some("nosuch&bed".into());
-        vec![
-            (nowhere, "Invalid partition name specified"),
-            (long, "Requested time limit is invalid"),
-            (big, "More processors requested than permitted"),
-            (huge, "Memory specification can not be satisfied"),
-            (elsewhere, "Invalid feature specification"),
-        ]
+        let mut refused = refused(job);
+        refused.push((elsewhere, "Invalid feature specification"));
+        refused
     }
 
     fn absent_ce(&self) -> Option<Ce> {

@@ -1,13 +1,12 @@
 //! Batch systems whose commands are run over SSH.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use fairway_model::{Ce, SlurmSettings, SshSettings};
 use fairway_site_adapters::{BatchSystem, PilotJob};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{Bed, OarBed, SlurmBed, TorqueBed, Untold};
+use super::{Bed, OarBed, SlurmBed, TorqueBed, Untold, control, started};
 
 /// A bed whose front end is reached over SSH. What goes away is the front end.
 pub(crate) struct OverSsh<B> {
@@ -25,16 +24,7 @@ static SSH: Mutex<()> = Mutex::const_new(());
 
 impl FrontEnd {
     async fn new() -> Option<Self> {
-        let Some(folder) = std::env::var_os("FAIRWAY_TEST_SSH").map(PathBuf::from) else {
-            let skipped = std::env::var("FAIRWAY_TEST_SKIP_SSH").is_ok_and(|skip| skip == "1");
-            assert!(
-                skipped,
-                "FAIRWAY_TEST_SSH does not name an SSH test bed: run `cargo xtask test`, which \
-                 starts one, or leave SSH out with FAIRWAY_TEST_SKIP_SSH=1"
-            );
-            println!("left out: FAIRWAY_TEST_SKIP_SSH=1");
-            return None;
-        };
+        let folder = started("SSH")?;
         Some(Self {
             folder,
             _alone: SSH.lock().await,
@@ -49,9 +39,7 @@ impl FrontEnd {
     }
 
     fn control(&self, command: &str) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/testbed/ssh.sh");
-        let status = Command::new(script).arg(command).arg(&self.folder).status();
-        assert!(status.unwrap().success(), "{command}");
+        control("ssh", command, &self.folder);
     }
 }
 
