@@ -21,7 +21,7 @@ pub use event::{Event, EventKind, TaskVerb};
 pub use id::{Attempt, CeId, CeName, GroupName, JobId, PilotId, SiteName, TaskId, UserName};
 pub use job::Job;
 pub use pilot::{Pilot, PilotEnd, PilotOwner, PilotState};
-pub use policy::{FairshareSettings, Metric, Policy, PolicyKind};
+pub use policy::{FairshareSettings, Metric, Policy, PolicyKind, UsageSettings};
 pub use principal::{Principal, Role};
 pub use resources::Resources;
 pub use site::{

@@ -284,7 +284,7 @@ fn ahead(state: &State, task: TaskId, owner: &UserName) -> u64 {
         }
         let waiting = state.queue.waiting_of(&user);
         let in_turn = own + u64::from(turn_has_come);
-        others += match (policy.kind, policy.fairshare.metric) {
+        others += match (policy.kind, policy.usage.metric) {
             (PolicyKind::Fifo, _) => before(&user),
             (PolicyKind::Fairshare, fairway_model::Metric::TasksStarted) => {
                 let gap = state.shares.fs(owner) + own as f64 - state.shares.fs(&user);
@@ -293,7 +293,7 @@ fn ahead(state: &State, task: TaskId, owner: &UserName) -> u64 {
                 let tie = gap >= 0.0 && gap.fract() == 0.0 && turn_has_come;
                 waiting.min(served + u64::from(tie))
             }
-            (PolicyKind::RoundRobin | PolicyKind::Fairshare, _) => waiting.min(in_turn),
+            _ => waiting.min(in_turn),
         };
     }
     own + others

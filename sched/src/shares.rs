@@ -80,8 +80,8 @@ impl Shares {
     /// Empty books under `policy`.
     pub(crate) fn new(policy: Policy, now: Timestamp) -> Self {
         Self {
-            policy,
             current: begin_of(&policy.fairshare, now),
+            policy,
             accounts: BTreeMap::new(),
             turns: 0,
         }
@@ -94,14 +94,14 @@ impl Shares {
     }
 
     /// The policy in force.
-    pub(crate) fn policy(&self) -> Policy {
-        self.policy
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Puts another policy in force. All standings may have changed.
     pub(crate) fn set_policy(&mut self, policy: Policy, now: Timestamp) {
-        self.policy = policy;
         self.current = begin_of(&policy.fairshare, now);
+        self.policy = policy;
         self.recount();
     }
 
@@ -124,7 +124,12 @@ impl Shares {
         let oldest = Timestamp(self.current.0.saturating_sub(reach));
         for account in self.accounts.values_mut() {
             account.intervals = account.intervals.split_off(&oldest);
-            account.fs = fs(&settings, self.current, &account.intervals);
+            account.fs = fs(
+                &settings,
+                self.policy.usage.metric,
+                self.current,
+                &account.intervals,
+            );
         }
         self.accounts
             .retain(|_, account| !account.intervals.is_empty() || account.live > 0);
@@ -138,7 +143,12 @@ impl Shares {
         sum.tasks_started = sum.tasks_started.saturating_add(used.tasks_started);
         sum.core_ms = sum.core_ms.saturating_add(used.core_ms);
         let sum = *sum;
-        account.fs = fs(&settings, self.current, &account.intervals);
+        account.fs = fs(
+            &settings,
+            self.policy.usage.metric,
+            self.current,
+            &account.intervals,
+        );
         Change::Share {
             user: user.clone(),
             interval: self.current,
@@ -171,9 +181,9 @@ impl Shares {
         let turn = account.map_or(0, |account| account.turn);
         match self.policy.kind {
             PolicyKind::Fifo => Standing::Arrival,
-            PolicyKind::RoundRobin => Standing::Turn(turn),
+            PolicyKind::RoundRobin | PolicyKind::RoundRobinGroups => Standing::Turn(turn),
             // The bits of floats that are not negative are in the order of the floats.
-            PolicyKind::Fairshare => Standing::Share(self.fs(user).to_bits(), turn),
+            _ => Standing::Share(self.fs(user).to_bits(), turn),
         }
     }
 
@@ -213,7 +223,12 @@ impl Shares {
     /// Compares every FS with the formula, and live attempts with `live`.
     pub(crate) fn check(&self, live: &BTreeMap<UserName, u64>) -> Result<(), String> {
         for (user, account) in &self.accounts {
-            let fs = fs(&self.policy.fairshare, self.current, &account.intervals);
+            let fs = fs(
+                &self.policy.fairshare,
+                self.policy.usage.metric,
+                self.current,
+                &account.intervals,
+            );
             if fs.to_bits() != account.fs.to_bits() {
                 return Err(format!("FS of {user} is {fs}, kept as {}", account.fs));
             }
@@ -255,14 +270,15 @@ fn counted(
 
 fn fs(
     settings: &FairshareSettings,
+    metric: Metric,
     current: Timestamp,
     intervals: &BTreeMap<Timestamp, Used>,
 ) -> f64 {
     counted(settings, current, intervals)
         .map(|(_, used, age)| {
-            let executed = match settings.metric {
+            let executed = match metric {
                 Metric::TasksStarted => used.tasks_started as f64,
-                Metric::CoreSeconds => used.core_ms as f64 / 1000.0,
+                _ => used.core_ms as f64 / 1000.0,
             };
             weight(settings, age) * executed
         })
@@ -317,15 +333,15 @@ mod tests {
     #[test]
     fn core_seconds_count_under_their_metric() {
         let mut policy = Policy::default();
-        let mut shares = Shares::new(policy, Timestamp(0));
+        let mut shares = Shares::new(policy.clone(), Timestamp(0));
         let used = Used {
             tasks_started: 1,
             core_ms: 2500,
         };
         shares.charge(&name("alice"), used);
         assert!(shares.fs(&name("alice")) == 1.0);
-        policy.fairshare.metric = Metric::CoreSeconds;
-        shares.set_policy(policy, Timestamp(0));
+        policy.usage.metric = Metric::CoreSeconds;
+        shares.set_policy(policy.clone(), Timestamp(0));
         assert!(shares.fs(&name("alice")) == 2.5);
     }
 
@@ -340,13 +356,13 @@ mod tests {
     fn old_intervals_count_as_the_new_ones_that_they_began_in() {
         let mut policy = Policy::default();
         policy.fairshare.duration_s = 1800;
-        let mut shares = Shares::new(policy, Timestamp(0));
+        let mut shares = Shares::new(policy.clone(), Timestamp(0));
         shares.charge(&name("alice"), tasks(1));
         shares.rotate(Timestamp(HOUR_MS / 2));
         shares.charge(&name("alice"), tasks(2));
         shares.rotate(Timestamp(HOUR_MS));
         policy.fairshare.duration_s = 3600;
-        shares.set_policy(policy, Timestamp(HOUR_MS));
+        shares.set_policy(policy.clone(), Timestamp(HOUR_MS));
         assert!((shares.fs(&name("alice")) - 0.85 * 3.0).abs() < 1e-12);
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Show {
 #[group(required = true, multiple = true)]
 pub(super) struct Changes {
     /// Who is served next
-    #[arg(long, value_parser = one_of::<PolicyKind>(["fifo", "round-robin", "fairshare"]))]
+    #[arg(long, value_parser = one_of::<PolicyKind>(PolicyKind::ALL.map(PolicyKind::name)))]
     kind: Option<PolicyKind>,
     /// Fairshare: length of an interval in seconds
     #[arg(long, value_name = "SECONDS")]
@@ -40,8 +40,8 @@ pub(super) struct Changes {
     /// Fairshare: weight of an interval against the one after it, 0 to 1
     #[arg(long, value_name = "RATE")]
     decay_rate: Option<f64>,
-    /// Fairshare: what counts as having executed
-    #[arg(long, value_parser = one_of::<Metric>(["tasks-started", "core-seconds"]))]
+    /// What counts as usage
+    #[arg(long, value_parser = one_of::<Metric>(Metric::ALL.map(Metric::name)))]
     metric: Option<Metric>,
 }
 
@@ -82,7 +82,7 @@ impl Changes {
         fairshare.duration_s = self.duration_s.unwrap_or(fairshare.duration_s);
         fairshare.max_depth = self.max_depth.unwrap_or(fairshare.max_depth);
         fairshare.decay_rate = self.decay_rate.unwrap_or(fairshare.decay_rate);
-        fairshare.metric = self.metric.unwrap_or(fairshare.metric);
+        policy.usage.metric = self.metric.unwrap_or(policy.usage.metric);
         policy
     }
 }

@@ -317,6 +317,21 @@ pub struct Needs {
     pub retries_deep: u32,
     /// Retries allowed before the payload started (`ShallowRetryCount`).
     pub retries_shallow: u32,
+    /// Which of its owner's tasks go first, the largest number (`Priority`).
+    pub priority: u8,
+    /// The quality of service that it asks for (`QoS`).
+    pub qos: Option<Arc<str>>,
+    /// The queue that it names (`QueueName`).
+    pub queue: Option<Arc<str>>,
+    /// The software tags that it asks for (`Tags`), in order, each once.
+    pub tags: Arc<[Arc<str>]>,
+    /// Whether it may be stopped and queued again in favour of others (`Preemptible`).
+    pub preemptible: bool,
+}
+
+impl Needs {
+    /// Of a task that says nothing; DIRAC's default.
+    pub const PRIORITY_DEFAULT: u8 = 1;
 }
 
 /// A task with all parameters filled in: what its pilot needs to know. What tasks have in

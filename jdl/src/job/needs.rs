@@ -1,6 +1,7 @@
 //! What a task needs of a site.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use fairway_model::{Resources, Timestamp};
 
@@ -51,6 +52,10 @@ pub(super) const SOURCES: &[&str] = &[
     "ShallowRetryCount",
     "DefaultNodeRetryCount",
     "DefaultNodeShallowRetryCount",
+    "Priority",
+    "QoS",
+    "QueueName",
+    "Preemptible",
 ];
 
 impl Builder<'_> {
@@ -94,6 +99,11 @@ impl Builder<'_> {
             rank,
             retries_deep: self.retries("RetryCount", "DefaultNodeRetryCount"),
             retries_shallow: self.retries("ShallowRetryCount", "DefaultNodeShallowRetryCount"),
+            priority: self.priority(),
+            qos: self.values.text("QoS").map(Arc::from),
+            queue: self.values.text("QueueName").map(Arc::from),
+            tags: self.tags(),
+            preemptible: self.values.is_true("Preemptible"),
         };
         needs.key = key(&needs);
         needs
@@ -181,6 +191,18 @@ impl Builder<'_> {
         let retries = self.values.integer(name);
         let retries = retries.or_else(|| self.values.integer(default));
         u32::try_from(retries.unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
+    fn priority(&self) -> u8 {
+        let priority = self.values.integer("Priority");
+        let priority = priority.and_then(|number| u8::try_from(number).ok());
+        priority.unwrap_or(Needs::PRIORITY_DEFAULT)
+    }
+
+    /// The software tags, each once.
+    fn tags(&self) -> Arc<[Arc<str>]> {
+        let tags: BTreeSet<String> = self.choices(&["Tags", "Tag"]).into_iter().collect();
+        tags.into_iter().map(Arc::from).collect()
     }
 
     /// The attributes that the expressions refer to, directly or by way of others, and those
@@ -356,6 +378,21 @@ fn key(needs: &Needs) -> String {
     }
     if needs.time_critical {
         key.push_str(" time-critical");
+    }
+    if needs.priority != Needs::PRIORITY_DEFAULT {
+        key.push_str(&format!(" priority={}", needs.priority));
+    }
+    if needs.preemptible {
+        key.push_str(" preemptible");
+    }
+    // Quoted, since a name may hold anything.
+    for (label, name) in [("qos", &needs.qos), ("queue", &needs.queue)] {
+        if let Some(name) = name {
+            key.push_str(&format!(" {label}={name:?}"));
+        }
+    }
+    if !needs.tags.is_empty() {
+        key.push_str(&format!(" tags={:?}", needs.tags));
     }
     for (label, expr) in [("requirements", &needs.requirements), ("rank", &needs.rank)] {
         if let Some(expr) = expr {

@@ -91,7 +91,7 @@ impl State {
     }
 
     /// The policy in force.
-    pub fn policy(&self) -> Policy {
+    pub fn policy(&self) -> &Policy {
         self.shares.policy()
     }
 

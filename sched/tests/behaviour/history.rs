@@ -333,7 +333,7 @@ impl Run {
                     ..Policy::default()
                 };
                 if *metric {
-                    policy.fairshare.metric = Metric::CoreSeconds;
+                    policy.usage.metric = Metric::CoreSeconds;
                 }
                 let by = user("root");
                 self.world.ask(Command::SetPolicy { policy, by }).unwrap();

@@ -1,7 +1,7 @@
 //! Who is served in which order.
 
 use crate::world::{World, exit, sweep, user};
-use fairway_model::{FairshareSettings, Metric, Policy, PolicyKind};
+use fairway_model::{Metric, Policy, PolicyKind};
 use fairway_sched::Command;
 
 /// Alice submits 1,000 tasks, Bob 10 a little later; one core serves them all.
@@ -78,14 +78,8 @@ fn fairshare_remembers_what_was_used_before() {
 #[test]
 fn core_seconds_decide_under_their_metric() {
     let mut world = World::new(PolicyKind::Fairshare, &["short"]);
-    let fairshare = FairshareSettings {
-        metric: Metric::CoreSeconds,
-        ..Default::default()
-    };
-    let policy = Policy {
-        kind: PolicyKind::Fairshare,
-        fairshare,
-    };
+    let mut policy = Policy::default();
+    policy.usage.metric = Metric::CoreSeconds;
     world
         .ask(Command::SetPolicy {
             policy,

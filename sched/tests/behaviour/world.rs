@@ -97,7 +97,7 @@ impl Rows {
             Change::SiteRemoved(name) => {
                 self.sites.remove(name.as_str()).unwrap();
             }
-            Change::Policy(policy) => self.policy = Some(*policy),
+            Change::Policy(policy) => self.policy = Some(policy.clone()),
             Change::Share {
                 user,
                 interval,
@@ -160,7 +160,7 @@ impl Rows {
         });
         let live = |task: &&Task| !task.state.is_final() && ids.contains(&task.id.job);
         Snapshot {
-            policy: self.policy,
+            policy: self.policy.clone(),
             jobs: active
                 .iter()
                 .map(|(job, key, _)| (job.clone(), specs[&job.id].clone(), key.clone()))
@@ -275,13 +275,13 @@ impl World {
             ..Policy::default()
         };
         let snapshot = Snapshot {
-            policy: Some(policy),
+            policy: Some(policy.clone()),
             ..Snapshot::default()
         };
         let mut world = Self {
             state: State::load(snapshot, settings.clone(), now),
             rows: Rows {
-                policy: Some(policy),
+                policy: Some(policy.clone()),
                 ..Rows::default()
             },
             specs: BTreeMap::new(),

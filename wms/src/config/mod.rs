@@ -140,8 +140,8 @@ impl Config {
         self.pilots.check(&mut wrong);
         self.sched.check(&mut wrong);
         self.sandbox.check(&mut wrong);
-        if let Err(reason) = self.policy.fairshare.check() {
-            wrong.push(format!("policy.fairshare: {reason}"));
+        if let Err(reasons) = self.policy.check() {
+            wrong.extend(reasons.iter().map(|reason| format!("policy.{reason}")));
         }
         if !self.sites_dir.is_absolute() {
             wrong.push("sites_dir must be an absolute path".into());

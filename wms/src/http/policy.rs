@@ -23,7 +23,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     responses((status = OK, body = Policy), Failures),
 )]
 async fn show(State(app): State<App>, _who: Authenticated) -> Result<Answer<Policy>, Failure> {
-    Ok(Answer(app.engine.look(|state, _| state.policy()).await?))
+    Ok(Answer(
+        app.engine.look(|state, _| state.policy().clone()).await?,
+    ))
 }
 
 /// Puts another policy in force, from the next decision on.
@@ -38,9 +40,9 @@ async fn set(
     Json(policy): Json<Policy>,
 ) -> Result<StatusCode, Failure> {
     operators_only(&who, "change the policy")?;
-    policy.fairshare.check().map_err(|reason| {
-        Failure::new(ProblemCode::InvalidPolicy, format!("fairshare: {reason}"))
-    })?;
+    policy
+        .check()
+        .map_err(|wrong| Failure::new(ProblemCode::InvalidPolicy, wrong.join("\n")))?;
     app.engine
         .ask(Command::SetPolicy {
             policy,

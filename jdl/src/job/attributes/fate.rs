@@ -1,7 +1,7 @@
 //! What becomes of a job: retries, order, credentials, how it is watched.
 
 use super::Kind::{Boolean, Integer, Text, Texts};
-use super::{Attribute, COUNT, DIRAC, GLITE, RETRIES, SECONDS_MAX};
+use super::{Attribute, COUNT, DIRAC, FAIRWAY, GLITE, RETRIES, SECONDS_MAX};
 
 const OUTPUTS_READ: &str =
     "standard output and error can be read while the task runs, other files cannot";
@@ -39,10 +39,22 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
         "Priority",
         Integer { min: 0, max: 10 },
         DIRAC,
-        "Priority among the user's own jobs.",
+        "Priority among the user's own jobs: the largest goes first.",
     )
-    .not_done("the server's policy sets the order")
     .default("1"),
+    Attribute::new(
+        "QoS",
+        Text,
+        FAIRWAY,
+        "The quality of service that the job asks for; the server's policy names them.",
+    ),
+    Attribute::new(
+        "Preemptible",
+        Boolean,
+        FAIRWAY,
+        "Whether the job may be stopped and queued again in favour of others, where the policy has that.",
+    )
+    .default("false"),
     Attribute::new("MyProxyServer", Text, GLITE, "Where the proxy is renewed.")
         .not_done("no proxy is renewed: tasks get no credential of their user"),
     Attribute::new("LBAddress", Text, GLITE, "Logging and bookkeeping server.")

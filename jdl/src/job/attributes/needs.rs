@@ -183,8 +183,13 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
         GLITE,
         "The one CE that the job may go to.",
     ),
-    Attribute::new("QueueName", Text, GLITE, "Queue of the batch system.")
-        .not_done("it does not choose the queue; say it in `Requirements` with `other.GlueCEName`"),
+    Attribute::new(
+        "QueueName",
+        Text,
+        GLITE,
+        "Queue that the job counts to in limits and shares. It does not choose a CE: say that in \
+         `Requirements` with `other.GlueCEName`.",
+    ),
     Attribute::new("BatchSystem", Text, GLITE, "Kind of batch system.").not_done(
         "it does not choose the batch system; say it in `Requirements` with `other.GlueCEInfoLRMSType`",
     ),
