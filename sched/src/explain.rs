@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use fairway_jdl::{Needs, Value, eval};
 use fairway_model::{
-    CeId, GroupName, JobId, PilotOwner, PolicyKind, Resources, Task, TaskId, TaskState, Timestamp,
-    UserName,
+    CeId, GroupName, JobId, PilotOwner, PolicyKind, Resources, SiteName, Task, TaskId, TaskState,
+    Timestamp, UserName,
 };
 
 use crate::State;
+use crate::bounds::Subject;
 use crate::element::Element;
 use crate::matching::serves;
 use crate::provision::{Ledger, Outlook, Size, closures, deadline_outlook, misfits, too_few};
@@ -38,6 +39,9 @@ pub struct Explained {
     /// owner's; by core-seconds, where nobody knows how long tasks run, as under round-robin.
     /// Whether a pilot suits the others is not asked.
     pub ahead: Option<u64>,
+    /// What of the policy keeps it from being started wherever there is room: a limit, a budget,
+    /// a pause.
+    pub barrier: Option<Refusal>,
     /// Its owner's standing.
     pub standing: Standing,
     /// What it asks for.
@@ -97,11 +101,12 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
     let class = state.queue.class(id)?;
     let needs = &class.needs;
     let owner = &live.job.owner;
+    let account = state.account_of(&live.job)?;
     let ledger = Ledger::of(state, now);
     let mut ces: Vec<CeVerdict> = state
         .elements
         .values()
-        .map(|element| verdict(state, &ledger, element, (id, class), owner, now))
+        .map(|element| verdict(state, &ledger, element, (id, class), (owner, account), now))
         .collect();
     let rank_of = |verdict: &CeVerdict| verdict.rank.unwrap_or(f64::NEG_INFINITY);
     ces.sort_by(|a, b| {
@@ -110,13 +115,16 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
             .then_with(|| a.ce.cmp(&b.ce))
     });
     let waits_for = waits_for(live, task.index);
-    let account = state.account_of(&live.job)?;
+    let waiting = row.state == TaskState::Waiting;
+    let barrier = waiting.then(|| barrier(state, class, account, None, now));
+    let barrier = barrier.flatten();
     let ahead = (row.state == TaskState::Waiting).then(|| ahead(state, task, account, now));
     Some(Explained {
         task,
         state: row.state,
         node: live.node_name(task.index).map(str::to_owned),
-        summary: summary(state, &row, &waits_for, &ces, ahead),
+        summary: summary(state, &row, (&waits_for, barrier.as_ref()), &ces, ahead),
+        barrier,
         waits_for,
         ahead,
         standing: state.standing(owner, class.group.as_ref(), now)?,
@@ -156,7 +164,7 @@ fn verdict(
     ledger: &Ledger,
     element: &Element,
     (id, class): (ClassId, &Class),
-    owner: &UserName,
+    (owner, account): (&UserName, AccountId),
     now: Timestamp,
 ) -> CeVerdict {
     let judged = element.verdicts.get(&id);
@@ -164,6 +172,11 @@ fn verdict(
     refusals.extend(requirements(element, &class.needs));
     refusals.extend(access(element, owner, class.group.as_ref()));
     refusals.extend(closures(state, element, now).into_iter().map(refusal));
+    // What holds everywhere is told once, not at every CE.
+    if barrier(state, class, account, None, now).is_none() {
+        let site = Some(&element.id.site);
+        refusals.extend(barrier(state, class, account, site, now));
+    }
     let group = class.group.as_ref();
     let new_for = element.owner_for(owner, group);
     // A pilot that is there already may have more than new ones are asked for.
@@ -352,10 +365,27 @@ fn condition(waits_for: &[WaitsFor]) -> String {
     format!("all tasks of {nodes} {all} have succeeded")
 }
 
+/// What of the policy keeps a class of an account from being started, at a site or anywhere.
+fn barrier(
+    state: &State,
+    class: &Class,
+    account: AccountId,
+    site: Option<&SiteName>,
+    now: Timestamp,
+) -> Option<Refusal> {
+    let subject = Subject {
+        shares: &state.shares,
+        account,
+        needs: &class.needs,
+        site,
+    };
+    state.bounds.barrier(subject, now).map(refusal)
+}
+
 fn summary(
     state: &State,
     row: &Task,
-    waits_for: &[WaitsFor],
+    (waits_for, barrier): (&[WaitsFor], Option<&Refusal>),
     ces: &[CeVerdict],
     ahead: Option<u64>,
 ) -> String {
@@ -366,6 +396,10 @@ fn summary(
         })
     };
     match row.state {
+        TaskState::Waiting if barrier.is_some() => {
+            let because = barrier.map_or("", |barrier| &barrier.because);
+            format!("It may not be started now: {because}.")
+        }
         TaskState::Waiting => waiting_summary(state, row.id.job, ces, ahead.unwrap_or(0)),
         TaskState::Held if !waits_for.is_empty() => {
             format!(

@@ -67,7 +67,9 @@ pub(crate) struct Account {
     pub(crate) node: NodeId,
     intervals: Intervals,
     spent: Spent,
-    /// See [`Shares::effective`]; of kinds that put all users in one order.
+    /// Of kinds that put all users in one order: what part of everything is theirs, and their
+    /// effective usage. Both depend on others, and are computed anew now and then.
+    due: f64,
     effective: f64,
 }
 
@@ -152,8 +154,11 @@ impl Shares {
             node: self.tree.leaf(id, user, group),
             intervals: Intervals::new(),
             spent: Spent::default(),
+            due: 1.0,
             effective: 0.0,
         });
+        let account = &mut self.accounts[id.0 as usize];
+        account.due = self.tree.due(account.node);
         self.ids.insert(key, id);
         id
     }
@@ -277,9 +282,11 @@ impl Shares {
     /// Computes anew what depends on what others used. All standings may have changed.
     pub(crate) fn refresh(&mut self) {
         match self.policy.kind {
-            PolicyKind::HalfLife => {
+            PolicyKind::HalfLife | PolicyKind::UserPriority => {
                 for at in 0..self.accounts.len() {
-                    self.accounts[at].effective = self.effective(self.accounts[at].node);
+                    let node = self.accounts[at].node;
+                    self.accounts[at].due = self.tree.due(node);
+                    self.accounts[at].effective = self.effective(node);
                 }
             }
             PolicyKind::Maui => self.maui = Maui::of(self),
@@ -289,7 +296,10 @@ impl Shares {
 
     /// Whether standings depend on what others used, so that they are out of date by and by.
     pub(crate) fn grows_stale(&self) -> bool {
-        matches!(self.policy.kind, PolicyKind::HalfLife | PolicyKind::Maui)
+        matches!(
+            self.policy.kind,
+            PolicyKind::HalfLife | PolicyKind::UserPriority | PolicyKind::Maui
+        )
     }
 
     /// Charges in the current interval. The rows to make durable come back.
@@ -410,7 +420,8 @@ impl Shares {
             PolicyKind::UserPriority => {
                 // The user furthest below their slice, were they to get one core more.
                 let cores = node.live.cores.saturating_add(1) as f64;
-                cores * self.effective_priority(id)
+                let account = self.tree.account_at(id).map(|id| self.books(id));
+                account.map_or(0.0, |account| cores * self.effective_priority(account))
             }
         };
         Key {
@@ -454,10 +465,10 @@ impl Shares {
     /// HTCondor's effective user priority: cores in use, averaged with a half-life, at least a
     /// half, for the user's part of everything. With `U` core-seconds that count, the average is
     /// `U·ln 2/half-life`.
-    pub(crate) fn effective_priority(&self, id: NodeId) -> f64 {
+    fn effective_priority(&self, account: &Account) -> f64 {
         let half_life_s = self.policy.half_life.half_life_s as f64;
-        let cores = self.worth(id) * std::f64::consts::LN_2 / half_life_s;
-        cores.max(0.5) / self.tree.due(id)
+        let cores = self.worth(account.node) * std::f64::consts::LN_2 / half_life_s;
+        cores.max(0.5) / account.due
     }
 
     /// The part of a task's priority that does not change while it waits; `None` if it is not to

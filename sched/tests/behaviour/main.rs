@@ -10,6 +10,7 @@ mod graphs;
 mod history;
 mod latch;
 mod order;
+mod policies;
 mod probe;
 mod provision;
 mod shapes;
