@@ -11,7 +11,7 @@ use crate::SimError;
 use crate::numbers::Distribution;
 
 /// What stands for "as much as there is" where a description says nothing of memory, in MiB.
-const MEMORY_UNTOLD_MIB: u64 = 1 << 40;
+pub(crate) const MEMORY_UNTOLD_MIB: u64 = 1 << 40;
 
 /// Seconds of a pilot's walltime that are not a task's: the way to the first task, and tidying up.
 const PILOT_MARGIN_S: u64 = 30;

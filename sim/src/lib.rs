@@ -11,7 +11,7 @@
 //! The same inputs and the same seed give the same history, on every machine.
 
 mod clusters;
-//mod forecast;
+mod forecast;
 mod numbers;
 mod record;
 pub mod report;
@@ -20,12 +20,12 @@ mod workload;
 mod world;
 
 pub use clusters::{Cluster, Clusters, Faults, PilotSettings, PilotSupply, SchedulerSettings};
-//pub use forecast::{Forecast, ForecastOptions, RuntimeGuess, forecast};
+pub use forecast::{Forecast, ForecastOptions, RuntimeGuess, forecast};
 pub use numbers::Distribution;
 pub use record::metrics::{
     JobCounts, Outcome, PilotCounts, Slowdowns, Targets, UserOutcome, Waits, jain, share_error,
 };
-pub use run::{Setup, read_policy, simulate};
+pub use run::{Setup, read_policy, simulate, simulate_watched};
 pub use workload::{Generator, JdlOptions, RuntimeSource, Workload};
 
 /// Why something cannot be simulated.

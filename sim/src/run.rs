@@ -68,19 +68,33 @@ pub fn simulate(
     Ok(draw_up(world, stopped, name, setup))
 }
 
-/// Has somebody who looks on besides.
-pub(crate) trait Onlooker {
-    fn heard(&mut self, change: &Change, now: Timestamp);
+/// As [`simulate`], with somebody who is told every change that the scheduler wants to be durable:
+/// the history of the run.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_watched(
+    setup: &Setup,
+    workload: &Workload,
+    name: &str,
+    policy: Policy,
+    watch: &mut dyn FnMut(&Change, Timestamp),
+) -> Result<Outcome, SimError> {
+    let mut recorded = Recorded::new(setup, workload);
+    recorded.watch = Some(watch);
+    let mut world = world(setup, workload, policy, recorded)?;
+    let stopped = world.run();
+    Ok(draw_up(world, stopped, name, setup))
 }
 
 /// What a run is for: the workload, and who measures.
-pub(crate) struct Recorded<'a> {
+struct Recorded<'a> {
     workload: &'a Workload,
     next: usize,
     /// The place of the runtimes of each job that was submitted, in the order of their numbers.
     runtimes: Vec<usize>,
     recorder: Recorder,
-    pub(crate) onlooker: Option<&'a mut dyn Onlooker>,
+    watch: Option<&'a mut dyn FnMut(&Change, Timestamp)>,
     limits: Limits,
     too_large: u64,
     too_long: u64,
@@ -149,7 +163,7 @@ impl Limits {
 }
 
 impl<'a> Recorded<'a> {
-    pub(crate) fn new(setup: &Setup, workload: &'a Workload) -> Self {
+    fn new(setup: &Setup, workload: &'a Workload) -> Self {
         let sites: Vec<(u32, u32)> = setup
             .clusters
             .list
@@ -161,7 +175,7 @@ impl<'a> Recorded<'a> {
             next: 0,
             runtimes: Vec::new(),
             recorder: Recorder::new(begin(workload), &sites),
-            onlooker: None,
+            watch: None,
             limits: Limits::new(&setup.clusters),
             too_large: 0,
             too_long: 0,
@@ -240,8 +254,8 @@ impl Scenario for Recorded<'_> {
             _ => {}
         }
         self.recorder.heard(change, now);
-        if let Some(onlooker) = &mut self.onlooker {
-            onlooker.heard(change, now);
+        if let Some(watch) = &mut self.watch {
+            watch(change, now);
         }
     }
 
@@ -259,7 +273,7 @@ impl Scenario for Recorded<'_> {
 }
 
 /// The world at its beginning.
-pub(crate) fn world<'a>(
+fn world<'a>(
     setup: &Setup,
     workload: &Workload,
     policy: Policy,
@@ -346,12 +360,7 @@ fn place(cluster: &Cluster, supply: PilotSupply) -> Option<Place> {
 }
 
 /// Draws up what was measured.
-pub(crate) fn draw_up(
-    mut world: World<Recorded<'_>>,
-    stopped: Stopped,
-    name: &str,
-    setup: &Setup,
-) -> Outcome {
+fn draw_up(mut world: World<Recorded<'_>>, stopped: Stopped, name: &str, setup: &Setup) -> Outcome {
     let now = match stopped {
         Stopped::Late => world.now,
         // What was waited for in vain is nobody's time.

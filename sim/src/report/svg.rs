@@ -114,19 +114,41 @@ pub(super) fn rectangle(data: &mut String, (x, y): (f64, f64), (width, height): 
     let _ = write!(data, "M{x} {y}h{width}v{height}h-{width}z");
 }
 
-/// Points as a path, with gaps where there is none.
+/// Points as a path, with gaps where there is none. Of points at one height only the first and the
+/// last are drawn.
 pub(super) fn polyline(points: impl Iterator<Item = Option<(f64, f64)>>) -> String {
     let mut data = String::new();
-    let mut drawing = false;
-    for point in points {
+    let mut runs: Vec<(f64, f64)> = Vec::new();
+    for point in points.chain(std::iter::once(None)) {
         match point {
-            None => drawing = false,
-            Some((x, y)) => {
-                let command = if drawing { 'L' } else { 'M' };
-                let _ = write!(data, "{command}{} {}", short(x), short(y));
-                drawing = true;
-            }
+            None => draw(&mut data, &std::mem::take(&mut runs)),
+            Some((x, y)) => match runs[..] {
+                [.., (_, before), (_, last)] if before == y && last == y => {
+                    let end = runs.len() - 1;
+                    runs[end] = (x, y);
+                }
+                _ => runs.push((x, y)),
+            },
         }
     }
     data
+}
+
+fn draw(data: &mut String, points: &[(f64, f64)]) {
+    for (place, &(x, y)) in points.iter().enumerate() {
+        let command = if place == 0 { 'M' } else { 'L' };
+        let _ = write!(data, "{command}{} {}", short(x), short(y));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_gaps_and_no_more_points_than_they_need() {
+        let points = [(0.0, 1.0), (1.0, 1.0), (2.0, 1.0), (2.0, 3.5)].map(Some);
+        let drawn = polyline(points.into_iter().chain([None, Some((4.0, 0.0))]));
+        assert_eq!(drawn, "M0 1L2 1L2 3.5M4 0");
+    }
 }

@@ -121,30 +121,30 @@ impl Noticed {
             Useless::Short => "broke off before the allocated processors",
             Useless::NoNumber => "had something that is no number",
             Useless::NeverRan => "never ran",
-            Useless::NoProcessors => "tell no processors",
-            Useless::NoSubmission => "tell no submission",
-            Useless::Absurd => "ask for more than any machine has",
+            Useless::NoProcessors => "told no processors",
+            Useless::NoSubmission => "told no submission",
+            Useless::Absurd => "asked for more than any machine has",
         };
         let kind = &mut self.useless[useless as usize];
         *kind = (kind.0 + 1, because);
     }
 
     fn remarks(&self) -> Vec<String> {
-        let told = |n: u64, what: &str| (n > 0).then(|| format!("{n} rows of the trace {what}"));
+        let told = |n: u64, what: &str| (n > 0).then(|| format!("{n} of the rows {what}"));
         let left_out = self
             .useless
             .iter()
-            .filter_map(|&(n, because)| told(n, &format!("{because}: they are left out")));
+            .filter_map(|&(n, because)| told(n, &format!("{because}: left out")));
         let others = [
             (
                 self.no_walltime,
-                "ask for no time: they ask for their runtime, rounded up",
+                "asked for no time: their runtime, rounded up, is taken",
             ),
             (
                 self.cut,
-                "ran longer than they asked for: they are stopped when that is over",
+                "ran longer than was asked for: that is what they run here",
             ),
-            (self.no_user, "tell no user: they are `u-1`'s"),
+            (self.no_user, "told no user: `u-1` is taken"),
         ];
         let others = others.into_iter().filter_map(|(n, what)| told(n, what));
         left_out.chain(others).collect()
@@ -223,13 +223,14 @@ impl Trace {
         });
         noticed.cut += u64::from(ran_s > walltime_s);
         noticed.no_user += u64::from(row.user < 0);
+        // The language's longest.
+        let walltime_s = walltime_s.clamp(1, 3_155_760_000);
         let shape = Shape {
             tasks: 1,
             cores: row.cores,
             memory_mib: row.memory_mib,
             gpus: 0,
-            // The language's longest.
-            walltime_s: walltime_s.clamp(1, 3_155_760_000),
+            walltime_s,
             retries: 0,
         };
         // What the language has no number for, no machine has.
@@ -247,7 +248,9 @@ impl Trace {
             first: self.workload.runtimes_ms.len(),
         };
         self.workload.jobs.push(job);
-        self.workload.runtimes_ms.push(row.runtime_ms);
+        // What a batch system lets run over its time is its own matter: the row did end.
+        let most_ms = walltime_s.saturating_mul(1000);
+        self.workload.runtimes_ms.push(row.runtime_ms.min(most_ms));
     }
 
     fn finish(self, noticed: &Noticed) -> Result<Workload, SimError> {

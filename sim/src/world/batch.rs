@@ -23,6 +23,8 @@ pub(crate) struct BatchJob {
     pub(crate) nodes: u32,
     /// On each node.
     pub(crate) resources: Resources,
+    /// Nodes that it is not to be sent to.
+    pub(crate) avoid: Vec<u32>,
     /// Whether it may start when there is room.
     pub(crate) ready: bool,
 }
@@ -175,7 +177,7 @@ fn take(machines: &mut Machines, job: &BatchJob) -> Option<Vec<u32>> {
                 if found.len() == job.nodes as usize {
                     break;
                 }
-                if at.holds(job.resources) {
+                if at.holds(job.resources) && !job.avoid.contains(&node) {
                     found.push(node);
                 }
             }

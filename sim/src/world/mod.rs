@@ -13,7 +13,7 @@ mod supply;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fairway_model::{PilotId, Resources, TaskId, Timestamp};
+use fairway_model::{PilotId, TaskId, Timestamp};
 use fairway_sched::command::Submission;
 use fairway_sched::{Change, Command, Refused, Reply, State};
 
@@ -55,8 +55,14 @@ pub(crate) trait Scenario {
 pub(crate) enum Delay {
     /// As drawn.
     Drawn(Distribution),
-    /// As the scheduler itself expects, times a factor.
-    Expected(f64),
+    /// As the scheduler itself expects, times a factor; as told where it does not know, and at
+    /// least that where no core is free.
+    Expected {
+        /// What the expectation is multiplied by.
+        factor: f64,
+        /// Where nothing is known, in milliseconds.
+        unknown_ms: u64,
+    },
 }
 
 /// A site of the world.
@@ -263,7 +269,7 @@ impl<S: Scenario> World<S> {
     fn wake(&mut self) {
         if !self.beats.going {
             self.beats.going = true;
-            self.do_what_is_due();
+            self.look_and_tick();
             self.note_beat();
         }
     }
@@ -286,12 +292,15 @@ impl<S: Scenario> World<S> {
     fn beat(&mut self) {
         self.beats.going = self.is_awake();
         if self.beats.going {
-            self.do_what_is_due();
+            self.look_and_tick();
+            self.plan_if_due();
             self.note_beat();
         }
     }
 
-    fn do_what_is_due(&mut self) {
+    fn look_and_tick(&mut self) {
+        // Looking at all pilots is work as well.
+        self.events += self.pilots.len() as u64 / 8;
         if self.is_due(self.beats.looked, self.rules.look_ms) {
             self.beats.looked = Some(self.now);
             self.look();
@@ -300,7 +309,6 @@ impl<S: Scenario> World<S> {
             self.beats.ticked = Some(self.now);
             let _ = self.apply(Command::Tick);
         }
-        self.plan_if_due();
     }
 
     fn plan_if_due(&mut self) {
@@ -323,10 +331,3 @@ impl<S: Scenario> World<S> {
         pilots.flat_map(|(&id, pilot)| pilot.tasks.iter().map(move |task| (id, pilot, task)))
     }
 }
-
-/// Nothing.
-pub(crate) const NOTHING: Resources = Resources {
-    cores: 0,
-    memory_mib: 0,
-    gpus: 0,
-};

@@ -93,6 +93,19 @@ impl SimPilot {
             spell: 0,
         }
     }
+
+    /// Counts what its tasks leave free. Those that wait at it for others leave nothing.
+    fn count_free(&mut self) {
+        let mut free = self.resources;
+        for task in &self.tasks {
+            free = Resources {
+                cores: free.cores.saturating_sub(task.resources.cores),
+                memory_mib: free.memory_mib.saturating_sub(task.resources.memory_mib),
+                gpus: free.gpus.saturating_sub(task.resources.gpus),
+            };
+        }
+        self.free = free;
+    }
 }
 
 fn report(running: &Running, what: AttemptNews) -> AttemptReport {
@@ -131,7 +144,7 @@ impl<S: Scenario> World<S> {
             bootstrap_hash: super::supply::HASH.into(),
             nonce_hash: "nonce".into(),
             session_hash: "session".into(),
-            host: format!("{site}-n{}", pilot.node + 1),
+            host: super::supply::host(site, pilot.node),
             resources: pilot.resources,
             remaining_s,
         };
@@ -239,10 +252,10 @@ impl<S: Scenario> World<S> {
         exit: Happening,
     ) -> Option<()> {
         let pilot = self.pilots.get_mut(&id)?;
-        pilot.free = pilot.free.minus(running.resources).unwrap_or_default();
         pilot.useful = true;
         pilot.idle = None;
         pilot.tasks.push(running);
+        pilot.count_free();
         self.running += 1;
         self.after(after_ms, exit);
         Some(())
@@ -320,7 +333,7 @@ impl<S: Scenario> World<S> {
         let mut tasks = pilot.tasks.iter();
         let at = tasks.position(|it| it.task == task && it.attempt == attempt)?;
         let running = pilot.tasks.remove(at);
-        pilot.free = pilot.free.plus(running.resources);
+        pilot.count_free();
         self.running -= 1;
         Some(running)
     }

@@ -1,14 +1,14 @@
 //! From a plan to pilots that start, as the server's own loop does it: the plan is noted, its
 //! pilots are submitted, and what nobody needs is called back.
 
-use fairway_model::{CeId, Pilot, PilotEnd, PilotId, PilotOwner};
+use fairway_model::{CeId, Pilot, PilotEnd, PilotId, PilotOwner, Resources, SiteName};
 use fairway_sched::command::Observation;
 use fairway_sched::provision::{self, PilotOrder, Purpose};
 use fairway_sched::{Command, Reply};
 
-use super::batch::BatchJob;
-use super::{Delay, Happening, NOTHING, Phase, Place, Scenario, SimPilot, World};
-use crate::clusters::PilotSupply;
+use super::batch::{Batch, BatchJob};
+use super::{Delay, Happening, Phase, Place, Scenario, SimPilot, World};
+use crate::clusters::{MEMORY_UNTOLD_MIB, PilotSupply};
 use crate::numbers::Rng;
 
 /// What stands for the hash of a secret that nobody has.
@@ -97,22 +97,51 @@ impl<S: Scenario> World<S> {
             return;
         };
         let walltime_ms = first.walltime_s.saturating_mul(1000);
+        let resources = self.found(place, first.resources);
         for pilot in allocation {
-            let sim = SimPilot::new(place, first.id, pilot.resources, walltime_ms);
+            let sim = SimPilot::new(place, first.id, resources, walltime_ms);
             self.pilots.insert(pilot.id, sim);
         }
+        let avoid = self.nodes_aside(&first.ce);
         let batch = &mut self.places[place].batch;
         batch.submitted += 1;
         batch.queue.push(BatchJob {
             first: first.id,
             nodes: u32::try_from(allocation.len()).unwrap_or(u32::MAX),
-            resources: first.resources,
+            resources,
+            avoid,
             ready: false,
         });
         let delay_ms = self.delay_ms(place);
         let job = first.id;
         let cluster = place;
         self.after(delay_ms, Happening::Ready { cluster, job });
+    }
+
+    /// What a pilot finds that asks for this: what it left to the batch system, and all of a whole
+    /// node, it finds there.
+    pub(crate) fn found(&self, place: usize, asked: Resources) -> Resources {
+        let Batch { ce, face, .. } = &self.places[place].batch;
+        let site = self.state.site(&ce.site);
+        let described = site.and_then(|site| site.ces.iter().find(|it| it.name == ce.ce));
+        let whole = described.is_some_and(|it| it.shape.whole_node);
+        let node_memory_mib = face.node_memory_mib.unwrap_or(MEMORY_UNTOLD_MIB);
+        let cores = face.node_cores.filter(|_| whole);
+        Resources {
+            cores: cores.unwrap_or(asked.cores),
+            memory_mib: match asked.memory_mib {
+                0 => node_memory_mib,
+                _ if whole => node_memory_mib,
+                asked => asked,
+            },
+            gpus: asked.gpus,
+        }
+    }
+
+    /// The nodes that a pilot should not be sent to: as the server's loop says at submission.
+    fn nodes_aside(&self, ce: &CeId) -> Vec<u32> {
+        let aside = self.state.set_aside(ce).into_iter();
+        aside.filter_map(|node| node_number(&node.host)).collect()
     }
 
     pub(crate) fn place_of(&self, ce: &CeId) -> Option<usize> {
@@ -127,12 +156,23 @@ impl<S: Scenario> World<S> {
                 let key = [u64::MAX - 1, place as u64, batch.submitted];
                 distribution.draw_ms(&mut Rng::keyed(self.rules.seed, &key))
             }
-            Delay::Expected(factor) => {
-                let expected_s = self.state.response_s(&batch.ce).unwrap_or(0);
-                let known_s = Some(expected_s).filter(|s| (0..NEVER_S).contains(s));
-                (known_s.unwrap_or(0) as f64 * 1000.0 * factor) as u64
+            Delay::Expected { factor, unknown_ms } => {
+                let expected_ms = self
+                    .expected_ms(place)
+                    .map(|ms| (ms as f64 * factor) as u64);
+                match batch.face.cores_free {
+                    Some(0) => expected_ms.unwrap_or(0).max(*unknown_ms),
+                    _ => expected_ms.unwrap_or(*unknown_ms),
+                }
             }
         }
+    }
+
+    /// How long the scheduler expects a pilot to wait at a site, in milliseconds, if it can say.
+    pub(crate) fn expected_ms(&self, place: usize) -> Option<u64> {
+        let expected_s = self.state.response_s(&self.places[place].batch.ce)?;
+        let known = (0..NEVER_S).contains(&expected_s);
+        known.then(|| expected_s.unsigned_abs().saturating_mul(1000))
     }
 
     /// A job's time has come.
@@ -169,7 +209,7 @@ impl<S: Scenario> World<S> {
             let Some(shape) = site.ces.first().map(|ce| ce.shape) else {
                 continue;
             };
-            let resources = fairway_model::Resources {
+            let resources = Resources {
                 cores: shape.cores,
                 memory_mib: shape.memory_mib,
                 gpus: shape.gpus,
@@ -198,16 +238,34 @@ impl<S: Scenario> World<S> {
         self.agenda.note(last, Happening::Expiry(id));
     }
 
+    /// A pilot that was seen to start calls home at once.
+    pub(crate) fn call_soon(&mut self, id: PilotId) {
+        self.after(0, Happening::Call(id));
+    }
+
     /// Takes in an allocation that is on its way already, and will be ready in so long.
     pub(crate) fn expect(&mut self, place: usize, first: PilotId, nodes: u32, after_ms: u64) {
-        let resources = self.pilots.get(&first).map_or(NOTHING, |it| it.resources);
+        let Some(resources) = self.pilots.get(&first).map(|it| it.resources) else {
+            return;
+        };
         self.places[place].batch.queue.push(BatchJob {
             first,
             nodes,
             resources,
+            avoid: Vec::new(),
             ready: false,
         });
         let (cluster, job) = (place, first);
         self.after(after_ms, Happening::Ready { cluster, job });
     }
+}
+
+/// The name of a node, as its pilots tell it.
+pub(super) fn host(site: &SiteName, node: u32) -> String {
+    format!("{site}-n{}", u64::from(node) + 1)
+}
+
+fn node_number(host: &str) -> Option<u32> {
+    let (_, number) = host.rsplit_once("-n")?;
+    number.parse::<u32>().ok()?.checked_sub(1)
 }
