@@ -25,7 +25,7 @@ pub use numbers::Distribution;
 pub use record::metrics::{
     JobCounts, Outcome, PilotCounts, Slowdowns, Targets, UserOutcome, Waits, jain, share_error,
 };
-pub use run::{Setup, read_policy, simulate, simulate_watched};
+pub use run::{Setup, Watch, read_policy, simulate, simulate_watched};
 pub use workload::{Generator, JdlOptions, RuntimeSource, Workload};
 
 /// Why something cannot be simulated.

@@ -163,6 +163,20 @@ impl Default for Distribution {
 }
 
 impl Distribution {
+    /// Reads one that is written as in the files: `{ kind = "exponential", mean_s = 600 }`.
+    ///
+    /// # Errors
+    /// What is wrong in it.
+    pub fn read(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Line {
+            it: Distribution,
+        }
+        let line: Line = toml::from_str(&format!("it = {text}")).map_err(|it| it.to_string())?;
+        line.it.check()?;
+        Ok(line.it)
+    }
+
     /// Refuses parameters that make no sense.
     ///
     /// # Errors

@@ -68,6 +68,9 @@ pub fn simulate(
     Ok(draw_up(world, stopped, name, setup))
 }
 
+/// Who is told every change.
+pub type Watch<'a> = dyn FnMut(&Change, Timestamp) + 'a;
+
 /// As [`simulate`], with somebody who is told every change that the scheduler wants to be durable:
 /// the history of the run.
 ///
@@ -78,7 +81,7 @@ pub fn simulate_watched(
     workload: &Workload,
     name: &str,
     policy: Policy,
-    watch: &mut dyn FnMut(&Change, Timestamp),
+    watch: &mut Watch<'_>,
 ) -> Result<Outcome, SimError> {
     let mut recorded = Recorded::new(setup, workload);
     recorded.watch = Some(watch);
@@ -94,7 +97,7 @@ struct Recorded<'a> {
     /// The place of the runtimes of each job that was submitted, in the order of their numbers.
     runtimes: Vec<usize>,
     recorder: Recorder,
-    watch: Option<&'a mut dyn FnMut(&Change, Timestamp)>,
+    watch: Option<&'a mut Watch<'a>>,
     limits: Limits,
     too_large: u64,
     too_long: u64,

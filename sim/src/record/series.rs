@@ -4,7 +4,7 @@
 use fairway_model::Timestamp;
 
 /// Most stretches.
-pub(crate) const STRETCHES_MAX: usize = 512;
+pub(crate) const STRETCHES_MAX: usize = 256;
 
 /// The length of a stretch at first.
 const FIRST_MS: u64 = 1000;

@@ -305,7 +305,7 @@ impl Making {
         let mut left = stream.tasks;
         let mut user = 0;
         while left > 0 {
-            if drafts.len() % burst == 0 {
+            if drafts.len().is_multiple_of(burst) {
                 user = rng.pick(&weights);
             }
             let draft = stream.draft(user, left, &mut rng);

@@ -225,7 +225,8 @@ impl<S: Scenario> World<S> {
                 because: "it stands from the beginning".into(),
             };
             let room = place.batch.room_for(resources);
-            orders.extend(std::iter::repeat_n(order, room));
+            let missing = room.saturating_sub(place.batch.queue.len());
+            orders.extend(std::iter::repeat_n(order, missing));
         }
         self.submit(orders);
     }
