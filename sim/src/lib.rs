@@ -23,7 +23,7 @@ pub use clusters::{Cluster, Clusters, Faults, PilotSettings, PilotSupply, Schedu
 pub use forecast::{Forecast, ForecastOptions, RuntimeGuess, forecast};
 pub use numbers::Distribution;
 pub use record::metrics::{
-    JobCounts, Outcome, PilotCounts, Slowdowns, Targets, UserOutcome, Waits, jain, share_error,
+    Outcome, PilotCounts, Slowdowns, Targets, TaskCounts, UserOutcome, Waits, jain, share_error,
 };
 pub use run::{Setup, Watch, read_policy, simulate, simulate_watched};
 pub use workload::{Generator, JdlOptions, RuntimeSource, Workload};

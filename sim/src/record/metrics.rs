@@ -109,7 +109,7 @@ pub struct Slowdowns {
 
 /// What became of tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct JobCounts {
+pub struct TaskCounts {
     /// All that were submitted.
     pub submitted: u64,
     /// Those that succeeded.
@@ -184,7 +184,7 @@ pub struct Outcome {
     /// The name of the policy.
     pub policy: String,
     /// Tasks.
-    pub tasks: JobCounts,
+    pub tasks: TaskCounts,
     /// Waits.
     pub wait: Waits,
     /// Bounded slowdowns.

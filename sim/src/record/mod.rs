@@ -13,7 +13,7 @@ use fairway_sched::Change;
 use crate::world::SimPilot;
 use gantt::{Bar, Gantt};
 use metrics::{
-    JobCounts, Outcome, PilotCounts, Point, Slowdowns, Targets, UserOutcome, Waits,
+    Outcome, PilotCounts, Point, Slowdowns, Targets, TaskCounts, UserOutcome, Waits,
     bounded_slowdown, jain, quantile, share_error,
 };
 use series::{STRETCHES_MAX, Series, Use};
@@ -46,7 +46,7 @@ pub(crate) struct Recorder {
     first_starts: BTreeMap<TaskId, Timestamp>,
     waits_ms: Vec<u64>,
     slowdowns: Vec<f32>,
-    tasks: JobCounts,
+    tasks: TaskCounts,
     pilots: PilotCounts,
     pilot_core_ms: u64,
     busy_core_ms: u64,
@@ -76,7 +76,7 @@ impl Recorder {
             first_starts: BTreeMap::new(),
             waits_ms: Vec::new(),
             slowdowns: Vec::new(),
-            tasks: JobCounts::default(),
+            tasks: TaskCounts::default(),
             pilots: PilotCounts::default(),
             pilot_core_ms: 0,
             busy_core_ms: 0,
