@@ -14,6 +14,7 @@ mod reference;
 mod run;
 mod serve;
 mod shares;
+mod simulate;
 mod site;
 mod site_agent;
 mod status;
@@ -71,6 +72,7 @@ enum Command {
     #[command(subcommand)]
     Token(token::Token),
     Serve(serve::Serve),
+    Simulate(simulate::Simulate),
     #[command(subcommand)]
     Config(config::Config),
     Completions(completions::Completions),
@@ -103,6 +105,7 @@ impl Fairway {
             Command::Policy(policy) => on_this_thread(policy.run()),
             Command::Token(token) => on_this_thread(token.run()),
             Command::Serve(serve) => on_all_cores(serve.run()),
+            Command::Simulate(simulate) => simulate.run(),
             Command::Config(config) => config.run(),
             Command::Completions(completions) => completions.run(),
             Command::PilotAgent(agent) => on_this_thread(agent.run()),

@@ -1,14 +1,15 @@
 //! What others may read: values, never references into what changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use fairway_jdl::Ad;
+use fairway_jdl::{Ad, Needs};
 use fairway_model::{
     CeId, CeState, GroupName, Job, JobId, Pilot, PilotId, PilotState, Policy, Resources, Site,
     SiteName, Task, TaskId, Timestamp, UserName,
 };
 
-use super::State;
+use super::{Settings, State};
 use crate::latch::SetAside;
 use crate::shares::{AccountId, NodeId, Used};
 
@@ -103,6 +104,24 @@ impl State {
     /// A task that is not over.
     pub fn task(&self, id: TaskId) -> Option<Task> {
         self.jobs.get(&id.job)?.task(id.index)
+    }
+
+    /// What a task that is not over needs.
+    pub fn needs(&self, id: TaskId) -> Option<Arc<Needs>> {
+        let live = self.jobs.get(&id.job)?;
+        let class = self.queue.class(live.class_of(id.index))?;
+        live.task(id.index)?;
+        Some(Arc::clone(&class.needs))
+    }
+
+    /// The operator's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Puts other settings in force: for copies that show what would be if.
+    pub fn assume(&mut self, settings: Settings) {
+        self.settings = settings;
     }
 
     /// How many tasks are in the queue.

@@ -149,6 +149,15 @@ impl State {
         Some(live.tasks.get(&task.index)?.state)
     }
 
+    /// Whether the task's owner wants it stopped. Asked for every task of a pilot whenever it
+    /// speaks: most jobs have no such task, and then it is not looked for.
+    fn is_cancelling(&self, task: TaskId) -> bool {
+        let live = self.jobs.get(&task.job);
+        let live = live.filter(|live| live.count(TaskState::Cancelling) > 0);
+        let row = live.and_then(|live| live.tasks.get(&task.index));
+        row.is_some_and(|row| row.state == TaskState::Cancelling)
+    }
+
     /// Adds what the pilot is to be told whether it wishes for work or not.
     pub(super) fn add_orders(&mut self, pilot: PilotId, orders: &mut Orders) {
         let Some(live) = self.pilots.get(&pilot) else {
@@ -157,7 +166,7 @@ impl State {
         let cancelling = live
             .leases
             .iter()
-            .filter(|lease| self.state_of(lease.task) == Some(TaskState::Cancelling));
+            .filter(|lease| self.is_cancelling(lease.task));
         orders
             .stop
             .extend(cancelling.map(|lease| (lease.task, lease.attempt, false)));

@@ -1,0 +1,205 @@
+//! `fairway simulate`
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fairway_model::{GroupName, Policy, UserName};
+use fairway_sim::{
+    Clusters, Distribution, JdlOptions, Outcome, RuntimeSource, Setup, SimError, Targets, Workload,
+    read_policy, report, simulate,
+};
+use serde::Serialize;
+
+use crate::exit::Failure;
+use crate::screen::{self, Format};
+
+/// Try policies on simulated clusters
+///
+/// The scheduler is the one that runs in production; clusters, batch systems, pilots, failures and
+/// users are simulated. The same files and the same seed give the same result on every machine.
+/// Examples are in examples/simulate/.
+#[derive(Debug, clap::Args)]
+pub(super) struct Simulate {
+    /// The clusters (TOML)
+    #[arg(value_name = "CLUSTERS")]
+    clusters: PathBuf,
+    /// What is submitted: a trace in the Standard Workload Format (also with gzip), a folder of JDL
+    /// files (or one), or a generator file (TOML)
+    #[arg(long, value_name = "PATH")]
+    workload: PathBuf,
+    /// A policy file (TOML or JSON), or a kind of policy with its usual settings, such as
+    /// `fairshare`; each is a run of its own
+    #[arg(long = "policy", value_name = "FILE", required = true)]
+    policies: Vec<String>,
+    /// What chance begins with
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Simulate no more than so much time, such as `7days` or `12h`
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    until: Option<Duration>,
+    /// What a user's part should be, in proportion; 1 for those who are not named
+    #[arg(long = "share", value_name = "USER=WEIGHT", value_parser = share)]
+    shares: Vec<(UserName, f64)>,
+    /// JDL files: who submits them
+    #[arg(long, value_name = "USER", default_value = "user")]
+    owner: UserName,
+    /// JDL files: for which group
+    #[arg(long, value_name = "GROUP")]
+    group: Option<GroupName>,
+    /// JDL files: how long each task runs, such as `20min`, or a distribution, such as
+    /// `{ kind = "exponential", mean_s = 1200 }`; if not set, its `ExpectedDuration`
+    #[arg(long, value_name = "TIME", value_parser = runtime)]
+    runtime: Option<Distribution>,
+    /// Write a page with plots (HTML)
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// What programs read.
+#[derive(Serialize)]
+struct Simulated<'a> {
+    jobs: usize,
+    tasks: usize,
+    core_s: f64,
+    seed: u64,
+    /// What was noticed while the workload was read.
+    remarks: &'a [String],
+    outcomes: &'a [Outcome],
+}
+
+impl Simulate {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let policies = self.read_policies()?;
+        let setup = self.setup()?;
+        let cores = setup.clusters.cores();
+        let workload = Workload::open(&self.workload, cores, self.seed, &self.jdl_options())
+            .map_err(failure)?;
+        for remark in &workload.remarks {
+            screen::remark(remark);
+        }
+        let mut outcomes = Vec::with_capacity(policies.len());
+        for (name, policy) in policies {
+            outcomes.push(simulate(&setup, &workload, &name, policy).map_err(failure)?);
+        }
+        if let Some(path) = &self.report {
+            let about = self.about(&workload, cores);
+            let page = report::html("Policies on simulated clusters", &about, &outcomes);
+            std::fs::write(path, page).map_err(|error| Failure::file("write", path, &error))?;
+        }
+        let simulated = Simulated {
+            jobs: workload.job_count(),
+            tasks: workload.task_count(),
+            core_s: workload.core_seconds(),
+            seed: self.seed,
+            remarks: &workload.remarks,
+            outcomes: &outcomes,
+        };
+        self.format.show(&simulated, || report::table(&outcomes))
+    }
+
+    fn setup(&self) -> Result<Setup, Failure> {
+        let shares: BTreeMap<UserName, f64> = self.shares.iter().cloned().collect();
+        Ok(Setup {
+            clusters: Clusters::read(&read(&self.clusters)?).map_err(in_file(&self.clusters))?,
+            seed: self.seed,
+            until_s: self.until.map(|until| until.as_secs()),
+            targets: Targets::new(shares).map_err(Failure::Usage)?,
+        })
+    }
+
+    fn jdl_options(&self) -> JdlOptions {
+        JdlOptions {
+            owner: self.owner.clone(),
+            group: self.group.clone(),
+            runtimes: match &self.runtime {
+                Some(runtime) => RuntimeSource::Drawn(runtime.clone()),
+                None => RuntimeSource::Expected,
+            },
+            seed: self.seed,
+        }
+    }
+
+    /// The policies with the names that they are told of by, each its own.
+    fn read_policies(&self) -> Result<Vec<(String, Policy)>, Failure> {
+        let mut all: Vec<(String, Policy)> = Vec::new();
+        for given in &self.policies {
+            let path = Path::new(given);
+            let is_kind = !path.exists()
+                && given
+                    .bytes()
+                    .all(|it| it.is_ascii_lowercase() || it == b'-');
+            let text = if is_kind {
+                format!("kind = \"{given}\"")
+            } else {
+                read(path)?
+            };
+            let policy = read_policy(&text).map_err(in_file(path))?;
+            let stem = path.file_stem().unwrap_or(path.as_os_str());
+            let stem = stem.to_string_lossy();
+            let alike = all
+                .iter()
+                .filter(|(name, _)| name.split(" (").next() == Some(&*stem));
+            let name = match alike.count() {
+                0 => stem.into_owned(),
+                before => format!("{stem} ({})", before + 1),
+            };
+            all.push((name, policy));
+        }
+        Ok(all)
+    }
+
+    /// What was simulated, in sentences.
+    fn about(&self, workload: &Workload, cores: u64) -> Vec<String> {
+        let mut about = vec![format!(
+            "{} jobs with {} tasks of {} users, {:.0} core-hours, from {}; on {cores} cores of {}; \
+             seed {}.",
+            workload.job_count(),
+            workload.task_count(),
+            workload.users().len(),
+            workload.core_seconds() / 3600.0,
+            self.workload.display(),
+            self.clusters.display(),
+            self.seed,
+        )];
+        about.extend(workload.remarks.iter().map(|remark| format!("{remark}.")));
+        about
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))
+}
+
+fn failure(error: SimError) -> Failure {
+    match error {
+        SimError::Read { .. } => Failure::Local(error.to_string()),
+        SimError::Text { .. } => Failure::Refused(error.to_string()),
+    }
+}
+
+fn in_file(path: &Path) -> impl Fn(SimError) -> Failure {
+    move |error| Failure::Refused(format!("{}: {error}", path.display()))
+}
+
+fn share(text: &str) -> Result<(UserName, f64), String> {
+    let (user, weight) = text
+        .split_once('=')
+        .ok_or("write a user and a weight, such as `anna=2`")?;
+    let weight = weight
+        .parse()
+        .map_err(|_| format!("`{weight}` is not a number"))?;
+    Ok((user.parse().map_err(|error| format!("{error}"))?, weight))
+}
+
+fn runtime(text: &str) -> Result<Distribution, String> {
+    if text.trim_start().starts_with('{') {
+        return Distribution::read(text);
+    }
+    let fixed = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    Ok(Distribution::Fixed {
+        seconds: fixed.as_secs_f64(),
+    })
+}
