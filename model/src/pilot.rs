@@ -138,6 +138,8 @@ pub struct Pilot {
     pub resources: Resources,
     /// What its node has beside, by its CE's description when it was asked for.
     pub custom: CustomResources,
+    /// Whether it was asked for with a node for itself.
+    pub whole_node: bool,
     /// The walltime that was asked for, in seconds.
     pub walltime_s: u64,
     /// SHA-256 (hex) of the secret that it shows once, when it first calls home.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use fairway_model::{CeId, Timestamp};
 
 use super::demand::Demand;
+use super::lay::lay;
 use super::supply::Supply;
 use crate::State;
 use crate::element::Element;
@@ -27,9 +28,7 @@ pub(super) fn waiting_at(state: &State, supplies: &[Supply<'_>]) -> BTreeMap<CeI
     let mut supplies = supplies.to_vec();
     for (id, class) in super::in_order_of_service(state) {
         let mut demand = Demand::of(class);
-        for supply in &mut supplies {
-            supply.lay(state, id, class, &mut demand);
-        }
+        lay(&mut supplies, state, id, class, &mut demand);
         for element in &bounded {
             let eligible = element.verdicts.get(&id).is_some_and(|it| it.eligible);
             if let Some(n) = waiting.get_mut(&element.id)

@@ -108,8 +108,10 @@ fn back(task: &Task) -> (TaskState, &'static str) {
 impl State {
     /// Gives the task, which waits, to the pilot.
     pub(super) fn grant(&mut self, task: TaskId, pilot: PilotId, now: Timestamp) -> Option<Grant> {
-        let row = self.jobs.get(&task.job)?.task(task.index)?;
+        let live = self.jobs.get(&task.job)?;
+        let (row, class) = (live.task(task.index)?, live.class_of(task.index));
         debug_assert_eq!(row.state, TaskState::Waiting);
+        let placement = self.placement(pilot, class, now)?;
         self.dequeue(task.job, task.index, task.index + 1);
         let live = self.jobs.get_mut(&task.job)?;
         live.untouched.take(task.index, task.index + 1);
@@ -119,6 +121,8 @@ impl State {
             since: now,
             attempt,
             pilot: Some(pilot),
+            cores: placement.portion.resources.cores,
+            seats: placement.seats.clone(),
             leased_at: Some(now),
             started_at: None,
             ..row
@@ -126,14 +130,7 @@ impl State {
         live.counts.shift(TaskState::Waiting, TaskState::Leased, 1);
         live.tasks.insert(task.index, row.clone());
         let owner = live.job.owner.clone();
-        let grant = Grant {
-            task,
-            attempt,
-            spec: live.spec.clone(),
-            sandbox: live.job.sandbox.clone(),
-        };
-        let class = live.class_of(task.index);
-        let resources = self.queue.class(class)?.needs.resources;
+        let cores_all = self.take_seats(pilot, (task, attempt), class, &placement);
 
         let at = self.pilots.get_mut(&pilot)?;
         let first = !std::mem::replace(&mut at.useful, true);
@@ -141,7 +138,10 @@ impl State {
         at.leases.push(Lease {
             task,
             attempt,
-            resources,
+            resources: placement.portion.resources,
+            custom: placement.portion.custom,
+            seats: placement.seats,
+            cores_all,
             round: at.round,
             charged_until: None,
             young_since: None,
@@ -167,7 +167,22 @@ impl State {
             ce,
         };
         self.event(kind, now);
-        Some(grant)
+        self.told_grant(pilot, task)
+    }
+
+    /// What the pilot is told of a task that it has.
+    pub(super) fn told_grant(&self, pilot: PilotId, task: TaskId) -> Option<Grant> {
+        let job = self.jobs.get(&task.job)?;
+        let at = self.pilots.get(&pilot)?;
+        let lease = at.leases.iter().find(|lease| lease.task == task)?;
+        Some(Grant {
+            task,
+            attempt: lease.attempt,
+            spec: job.spec.clone(),
+            sandbox: job.job.sandbox.clone(),
+            resources: lease.resources,
+            hosts: self.hosts_of(at, lease),
+        })
     }
 
     /// Whether this is the live attempt of the task, and it is with this pilot.
@@ -226,6 +241,7 @@ impl State {
         let lease = at.leases.remove(place);
         let ce = at.pilot.ce.clone();
         self.wishes_may_be_granted |= at.wish.is_some();
+        self.free_seats(&lease);
         let excuse = self.blame_node(pilot, task, &end, measured, now);
 
         let Some(live) = self.jobs.get_mut(&task.job) else {
@@ -254,7 +270,7 @@ impl State {
 
         self.shares.live_ends(&owner);
         if let Some(until) = lease.charged_until {
-            let core_ms = core_ms(until, now, lease.resources.cores);
+            let core_ms = core_ms(until, now, lease.cores_all);
             self.charge(
                 &owner,
                 Used {
@@ -275,7 +291,7 @@ impl State {
             group,
             ce,
             pilot,
-            cores: lease.resources.cores,
+            cores: lease.cores_all,
             leased_at: row.leased_at.unwrap_or(now),
             started_at: row.started_at,
             ended_at: now,

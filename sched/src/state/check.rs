@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairway_model::{TaskState, UserName};
 
 use super::{LiveJob, State};
-use crate::matching::{LivePilot, Parked, serves};
+use crate::matching::{Lease, LivePilot, Parked, Seat, serves};
 use crate::nodes::Nodes;
+use crate::packing::Room;
 
 impl State {
     /// Checks every invariant. Costs as much as there is in memory.
@@ -81,6 +82,7 @@ impl State {
                 }
             }
         }
+        self.check_seats()?;
         if leased.len() as u64 != live {
             let leased = leased.len();
             return Err(format!("{live} attempts are live, {leased} with pilots"));
@@ -193,9 +195,21 @@ fn check_pilot(live: &LivePilot) -> Result<(), String> {
             live.backlog
         ));
     }
-    let mut all = live.leases.iter();
-    let resources = live.pilot.resources;
-    if let Some(lease) = all.find(|lease| !resources.holds(lease.resources)) {
+    let mut seated = Room::on(&live.pilot);
+    for Seat { task, portion, .. } in &live.seats {
+        if !seated.take(portion.resources, &portion.custom) {
+            let id = live.pilot.id;
+            return Err(format!("there is no room for {task} on pilot {id}"));
+        }
+    }
+    if waiting > 0 && !live.seats.is_empty() {
+        return Err(format!(
+            "tasks wait at pilot {} beside a seat",
+            live.pilot.id
+        ));
+    }
+    let fits = |lease: &&Lease| Room::on(&live.pilot).take(lease.resources, &lease.custom);
+    if let Some(lease) = live.leases.iter().find(|lease| !fits(lease)) {
         return Err(format!("{} can never run with its pilot", lease.task));
     }
     Ok(())

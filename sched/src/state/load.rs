@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use fairway_jdl::JobSpec;
 use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp, UserName};
 
+use super::gang::Placement;
 use super::{Counts, LiveJob, Settings, State, Untouched};
 use crate::command::{ActiveJob, EndedRow, Snapshot};
 use crate::latch::Latch;
 use crate::matching::Lease;
 use crate::nodes::Nodes;
+use crate::packing::Portion;
 use crate::queue::Queue;
 use crate::ranges::Ranges;
 use crate::shares::{Shares, Used};
@@ -161,14 +163,22 @@ impl State {
                 continue;
             };
             let owner: UserName = live.job.owner.clone();
-            let class = self.queue.class(live.classes.of(row.id.index));
-            let Some(resources) = class.map(|class| class.needs.resources) else {
+            let class = live.classes.of(row.id.index);
+            let Some(needs) = self.queue.class(class).map(|class| class.needs.clone()) else {
                 continue;
             };
             self.shares.live_begins(&owner);
             self.shares.take_turn(&owner);
-            let pilot = row.pilot.and_then(|id| self.pilots.get_mut(&id));
-            if let Some(pilot) = pilot {
+            let Some(lead) = row.pilot else { continue };
+            let at = self.pilots.get(&lead);
+            let portion = at.map(|live| Portion::given(&live.pilot, &needs, row.cores));
+            let Some(portion) = portion else { continue };
+            let placement = Placement {
+                portion,
+                seats: row.seats.clone(),
+            };
+            let cores_all = self.take_seats(lead, (row.id, row.attempt), class, &placement);
+            if let Some(pilot) = self.pilots.get_mut(&lead) {
                 let first = !std::mem::replace(&mut pilot.useful, true);
                 if let Some(element) = self.elements.get_mut(&pilot.pilot.ce) {
                     element.experience.note_useful(first);
@@ -176,7 +186,10 @@ impl State {
                 pilot.leases.push(Lease {
                     task: row.id,
                     attempt: row.attempt,
-                    resources,
+                    resources: placement.portion.resources,
+                    custom: placement.portion.custom,
+                    seats: placement.seats,
+                    cores_all,
                     round: 0,
                     // What ran while nobody counted is not charged.
                     charged_until: row.started_at.map(|_| now),

@@ -89,7 +89,7 @@ impl State {
                 let Some(job) = self.jobs.get(&lease.task.job) else {
                     continue;
                 };
-                let spent = super::attempts::core_ms(until, now, lease.resources.cores);
+                let spent = super::attempts::core_ms(until, now, lease.cores_all);
                 if spent > 0 {
                     *core_ms.entry(job.job.owner.clone()).or_default() += spent;
                     lease.charged_until = Some(now);

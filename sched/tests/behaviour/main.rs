@@ -5,11 +5,13 @@
 mod caps;
 mod deadlines;
 mod explain;
+mod gangs;
 mod gentle;
 mod graphs;
 mod history;
 mod latch;
 mod order;
+mod packing;
 mod probe;
 mod provision;
 mod shapes;
