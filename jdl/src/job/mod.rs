@@ -341,6 +341,11 @@ pub struct Needs {
 impl Needs {
     /// Of a task that says nothing; DIRAC's default.
     pub const PRIORITY_DEFAULT: u8 = 1;
+
+    /// The fewest cores that it has on all its hosts together.
+    pub fn cores_all(&self) -> u32 {
+        self.resources.cores.saturating_mul(self.hosts)
+    }
 }
 
 /// A task with all parameters filled in: what its pilot needs to know. What tasks have in

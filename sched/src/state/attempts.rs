@@ -2,11 +2,13 @@
 
 use fairway_jdl::Needs;
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, PilotId, Task, TaskId, TaskState, Timestamp, UsageRecord,
+    Attempt, AttemptEnd, CeId, EventKind, PilotId, Resources, Task, TaskId, TaskState, Timestamp,
+    UsageRecord,
 };
 
 use super::State;
 use crate::command::{Change, Grant};
+use crate::element::Element;
 use crate::matching::Lease;
 use crate::shares::Used;
 
@@ -14,6 +16,26 @@ use crate::shares::Used;
 pub(super) fn core_ms(from: Timestamp, to: Timestamp, cores: u32) -> u64 {
     let wall_ms = u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX);
     wall_ms.saturating_mul(u64::from(cores))
+}
+
+/// What running takes between two moments, with cores of that benchmark.
+pub(super) fn running(
+    resources: Resources,
+    benchmark: f64,
+    from: Timestamp,
+    to: Timestamp,
+) -> Used {
+    let wall_ms = core_ms(from, to, 1);
+    let core_ms = core_ms(from, to, resources.cores);
+    let memory_mib_ms = wall_ms.saturating_mul(resources.memory_mib);
+    Used {
+        tasks_started: 0,
+        core_ms,
+        cpu_ms: 0,
+        normalised_ms: (core_ms as f64 * benchmark).round() as u64,
+        memory_gib_ms: memory_mib_ms / 1024,
+        gpu_ms: wall_ms.saturating_mul(u64::from(resources.gpus)),
+    }
 }
 
 /// What an attempt used, as its pilot reports it.
@@ -111,7 +133,9 @@ impl State {
         let live = self.jobs.get(&task.job)?;
         let (row, class) = (live.task(task.index)?, live.class_of(task.index));
         debug_assert_eq!(row.state, TaskState::Waiting);
-        let placement = self.placement(pilot, class, now)?;
+        let (owner, group) = (&live.job.owner, live.job.group.as_ref());
+        let account = self.shares.find(owner, group)?;
+        let placement = self.placement(pilot, class, account, now)?;
         self.dequeue(task.job, task.index, task.index + 1);
         let live = self.jobs.get_mut(&task.job)?;
         live.untouched.take(task.index, task.index + 1);
@@ -129,8 +153,8 @@ impl State {
         };
         live.counts.shift(TaskState::Waiting, TaskState::Leased, 1);
         live.tasks.insert(task.index, row.clone());
-        let owner = live.job.owner.clone();
-        let cores_all = self.take_seats(pilot, (task, attempt), class, &placement);
+        let needs = self.queue.class(class)?.needs.clone();
+        let all = self.take_seats(pilot, (task, attempt), class, &placement);
 
         let at = self.pilots.get_mut(&pilot)?;
         let first = !std::mem::replace(&mut at.useful, true);
@@ -138,10 +162,11 @@ impl State {
         at.leases.push(Lease {
             task,
             attempt,
+            account,
             resources: placement.portion.resources,
             custom: placement.portion.custom,
             seats: placement.seats,
-            cores_all,
+            all,
             round: at.round,
             charged_until: None,
             young_since: None,
@@ -150,16 +175,10 @@ impl State {
         if let Some(element) = self.elements.get_mut(&ce) {
             element.experience.note_useful(first);
         }
-        self.shares.live_begins(&owner);
-        self.shares.take_turn(&owner);
+        self.shares.take_turn(account);
+        self.note_live(pilot, account, &needs, all.cores, true);
         self.changes.push(Change::Task(row));
-        self.charge(
-            &owner,
-            Used {
-                tasks_started: 1,
-                core_ms: 0,
-            },
-        );
+        self.charge(account, &needs, Used::tasks(1));
         let kind = EventKind::TaskLeased {
             task,
             attempt,
@@ -183,6 +202,12 @@ impl State {
             resources: lease.resources,
             hosts: self.hosts_of(at, lease),
         })
+    }
+
+    /// What running at a CE took between two moments.
+    fn ran(&self, ce: &CeId, resources: Resources, from: Timestamp, to: Timestamp) -> Used {
+        let benchmark = self.elements.get(ce).map_or(1.0, Element::benchmark);
+        running(resources, benchmark, from, to)
     }
 
     /// Whether this is the live attempt of the task, and it is with this pilot.
@@ -268,17 +293,12 @@ impl State {
             live.tasks.remove(&task.index);
         }
 
-        self.shares.live_ends(&owner);
+        self.note_live(pilot, lease.account, &needs, lease.all.cores, false);
+        let mut used = Used::cpu(measured.map_or(0, |measured| measured.cpu_ms));
         if let Some(until) = lease.charged_until {
-            let core_ms = core_ms(until, now, lease.cores_all);
-            self.charge(
-                &owner,
-                Used {
-                    tasks_started: 0,
-                    core_ms,
-                },
-            );
+            used = used.plus(self.ran(&ce, lease.all, until, now));
         }
+        self.charge(lease.account, &needs, used);
         let measured = measured.unwrap_or_else(|| Measured {
             wall_ms: row.started_at.map_or(0, |start| core_ms(start, now, 1)),
             cpu_ms: 0,
@@ -291,7 +311,7 @@ impl State {
             group,
             ce,
             pilot,
-            cores: lease.cores_all,
+            cores: lease.all.cores,
             leased_at: row.leased_at.unwrap_or(now),
             started_at: row.started_at,
             ended_at: now,

@@ -10,15 +10,17 @@
 //! any more, so that single tasks do not keep the nodes of an allocation busy for ever. Nodes
 //! beyond a multiple of its hosts are of no use to the class, and for all.
 
-use fairway_model::{Attempt, PilotEnd, PilotId, PilotState, TaskId, Timestamp};
+use fairway_model::{Attempt, PilotEnd, PilotId, PilotState, Resources, TaskId, Timestamp};
 
 use super::State;
 use super::pilots::given_up;
+use crate::bounds::Subject;
 use crate::command::GrantedHost;
-use crate::matching::{Lease, Limits, LivePilot, Seat, first_of};
+use crate::matching::{Lease, Limits, LivePilot, Seat, eligible};
 use crate::packing::{Portion, Room};
 use crate::provision::Purpose;
-use crate::queue::{Class, ClassId};
+use crate::queue::{Candidate, Class, ClassId};
+use crate::shares::AccountId;
 
 /// Where a task goes.
 pub(super) struct Placement {
@@ -81,47 +83,64 @@ impl State {
             && self.node_admits(mate, limits.now)
     }
 
-    /// Where a task of the class goes if the pilot has the lease; `None` if not all that it
+    /// Where a task of the class, of this account, goes if the pilot has the lease; `None` if not all that it
     /// needs is there.
     pub(super) fn placement(
         &self,
         pilot: PilotId,
         id: ClassId,
+        account: AccountId,
         now: Timestamp,
     ) -> Option<Placement> {
         let lead = self.pilots.get(&pilot)?;
         let class = self.queue.class(id)?;
         let (room, waiting) = lead.books();
         let at_once = waiting == 0 && room.holds(&class.needs);
+        let mut portion = if at_once {
+            room.portion(&class.needs)
+        } else {
+            Portion::least(&class.needs)
+        };
+        let subject = Subject {
+            shares: &self.shares,
+            account,
+            needs: &class.needs,
+            site: Some(&lead.pilot.ce.site),
+        };
+        let least = class.needs.resources.cores;
+        if !class.needs.whole_node
+            && portion.resources.cores > least
+            && let Some(left) = self.bounds.cores_left(subject)
+        {
+            // Of what it asks for at least it is known that it may have it.
+            let left = u32::try_from(left).unwrap_or(u32::MAX).max(least);
+            portion.resources.cores = portion.resources.cores.min(left);
+        }
         Some(Placement {
-            portion: if at_once {
-                room.portion(&class.needs)
-            } else {
-                Portion::least(&class.needs)
-            },
+            portion,
             seats: self.party(lead, id, class, self.limits(now))?,
         })
     }
 
-    /// Takes the seats of an attempt, which the lead gets or has. Gives back its cores on all
-    /// nodes together.
+    /// Takes the seats of an attempt, which the lead gets or has. Gives back what it has on
+    /// all nodes together.
     pub(super) fn take_seats(
         &mut self,
         lead: PilotId,
         (task, attempt): (TaskId, Attempt),
         class: ClassId,
         placement: &Placement,
-    ) -> u32 {
-        let mut cores = placement.portion.resources.cores;
+    ) -> Resources {
+        let mut all = placement.portion.resources;
         let Some(needs) = self.queue.class(class).map(|class| class.needs.clone()) else {
-            return cores;
+            return all;
         };
         for id in &placement.seats {
             let Some(mate) = self.pilots.get_mut(id) else {
                 continue;
             };
             let portion = Portion::given(&mate.pilot, &needs, 0);
-            cores = cores.saturating_add(portion.resources.cores);
+            all = all.plus(portion.resources);
             mate.seats.push(Seat {
                 task,
                 attempt,
@@ -135,7 +154,7 @@ impl State {
             }
             self.tell(*id);
         }
-        cores
+        all
     }
 
     /// The attempt of a lease is over: its seats are free.
@@ -215,7 +234,9 @@ impl State {
         else {
             return false;
         };
-        if first_of(own, class, element, &live.pilot.owner).is_none() {
+        let door = self.door(limits.now);
+        let lets = |it: &Candidate<'_>| door.lets(it, element, &live.pilot.owner);
+        if !eligible(own, element) || !class.may_any(own, lets) {
             return false;
         }
         let hosts = class.needs.hosts.max(1) as usize;

@@ -177,8 +177,8 @@ fn usage_counts_the_cores_of_all_nodes() {
     world.ask(Command::Tick).unwrap();
     world.end(lead, attempt, exit(0));
     assert_eq!(world.rows.usage[&attempt].cores, 6);
-    let (_, core_ms) = *world.rows.shares.values().next().unwrap();
-    assert_eq!(core_ms, 60_000);
+    let used = world.rows.shares.values().next().unwrap();
+    assert_eq!(used.core_ms, 60_000);
     assert_eq!(free(&world, &seats), [4, 4]);
 }
 

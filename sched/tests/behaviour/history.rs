@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     Attempt, AttemptEnd, EventKind, JobId, Metric, PilotId, PilotOwner, PilotSharing, PilotState,
-    Policy, PolicyKind, TaskId, TaskState,
+    Policy, PolicyKind, TaskId, TaskState, Timestamp,
 };
 use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant, Selection};
 use fairway_sched::{Command, RefusedKind, Reply, State};
@@ -560,7 +560,7 @@ impl Run {
             check_graph(&self.world, job.id);
         }
         let reloaded = self.world.reloaded();
-        same(&self.world.state, &reloaded);
+        same(&self.world.state, &reloaded, self.world.now);
         for state in [&self.world.state, &reloaded] {
             check_rooms(&self.world, state);
         }
@@ -591,7 +591,7 @@ impl Run {
                 (TaskState::Succeeded, record.attempt)
             );
         }
-        let started: u64 = rows.shares.values().map(|(tasks, _)| tasks).sum();
+        let started: u64 = rows.shares.values().map(|used| used.tasks_started).sum();
         assert_eq!(started, leased.len() as u64, "every lease is charged once");
     }
 
@@ -684,7 +684,7 @@ fn check_rooms(world: &World, state: &State) {
 }
 
 /// Whether two states are the same in all that is durable.
-fn same(memory: &State, reloaded: &State) {
+fn same(memory: &State, reloaded: &State, now: Timestamp) {
     reloaded.check().unwrap();
     assert_eq!(memory.waiting(), reloaded.waiting());
     assert_eq!(memory.live(), reloaded.live());
@@ -705,11 +705,11 @@ fn same(memory: &State, reloaded: &State) {
     // Whose turn it is, is not durable, and users without anything that counts may be forgotten.
     let shares = |state: &State| -> BTreeMap<_, _> {
         let counted = state
-            .shares()
+            .shares(now)
             .into_iter()
             .filter(|s| s.waiting + s.live > 0 || s.fs > 0.0);
         counted
-            .map(|s| (s.user, (s.waiting, s.live, s.fs.to_bits())))
+            .map(|s| ((s.user, s.group), (s.waiting, s.live, s.fs.to_bits())))
             .collect()
     };
     assert_eq!(shares(memory), shares(reloaded));

@@ -104,8 +104,8 @@ fn what_a_range_was_given_is_told_accounted_and_comes_back() {
     world.end(pilot, attempt, exit(0));
     let usage = &world.rows.usage[&attempt];
     assert_eq!(usage.cores, 5);
-    let (_, core_ms) = *world.rows.shares.values().next().unwrap();
-    assert_eq!(core_ms, 50_000);
+    let used = world.rows.shares.values().next().unwrap();
+    assert_eq!(used.core_ms, 50_000);
 }
 
 #[test]
