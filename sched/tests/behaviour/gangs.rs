@@ -1,14 +1,16 @@
 //! Tasks on several nodes: all of them or none, together on one allocation.
 
 use fairway_model::event::TaskVerb;
+use fairway_model::policy::{Limit, Who};
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, PilotId, PilotShape, PilotState, PolicyKind, TaskId, TaskState,
+    Attempt, AttemptEnd, EventKind, PilotId, PilotShape, PilotState, Policy, PolicyKind, TaskId,
+    TaskState,
 };
 use fairway_sched::Command;
 use fairway_sched::command::{Observation, Selection};
 use fairway_sched::explain::explain;
 
-use crate::world::{HOUR_S, World, exit, site, sweep};
+use crate::world::{HOUR_S, World, exit, site, sweep, user};
 
 const THREE_HOSTS: &str = "CpuNumber = 6; HostNumber = 3;";
 
@@ -419,6 +421,30 @@ fn an_allocation_that_cannot_hold_its_gang_any_more_is_for_all() {
     // Another allocation is asked for.
     let orders = world.plan().orders;
     assert!(orders.iter().any(|it| it.nodes == 3));
+}
+
+#[test]
+fn a_limit_on_cores_counts_those_of_all_nodes() {
+    let mut world = world(3);
+    let pilots = world.together("wide", 4, 3);
+    let policy = Policy {
+        kind: PolicyKind::Fifo,
+        limits: vec![Limit {
+            user: Some(Who::Each),
+            running_cores_max: Some(8),
+            ..Limit::default()
+        }],
+        ..Policy::default()
+    };
+    let by = user("admin");
+    world.ask(Command::SetPolicy { policy, by }).unwrap();
+    world.submit("alice", &sweep(2, THREE_HOSTS));
+    assert_eq!(
+        all_pull(&mut world, &pilots).len(),
+        1,
+        "the second needs 6 more"
+    );
+    world.state.check().unwrap();
 }
 
 #[test]

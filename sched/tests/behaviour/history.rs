@@ -53,6 +53,9 @@ enum Step {
         ce: usize,
         cores: u32,
         nodes: u32,
+        /// Who submits tasks that run on two of its nodes while all wait for work; nobody if there
+        /// is none.
+        gang: Option<usize>,
     },
     Sync {
         pilot: usize,
@@ -118,8 +121,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..3_usize, 1..12_u32, 0..13_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
         2 => graph(),
-        2 => (3..5_usize, 1..5_u32, 2..4_u32)
-            .prop_map(|(ce, cores, nodes)| Step::NewAllocation { ce, cores, nodes }),
+        3 => (3..5_usize, 1..5_u32, 2..4_u32, prop::option::weighted(0.7, 0..3_usize))
+            .prop_map(|(ce, cores, nodes, gang)| Step::NewAllocation { ce, cores, nodes, gang }),
         3 => (0..5_usize, 1..5_u32, prop::option::weighted(0.3, 0..3_usize))
             .prop_map(|(ce, cores, owner)| Step::NewPilot { ce, cores, owner }),
         12 => (0..8_usize, fate, any::<bool>(), 0..3_u32)
@@ -273,13 +276,12 @@ impl Run {
                     self.agents.insert(pilot, Agent::default());
                 }
             }
-            Step::NewAllocation { ce, cores, nodes } => {
-                if self.agents.values().filter(|agent| !agent.over).count() < 6 {
-                    for pilot in self.world.together(CES[*ce], *cores, *nodes) {
-                        self.agents.insert(pilot, Agent::default());
-                    }
-                }
-            }
+            Step::NewAllocation {
+                ce,
+                cores,
+                nodes,
+                gang,
+            } => self.new_allocation(CES[*ce], *cores, *nodes, *gang),
             Step::Sync {
                 pilot,
                 fate,
@@ -372,6 +374,23 @@ impl Run {
             }),
             Step::Restart => self.world.reload(),
         }
+    }
+
+    fn new_allocation(&mut self, ce: &str, cores: u32, nodes: u32, gang: Option<usize>) {
+        if self.agents.values().filter(|agent| !agent.over).count() >= 6 {
+            return;
+        }
+        let pilots = self.world.together(ce, cores, nodes);
+        for pilot in &pilots {
+            self.agents.insert(*pilot, Agent::default());
+        }
+        let Some(gang) = gang else { return };
+        for pilot in pilots {
+            self.sync(pilot, Fate::Arrives, Some(0));
+        }
+        let tasks = sweep(2, "CpuNumber = 2; HostNumber = 2;");
+        self.world.submit(USERS[gang], &tasks);
+        self.serve();
     }
 
     fn sync(&mut self, pilot: PilotId, fate: Fate, wish: Option<u32>) {

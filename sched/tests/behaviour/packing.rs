@@ -3,11 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use fairway_model::{Attempt, Ce, CustomResources, PilotId, PilotShape, PolicyKind, TaskId};
+use fairway_model::event::TaskVerb;
+use fairway_model::policy::{Limit, Who};
+use fairway_model::{
+    Attempt, Ce, CustomResources, PilotId, PilotShape, Policy, PolicyKind, TaskId,
+};
 use fairway_sched::Command;
+use fairway_sched::command::Selection;
 use fairway_sched::explain::explain;
 
-use crate::world::{HOUR_S, World, exit, site, sweep};
+use crate::world::{HOUR_S, World, exit, site, sweep, user};
 
 /// A world with one CE that is described so.
 fn world(change: impl Fn(&mut Ce)) -> World {
@@ -119,6 +124,34 @@ fn a_range_that_waits_at_a_pilot_has_its_minimum() {
     assert_eq!(given, [6, 2]);
 }
 
+/// Bounds a user's running cores.
+fn bound_cores(world: &mut World, max: u64) {
+    let policy = Policy {
+        kind: PolicyKind::Fifo,
+        limits: vec![Limit {
+            user: Some(Who::Each),
+            running_cores_max: Some(max),
+            ..Limit::default()
+        }],
+        ..Policy::default()
+    };
+    let by = user("admin");
+    world.ask(Command::SetPolicy { policy, by }).unwrap();
+}
+
+#[test]
+fn a_range_is_not_given_more_than_a_limit_leaves() {
+    let mut world = eight_cores();
+    bound_cores(&mut world, 7);
+    world.submit(
+        "alice",
+        &sweep(3, "MinNumberOfProcessors = 2; MaxNumberOfProcessors = 4;"),
+    );
+    let pilot = world.pilot("short", 16);
+    world.pull(pilot, &[]);
+    assert_eq!(cores(&world, pilot), [4, 3]);
+}
+
 #[test]
 fn ranges_are_planned_as_they_are_served() {
     let mut world = eight_cores();
@@ -161,19 +194,11 @@ fn a_whole_node_is_for_one_task() {
     // One that is not empty is none, nor is a place behind others.
     let second = pilots[1].id;
     world.register(second, "nonce", 20).unwrap();
-    world.change(
-        fairway_model::TaskVerb::Hold,
-        fairway_sched::command::Selection::Job(held[0].0.job),
-        "alice",
-    );
+    world.change(TaskVerb::Hold, Selection::Job(held[0].0.job), "alice");
     let want = Some(world.wish(second, 4));
     let bobs = world.sync(second, Vec::new(), &[], want).granted();
     assert_eq!(bobs.len(), 2);
-    world.change(
-        fairway_model::TaskVerb::Release,
-        fairway_sched::command::Selection::Job(held[0].0.job),
-        "alice",
-    );
+    world.change(TaskVerb::Release, Selection::Job(held[0].0.job), "alice");
     let want = Some(world.wish(second, 4));
     assert!(
         world
