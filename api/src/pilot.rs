@@ -116,6 +116,9 @@ pub struct Want {
     /// How many tasks may wait at the pilot beyond those that its resources hold.
     /// Short payloads do not pay a round trip each that way.
     pub backlog: u32,
+    /// What the pilot was told last by [`SyncReply::stay`]; false before.
+    #[serde(default)]
+    pub staying: bool,
 }
 
 /// The answer to a sync.
@@ -131,6 +134,11 @@ pub struct SyncReply {
     /// Finish what is there, take no more, end.
     #[serde(default)]
     pub drain: bool,
+    /// Whether to stay though there is no task here: the node is part of one that another pilot of
+    /// the allocation has, or waits to be. A pilot that drains then ends only when that is over.
+    /// Not set: as it was told before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stay: Option<bool>,
 }
 
 /// An order to stop one attempt.
@@ -217,11 +225,24 @@ pub struct Payload {
     /// Names or patterns (`*`, `?`) of files in its folder to bring back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
-    /// What it was promised.
+    /// What it was given, on this node.
     pub resources: Resources,
+    /// The nodes that it was given, this one first, if there are several. The pilot starts it
+    /// here; how it reaches the others is its own affair.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<PayloadHost>,
     /// Longest time that it may run, in seconds; no limit of its own if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub walltime_s: Option<u64>,
+}
+
+/// One of the nodes of a task that has several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PayloadHost {
+    /// Its name, as its own pilot told it.
+    pub name: String,
+    /// Cores that the task was given there.
+    pub cores: u32,
 }
 
 /// A file of an input sandbox.

@@ -199,6 +199,12 @@ pub struct TaskView {
     pub ce: Option<CeId>,
     /// The pilot of the live or last attempt.
     pub pilot: Option<PilotId>,
+    /// Cores that the live or last attempt was given, on each of its nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u32>,
+    /// The other pilots whose nodes the live or last attempt runs on too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seats: Vec<PilotId>,
     /// When the live or last attempt was given to a pilot.
     pub leased_at: Option<Timestamp>,
     /// When the live or last attempt's payload started.

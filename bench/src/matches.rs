@@ -133,6 +133,7 @@ async fn pull(
             round,
             remaining_s: 3600,
             backlog: 0,
+            staying: false,
         });
         let asked = Instant::now();
         let reply = http

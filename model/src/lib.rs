@@ -23,7 +23,7 @@ pub use job::Job;
 pub use pilot::{Pilot, PilotEnd, PilotOwner, PilotState};
 pub use policy::{FairshareSettings, Metric, Policy, PolicyKind, UsageSettings};
 pub use principal::{Principal, Role};
-pub use resources::Resources;
+pub use resources::{CustomResources, Resources};
 pub use site::{
     AdapterSettings, AgentSettings, Ce, CeState, CeStatus, KubernetesSettings, LocalSettings,
     Maintenance, OarSettings, PbsDialect, PbsSettings, PilotLimits, PilotShape, PilotSharing,

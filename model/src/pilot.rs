@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{CeId, GroupName, PilotId, Resources, Timestamp, UserName};
+use crate::{CeId, CustomResources, GroupName, PilotId, Resources, Timestamp, UserName};
 
 /// Where a pilot is in its life.
 #[derive(
@@ -136,6 +136,10 @@ pub struct Pilot {
     pub batch_id: Option<String>,
     /// What was asked for; once it has called home, what it found.
     pub resources: Resources,
+    /// What its node has beside, by its CE's description when it was asked for.
+    pub custom: CustomResources,
+    /// Whether it was asked for with a node for itself.
+    pub whole_node: bool,
     /// The walltime that was asked for, in seconds.
     pub walltime_s: u64,
     /// SHA-256 (hex) of the secret that it shows once, when it first calls home.

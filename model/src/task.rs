@@ -213,6 +213,11 @@ pub struct Task {
     pub attempt: Attempt,
     /// The pilot of the live attempt, or of the last one.
     pub pilot: Option<PilotId>,
+    /// Cores that the live or last attempt was given, on each node that it runs on; 0 if there was
+    /// none.
+    pub cores: u32,
+    /// The other pilots, of the same allocation, whose nodes the live or last attempt runs on too.
+    pub seats: Vec<PilotId>,
     /// When the live or last attempt was leased.
     pub leased_at: Option<Timestamp>,
     /// When the live or last attempt's payload started.
@@ -238,6 +243,8 @@ impl Task {
             since: now,
             attempt: Attempt(0),
             pilot: None,
+            cores: 0,
+            seats: Vec::new(),
             leased_at: None,
             started_at: None,
             deep_failures: 0,

@@ -12,6 +12,7 @@ mod client;
 mod driver;
 mod folders;
 mod guard;
+mod hosts;
 mod logs;
 pub mod machine;
 mod meter;

@@ -172,6 +172,8 @@ pub struct Machine {
     /// Ended attempts, oldest first, and the same as a set.
     remembered: (VecDeque<Key>, HashSet<Key>),
     idle_since: Option<Moment>,
+    /// Whether its node is part of a task that another pilot has, or is to be.
+    staying: bool,
     steps: Vec<Step>,
 
     /// Reports that wait to be sent, in order, and since when the oldest waits.
@@ -204,6 +206,7 @@ impl Machine {
             free: terms.capacity,
             remembered: (VecDeque::new(), HashSet::new()),
             idle_since: Some(now),
+            staying: false,
             steps: Vec::new(),
             reports: Vec::new(),
             reports_since: now,
@@ -252,6 +255,7 @@ impl Machine {
         for order in reply.stop {
             self.obey(now, order);
         }
+        self.staying = reply.stay.unwrap_or(self.staying);
         if reply.drain {
             self.drain("the server asked it to finish");
         }
@@ -645,7 +649,7 @@ impl Machine {
             self.reports_since = self.reports_since.min(now);
         }
         self.idle_since = match self.idle_since {
-            _ if !self.held.is_empty() => None,
+            _ if !self.held.is_empty() || self.staying => None,
             None => Some(now),
             since => since,
         };
@@ -656,7 +660,7 @@ impl Machine {
         let done = self.held.is_empty();
         match &self.phase {
             Phase::Working => None,
-            Phase::Draining { reason } => done.then_some(reason),
+            Phase::Draining { reason } => (done && !self.staying).then_some(reason),
             Phase::Leaving { reason, by } => (done || now >= *by).then_some(reason),
         }
     }

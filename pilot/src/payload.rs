@@ -19,6 +19,7 @@ use fairway_api::pilot::Lease;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::folders::{Folder, Folders, STDERR, STDOUT, TMP};
+use crate::hosts;
 use crate::machine::Key;
 use crate::sandbox;
 use crate::wait::{self, Ended};
@@ -49,10 +50,15 @@ pub(crate) enum Job {
 
 /// Variables that every payload gets, taken from the pilot's own environment once.
 #[derive(Clone, Debug)]
-pub(crate) struct BaseEnvironment(Vec<(&'static str, String)>);
+pub(crate) struct BaseEnvironment {
+    own: Vec<(&'static str, String)>,
+    /// Only for those that have several nodes.
+    batch: Vec<(&'static str, String)>,
+}
 
 impl BaseEnvironment {
-    /// `PATH`, `HOME`, `LANG` and `USER`, and nothing else of what the batch system set.
+    /// `PATH`, `HOME`, `LANG` and `USER`, and nothing else of what the batch system set, but for
+    /// those who must reach other nodes by its own means.
     pub(crate) fn from_own() -> Self {
         let own = |name: &'static str, otherwise: &str| {
             (
@@ -66,7 +72,11 @@ impl BaseEnvironment {
             own("USER", "nobody"),
         ];
         base.extend(std::env::var("HOME").ok().map(|home| ("HOME", home)));
-        Self(base)
+        let set = |name: &'static str| Some((name, std::env::var(name).ok()?));
+        Self {
+            own: base,
+            batch: hosts::BATCH_VARIABLES.into_iter().filter_map(set).collect(),
+        }
     }
 
     fn apply(&self, command: &mut Command, lease: &Lease, folder: &Path) {
@@ -78,7 +88,10 @@ impl BaseEnvironment {
         command
             .env_clear()
             .env("HOME", folder)
-            .envs(self.0.iter().cloned());
+            .envs(self.own.iter().cloned());
+        if !payload.hosts.is_empty() {
+            command.envs(self.batch.iter().cloned());
+        }
         command
             .env("TMPDIR", folder.join(TMP))
             .env("FAIRWAY_TASK", task.to_string())
@@ -94,6 +107,7 @@ impl BaseEnvironment {
                 "OMP_NUM_THREADS",
                 payload.resources.cores.max(1).to_string(),
             );
+        hosts::set(command, folder, &payload.hosts);
         command.envs(
             payload
                 .environment
@@ -110,7 +124,7 @@ impl BaseEnvironment {
             .iter()
             .rev()
             .find(|(name, _)| name == "PATH");
-        own.map_or(&self.0[0].1, |(_, value)| value)
+        own.map_or(&self.own[0].1, |(_, value)| value)
     }
 }
 
@@ -151,6 +165,7 @@ fn launch(
 ) -> Result<Launched, String> {
     let usual = |name: &Option<String>, usual| name.as_deref().is_none_or(|name| name == usual);
     let plain = staged.is_none()
+        && lease.payload.hosts.is_empty()
         && usual(&lease.payload.stdout, STDOUT)
         && usual(&lease.payload.stderr, STDERR);
     let cannot = |e: io::Error| format!("its folder cannot be made: {e}");
@@ -158,7 +173,9 @@ fn launch(
         Some(folder) => folder,
         None => folders.take(plain).map_err(cannot)?,
     };
-    let streams = Streams::open(lease, folder.path());
+    let streams = hosts::write(folder.path(), &lease.payload.hosts)
+        .map_err(|e| format!("the list of its nodes cannot be written: {e}"))
+        .and_then(|()| Streams::open(lease, folder.path()));
     if plain {
         folder.remember();
     }

@@ -206,7 +206,7 @@ impl Bounds {
                 let because = format!("{} {} of {max} tasks running", whose(), running.tasks);
                 return Some(("running_tasks_max", because));
             }
-            let asked = u64::from(subject.needs.resources.cores);
+            let asked = u64::from(subject.needs.cores_all());
             let max = limit.running_cores_max?;
             (running.cores.saturating_add(asked) > max).then(|| {
                 let cores = running.cores;
@@ -219,13 +219,27 @@ impl Bounds {
         })
     }
 
+    /// How many cores a task may be given by the limits on running ones; `None`: any number.
+    pub(crate) fn cores_left(&self, subject: Subject<'_>) -> Option<u64> {
+        let left = self.limits.iter().filter_map(|counted| {
+            let limit = &counted.limit;
+            if limit.site.is_some() && limit.site.as_ref() != subject.site {
+                return None;
+            }
+            let key = subject.key(&counted.scope)?;
+            let running = counted.running.get(&key).copied().unwrap_or_default();
+            Some(limit.running_cores_max?.saturating_sub(running.cores))
+        });
+        left.min()
+    }
+
     /// How many more of these tasks may be started, at most `tasks`; they are counted as if they
     /// were. For plans.
     pub(crate) fn take(&mut self, subject: Subject<'_>, tasks: u64, now: Timestamp) -> u64 {
         if self.pause(subject, now).is_some() || self.budget(subject).is_some() {
             return 0;
         }
-        let cores = u64::from(subject.needs.resources.cores);
+        let cores = u64::from(subject.needs.cores_all());
         let mut allowed = tasks;
         // What is bounded at a site is so only there: it may go elsewhere.
         let here = |counted: &&mut Counted| counted.limit.site.is_none();

@@ -263,6 +263,8 @@ pub struct PilotWant {
     pub remaining_s: u64,
     /// How many tasks may wait at the pilot beyond those that its resources hold.
     pub backlog: u32,
+    /// Whether the pilot knows that it is to stay though it has no task.
+    pub staying: bool,
 }
 
 /// What was learnt of a pilot from the batch system.
@@ -332,6 +334,9 @@ pub enum Reply {
         stop: Vec<(TaskId, Attempt, bool)>,
         /// To finish what it has and take no more.
         drain: bool,
+        /// Whether to stay though it has no task, since it is part of one of which another pilot
+        /// has the lease, or waits to be; `None` where it knows.
+        stay: Option<bool>,
     },
     /// The wishes that were answered now, each with its `Synced`; they are no longer open. A
     /// pilot that is over is told to drain, and learns the rest when it speaks next.
@@ -353,6 +358,19 @@ pub struct Grant {
     pub spec: Arc<JobSpec>,
     /// Key of the folder that holds its input sandbox.
     pub sandbox: Option<String>,
+    /// What it is given on the pilot's own node.
+    pub resources: Resources,
+    /// The nodes that it runs on, the pilot's own first, if there are several.
+    pub hosts: Vec<GrantedHost>,
+}
+
+/// One of the nodes of a task that runs on several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantedHost {
+    /// Its name, as its pilot tells it.
+    pub name: String,
+    /// Cores that the task is given there.
+    pub cores: u32,
 }
 
 /// Why a command was not carried out.

@@ -13,6 +13,7 @@ use fairway_model::{
 use crate::experience::Experience;
 use crate::glue;
 use crate::matching::Parked;
+use crate::packing::Room;
 use crate::queue::{Class, ClassId, Queue};
 
 /// A pilot's time on the way to its first task and for tidying up, in seconds: a task must
@@ -22,7 +23,8 @@ pub(crate) const PILOT_MARGIN_S: u64 = 30;
 /// What Requirements and Rank of a class say of a CE.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Verdict {
-    /// Whether Requirements are true; without Requirements, whether it is in production.
+    /// Whether Requirements are true (without Requirements, whether it is in production), and the
+    /// tags are named that tasks must name here.
     pub(crate) eligible: bool,
     /// What Rank is worth, if it is a number.
     pub(crate) rank: Option<f64>,
@@ -121,7 +123,31 @@ impl Element {
             || Some((-self.response_s()) as f64),
             |expr| number(&eval(expr, &needs.ad, Some(&self.ad))),
         );
-        Verdict { eligible, rank }
+        Verdict {
+            eligible: eligible && self.tags_missing(needs).is_none(),
+            rank,
+        }
+    }
+
+    /// Why a task that does not name the tags that it must name here may not come; the values on
+    /// both sides.
+    pub(crate) fn tags_missing(&self, needs: &Needs) -> Option<(&'static str, String)> {
+        let names = |tag: &String| {
+            let mut named = needs.tags.iter();
+            named.any(|own| own.eq_ignore_ascii_case(tag))
+        };
+        if self.ce.tags_required.iter().all(names) {
+            return None;
+        }
+        let named = match &*needs.tags {
+            [] => "none".to_owned(),
+            tags => tags.join(", "),
+        };
+        let needed = self.ce.tags_required.join(", ");
+        Some((
+            "tags",
+            format!("it names the tags {named}, needed {needed}"),
+        ))
     }
 
     /// Whether tasks wait that its state lets in.
@@ -247,6 +273,16 @@ impl Element {
     /// What a new pilot is expected to have; see [`expected_of`](Self::expected_of).
     pub(crate) fn expected(&self) -> Resources {
         self.expected_of(self.asked())
+    }
+
+    /// Room on a new pilot.
+    pub(crate) fn room(&self) -> Room {
+        Room {
+            free: self.expected(),
+            custom: self.ce.shape.custom.clone(),
+            whole_node: self.ce.shape.whole_node,
+            empty: true,
+        }
     }
 
     /// What a pilot that was asked for and has not called home is expected to have: what was

@@ -12,6 +12,7 @@ use crate::State;
 use crate::bounds::Subject;
 use crate::element::Element;
 use crate::matching::serves;
+use crate::packing::Room;
 use crate::provision::{Ledger, Outlook, Size, closures, deadline_outlook, misfits, too_few};
 use crate::queue::{Class, ClassId};
 use crate::shares::AccountId;
@@ -84,7 +85,8 @@ pub struct CeVerdict {
 /// One thing that speaks against a CE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What refused: a clause of Requirements, or `cores`, `memory`, `gpus`, `walltime`, `mode`,
+    /// What refused: a clause of Requirements, or `cores`, `memory`, `gpus`, `custom`,
+    /// `whole_node`, `nodes`, `tags`, `walltime`, `mode`,
     /// `maintenance`, `status`, `published`, `users`, `accounts`, `group`, `job_cores_max`,
     /// `job_nodes_max`, the name of a [`Limit`](crate::provision::Limit), `threshold`,
     /// `back-off`.
@@ -170,6 +172,7 @@ fn verdict(
     let judged = element.verdicts.get(&id);
     let mut refusals: Vec<Refusal> = Vec::new();
     refusals.extend(requirements(element, &class.needs));
+    refusals.extend(element.tags_missing(&class.needs).map(refusal));
     refusals.extend(access(element, owner, class.group.as_ref()));
     refusals.extend(closures(state, element, now).into_iter().map(refusal));
     // What holds everywhere is told once, not at every CE.
@@ -250,7 +253,8 @@ fn has_pilot_for(
     here.any(|live| {
         live.pilot.state == fairway_model::PilotState::Active
             && serves(&live.pilot.owner, owner, class.group.as_ref())
-            && live.pilot.resources.holds(needs.resources)
+            && Room::on(&live.pilot).holds(needs)
+            && state.has_hosts(live, class)
             && live
                 .pilot
                 .ends_at

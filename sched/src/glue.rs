@@ -170,14 +170,15 @@ fn policy(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
     let own = state.and_then(|state| state.own_jobs_max);
     let total = own.into_iter().fold(ce.limits.pilots_max, u32::min);
     glue.number("GlueCEPolicyMaxTotalJobs", total);
-    // A task runs on one node: what a pilot has there is what it can get.
+    // A task has a node, or several of one allocation.
     let cores = pilot_cores(ce, state);
-    let allowed = state.and_then(|state| state.job_cores_max);
-    let slots = allowed.into_iter().fold(cores, u32::min);
-    glue.number("GlueCEPolicyMaxSlotsPerJob", slots);
-    glue.number("GlueCEPolicyMaxGPUsPerJob", ce.shape.gpus);
     let nodes = state.and_then(|state| state.job_nodes_max);
     let nodes = nodes.into_iter().fold(ce.shape.nodes, u32::min);
+    let allowed = state.and_then(|state| state.job_cores_max);
+    let all = cores.saturating_mul(nodes);
+    let slots = allowed.into_iter().fold(all, u32::min);
+    glue.number("GlueCEPolicyMaxSlotsPerJob", slots);
+    glue.number("GlueCEPolicyMaxGPUsPerJob", ce.shape.gpus);
     glue.number("GlueCEPolicyMaxNodesPerJob", nodes);
     let total = state.and_then(|state| state.cores_total).unwrap_or(0);
     glue.number("GlueCEPolicyAssignedJobSlots", total / cores.max(1));
@@ -236,10 +237,11 @@ fn host(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
             .insert("GlueHostBenchmarkSI00", Value::Integer(i64::from(si00)));
     }
     let features = state.map_or(&[][..], |state| &state.features);
-    let features = features.iter().filter(|name| !ce.tags.contains(name));
+    let features = features.iter().map(String::as_str);
+    let features = features.filter(|name| !ce.all_tags().any(|tag| tag == *name));
     glue.texts(
         "GlueHostApplicationSoftwareRunTimeEnvironment",
-        ce.tags.iter().chain(features).map(String::as_str),
+        ce.all_tags().chain(features),
     );
 }
 
@@ -247,5 +249,5 @@ fn host(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
 fn alien(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
     glue.number("TTL", walltime_s(ce, state));
     glue.number("Price", 1);
-    glue.texts("Packages", ce.tags.iter().map(String::as_str));
+    glue.texts("Packages", ce.all_tags());
 }

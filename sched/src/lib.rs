@@ -15,6 +15,7 @@ pub mod hold;
 pub mod latch;
 mod matching;
 mod nodes;
+mod packing;
 pub mod provision;
 mod queue;
 mod ranges;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use fairway_jdl::Needs;
 use fairway_model::{
-    Attempt, GroupName, Pilot, PilotId, PilotOwner, Resources, SiteMode, TaskId, Timestamp,
-    UserName,
+    Attempt, CustomResources, GroupName, Pilot, PilotId, PilotOwner, Resources, SiteMode, TaskId,
+    Timestamp, UserName,
 };
 
 use crate::bounds::{Bounds, Subject};
 use crate::element::Element;
 use crate::latch::NodeId;
+use crate::packing::{Portion, Room};
 use crate::provision::Purpose;
 use crate::queue::{Candidate, Choice, Class, ClassId, Queue};
 use crate::shares::{AccountId, Shares};
@@ -23,6 +24,11 @@ pub(crate) struct Lease {
     pub(crate) attempt: Attempt,
     pub(crate) account: AccountId,
     pub(crate) resources: Resources,
+    pub(crate) custom: CustomResources,
+    /// The other pilots on whose nodes it runs too.
+    pub(crate) seats: Vec<PilotId>,
+    /// What it has on all nodes together.
+    pub(crate) all: Resources,
     /// The wish that it was granted for; 0 if that was before a restart.
     pub(crate) round: u64,
     /// Until when its running core-time has been charged; `None` until its payload starts.
@@ -32,6 +38,15 @@ pub(crate) struct Lease {
     pub(crate) young_since: Option<Timestamp>,
 }
 
+/// A part of a task of which another pilot, the lead, has the lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) task: TaskId,
+    pub(crate) attempt: Attempt,
+    pub(crate) lead: PilotId,
+    pub(crate) portion: Portion,
+}
+
 /// An open wish for work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
@@ -39,6 +54,8 @@ pub(crate) struct Wish {
     pub(crate) until: Timestamp,
     /// How many tasks may wait at the pilot.
     pub(crate) backlog: u32,
+    /// Whether the pilot knows that it is to stay though it has no task.
+    pub(crate) staying: bool,
 }
 
 /// A pilot that is not over.
@@ -49,6 +66,10 @@ pub(crate) struct LivePilot {
     pub(crate) heard_at: Timestamp,
     /// What it has, in the order of granting.
     pub(crate) leases: Vec<Lease>,
+    /// Parts of tasks whose leases other pilots have. The pilot does not know of them.
+    pub(crate) seats: Vec<Seat>,
+    /// Attempts that were given up without the pilot's word, of which it is to be told.
+    pub(crate) written_off: Vec<(TaskId, Attempt)>,
     /// The number of its latest wish.
     pub(crate) round: u64,
     /// How many tasks may wait at it: by its latest wish, or as many as did when it made that.
@@ -115,22 +136,41 @@ impl Parked {
 impl LivePilot {
     /// What it has left, and how many of its tasks wait at it for others to end. It takes them
     /// in the order of granting: what comes after one that waits, waits too.
-    pub(crate) fn books(&self) -> (Resources, usize) {
-        let mut free = self.pilot.resources;
+    pub(crate) fn books(&self) -> (Room, usize) {
+        let mut room = Room::on(&self.pilot);
+        // A seat is only given where it fits beside all that is there, so that what waits came
+        // after it.
+        for Seat { portion, .. } in &self.seats {
+            room.take(portion.resources, &portion.custom);
+        }
         for (place, lease) in self.leases.iter().enumerate() {
-            match free.minus(lease.resources) {
-                Some(rest) => free = rest,
-                None => return (free, self.leases.len() - place),
+            if !room.take(lease.resources, &lease.custom) {
+                return (room, self.leases.len() - place);
             }
         }
-        (free, 0)
+        (room, 0)
     }
 
-    /// Whether a task that needs this may be given to it.
+    /// Whether the task, or a part of it, finds room at once.
+    pub(crate) fn has_room(&self, needs: &Needs) -> bool {
+        let (room, waiting) = self.books();
+        waiting == 0 && room.holds(needs)
+    }
+
+    /// Whether a task may wait there for others to end. A pilot that does not know all that its
+    /// node is used for cannot tell when it may start.
+    fn may_queue(&self, needs: &Needs) -> bool {
+        self.seats.is_empty()
+            && needs.hosts == 1
+            && !needs.whole_node
+            && Room::on(&self.pilot).holds(needs)
+    }
+
+    /// Whether a task that needs this, or its part on one host, may be given to it.
     pub(crate) fn holds(&self, wish: Wish, needs: &Needs, limits: Limits) -> bool {
         let (free, waiting) = self.books();
-        let room = free.holds(needs.resources) && waiting == 0
-            || waiting < wish.backlog as usize && self.pilot.resources.holds(needs.resources);
+        let room = free.holds(needs) && waiting == 0
+            || waiting < wish.backlog as usize && self.may_queue(needs);
         let task_s = self.purpose.task_s(needs, limits.remaining_min_s);
         room && limits.lasts_s(task_s, wish.until)
     }

@@ -381,6 +381,7 @@ impl Cluster {
                 walltime_s: self.pilot.walltime_s,
                 nodes: if standing { 1 } else { self.pilot.nodes },
                 whole_node: false,
+                custom: Default::default(),
             },
             limits: self.limits.filter(|_| !standing).unwrap_or(whole),
             supply: self.supply,

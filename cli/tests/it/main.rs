@@ -12,6 +12,7 @@ mod bad_input;
 mod common;
 mod crash;
 mod disk;
+mod gang;
 mod graphs;
 mod grid;
 mod jdl;

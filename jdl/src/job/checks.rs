@@ -110,12 +110,16 @@ impl Builder<'_> {
             return;
         };
         let place = self.values.place("HostNumber");
-        if self.values.has("SMPGranularity") && !self.values.is_true("WholeNodes") {
+        if self.values.has("SMPGranularity") && !self.asks_for_whole_nodes() {
             self.report.error_with(
                 place,
                 "`HostNumber` and `SMPGranularity` exclude each other",
                 "keep one of them, or write `WholeNodes = true;`",
             );
+        }
+        // Whole hosts have cores of their own.
+        if self.asks_for_whole_nodes() && !self.values.has("CpuNumber") {
+            return;
         }
         let cores = self.values.integer("CpuNumber").unwrap_or(1);
         if hosts > cores {
@@ -124,23 +128,26 @@ impl Builder<'_> {
                 format!("`HostNumber` is {hosts}, but `CpuNumber` is only {cores}"),
                 format!("write `CpuNumber = {hosts};` or more: each host needs a core"),
             );
-        } else if hosts > 1 {
-            self.report.notice(
-                place,
-                "a task runs on one host",
-                "all its cores are there; submit several tasks to use several hosts",
-            );
         }
     }
 
     fn check_processors(&mut self) {
-        let least = self.values.integer("MinNumberOfProcessors");
-        let most = self.values.integer("MaxNumberOfProcessors");
-        if let (Some(least), Some(most)) = (least, most)
-            && least > most
-        {
+        let name = "MaxNumberOfProcessors";
+        let Some(most) = self.values.integer(name) else {
+            return;
+        };
+        let (hosts, least) = self.hosts_and_cores();
+        if hosts > 1 {
             self.report.error_with(
-                self.values.place("MinNumberOfProcessors"),
+                self.values.place(name),
+                format!("`{name}` is for tasks on one host, and this one has {hosts}"),
+                "say with `CpuNumber` how many cores it has on all its hosts",
+            );
+        } else if u64::from(least) > most {
+            let lower = "MinNumberOfProcessors";
+            let place = self.values.place(lower).or(self.values.place(name));
+            self.report.error_with(
+                place,
                 format!("at least {least} processors are more than the {most} that it may have"),
                 "make `MaxNumberOfProcessors` the larger of both",
             );

@@ -19,7 +19,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use fairway_model::{Resources, TaskId, Timestamp};
+use fairway_model::{CustomResources, Resources, TaskId, Timestamp};
 use indexmap::IndexSet;
 
 use crate::diagnostic::Report;
@@ -296,8 +296,17 @@ impl JobSpec {
 pub struct Needs {
     /// The needs in canonical form: equal exactly if the needs are.
     pub key: String,
-    /// Cores, memory, GPUs.
+    /// Cores, memory, GPUs, on each host; of cores the fewest.
     pub resources: Resources,
+    /// Most cores that it may be given, where it is on one host; not less than the fewest
+    /// (`MaxNumberOfProcessors`).
+    pub cores_max: u32,
+    /// On how many hosts it runs at the same time; at least 1 (`HostNumber`).
+    pub hosts: u32,
+    /// Whether it must have its hosts for itself, and gets all that they have (`WholeNodes`).
+    pub whole_node: bool,
+    /// What it takes of the site's own resources, on each host (`CustomResources`).
+    pub custom: CustomResources,
     /// Longest time that the task may run, in seconds.
     pub walltime_s: Option<u64>,
     /// When the task should have ended (`Deadline`).
@@ -332,6 +341,11 @@ pub struct Needs {
 impl Needs {
     /// Of a task that says nothing; DIRAC's default.
     pub const PRIORITY_DEFAULT: u8 = 1;
+
+    /// The fewest cores that it has on all its hosts together.
+    pub fn cores_all(&self) -> u32 {
+        self.resources.cores.saturating_mul(self.hosts)
+    }
 }
 
 /// A task with all parameters filled in: what its pilot needs to know. What tasks have in

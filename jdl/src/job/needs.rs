@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fairway_model::{Resources, Timestamp};
+use fairway_model::{CustomResources, Resources, Timestamp};
 
 use super::Needs;
+use super::attributes::UNITS_MAX;
 use super::task::Builder;
 use crate::eval::functions::Function;
 use crate::syntax::{BinaryOp, Expr, Name, Node, ScopeWord, Span, UnaryOp};
@@ -20,9 +21,13 @@ pub(super) const SOURCES: &[&str] = &[
     "SMPGranularity",
     "HostNumber",
     "NodeNumber",
+    "WholeNodes",
+    "WholeNode",
+    "CustomResources",
     "GPUNumber",
     "NumberOfProcessors",
     "MinNumberOfProcessors",
+    "MaxNumberOfProcessors",
     "CPUCores",
     "Memory",
     "MaxRAM",
@@ -87,9 +92,14 @@ impl Builder<'_> {
         let rank = self.values.ad.get("Rank").cloned();
         let ad = self.referenced(requirements.iter().chain(&rank));
         let walltime_s = self.walltime();
+        let (hosts, cores) = self.hosts_and_cores();
         let mut needs = Needs {
             key: String::new(),
-            resources: self.resources(),
+            resources: self.resources(cores),
+            cores_max: self.cores_max(cores),
+            hosts,
+            whole_node: self.asks_for_whole_nodes(),
+            custom: self.custom(),
             walltime_s,
             deadline: self.deadline(),
             expected_s: self.expected(walltime_s),
@@ -123,28 +133,74 @@ impl Builder<'_> {
         self.report.error_with(expr.span(), message, help);
     }
 
-    fn resources(&self) -> Resources {
-        let most = |names: &[&str]| {
-            names
-                .iter()
-                .filter_map(|name| self.values.integer(name))
-                .max()
-        };
-        let cores = most(&[
+    /// The largest of these attributes.
+    fn most(&self, names: &[&str]) -> Option<u64> {
+        let given = names.iter().filter_map(|name| self.values.integer(name));
+        given.max()
+    }
+
+    /// Hosts of the task, and the fewest cores on each.
+    pub(super) fn hosts_and_cores(&self) -> (u32, u32) {
+        let each = self.values.integer("SMPGranularity");
+        let all = self.most(&[
             "CpuNumber",
-            "SMPGranularity",
             "NodeNumber",
             "NumberOfProcessors",
             "MinNumberOfProcessors",
             "CPUCores",
         ]);
-        let memory = most(&["Memory", "MaxRAM", "MinRAM", "MemorySize"]);
+        let all = all.or(each).unwrap_or(1);
+        let hosts = self.values.integer("HostNumber");
+        let hosts = hosts.unwrap_or_else(|| all.div_ceil(each.unwrap_or(all).max(1)));
+        let hosts = hosts.max(1);
+        let even = all.div_ceil(hosts);
+        let cores = match self.values.has("HostNumber") {
+            true => even.max(each.unwrap_or(1)),
+            false => each.unwrap_or(even),
+        };
+        let number = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        (number(hosts), number(cores))
+    }
+
+    pub(super) fn asks_for_whole_nodes(&self) -> bool {
+        let names = ["WholeNodes", "WholeNode"];
+        names.into_iter().any(|name| self.values.is_true(name))
+    }
+
+    /// The most cores that a task may get if it gets `least` at least; not less than that.
+    fn cores_max(&self, least: u32) -> u32 {
+        let most = self.values.integer("MaxNumberOfProcessors");
+        let most = most.map_or(least, |most| u32::try_from(most).unwrap_or(u32::MAX));
+        most.max(least)
+    }
+
+    fn resources(&self, cores: u32) -> Resources {
+        let memory = self.most(&["Memory", "MaxRAM", "MinRAM", "MemorySize"]);
         let gpus = self.values.integer("GPUNumber").unwrap_or(0);
         Resources {
-            cores: u32::try_from(cores.unwrap_or(1)).unwrap_or(u32::MAX),
+            cores,
             memory_mib: memory.unwrap_or(0),
             gpus: u32::try_from(gpus).unwrap_or(u32::MAX),
         }
+    }
+
+    fn custom(&mut self) -> CustomResources {
+        let name = "CustomResources";
+        let Some(expr) = self.values.ad.get(name) else {
+            return CustomResources::default();
+        };
+        let amounts = match eval(expr, self.values.ad, None) {
+            Value::Ad(ad) => amounts(&ad),
+            _ => None,
+        };
+        amounts.unwrap_or_else(|| {
+            self.report.error_with(
+                expr.span(),
+                format!("`{name}` must be an ad of integers, not {expr:.60}"),
+                format!("write `{name} = [ fpga = 1 ];`"),
+            );
+            CustomResources::default()
+        })
     }
 
     fn walltime(&mut self) -> Option<u64> {
@@ -268,6 +324,18 @@ impl Builder<'_> {
     }
 }
 
+/// The amounts of an ad; `None` if there is something else in it.
+fn amounts(ad: &Ad) -> Option<CustomResources> {
+    ad.iter()
+        .map(|(name, expr)| match eval(expr, ad, None) {
+            Value::Integer(amount) if (0..=UNITS_MAX).contains(&amount) => {
+                Some((name.to_owned(), u32::try_from(amount).ok()?))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
 fn one_of(name: &str, choices: Vec<String>) -> Option<Expr> {
     match &*choices {
         [] => None,
@@ -370,6 +438,20 @@ fn key(needs: &Needs) -> String {
         needs.retries_deep,
         needs.retries_shallow,
     );
+    if needs.cores_max > cores {
+        key.push_str(&format!(" cores_max={}", needs.cores_max));
+    }
+    if needs.hosts > 1 {
+        key.push_str(&format!(" hosts={}", needs.hosts));
+    }
+    if needs.whole_node {
+        key.push_str(" whole-node");
+    }
+    if !needs.custom.is_empty() {
+        // Quoted, since a name may hold anything.
+        let custom: BTreeMap<&str, u32> = needs.custom.iter().collect();
+        key.push_str(&format!(" custom={custom:?}"));
+    }
     if let Some(deadline) = needs.deadline {
         key.push_str(&format!(" deadline={deadline}"));
     }

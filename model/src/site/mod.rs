@@ -138,6 +138,10 @@ pub struct Ce {
     /// Software tags, published as `GlueHostApplicationSoftwareRunTimeEnvironment`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Tags that a task must name to come here, so that its nodes stay free for those that need
+    /// them. They are published with `tags`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags_required: Vec<String>,
     /// Whether payloads may reach the network outside the site.
     #[serde(default = "yes")]
     pub outbound: bool,
@@ -195,9 +199,17 @@ impl Ce {
             users: Vec::new(),
             groups: Vec::new(),
             tags: Vec::new(),
+            tags_required: Vec::new(),
             outbound: true,
             benchmark_si00: None,
         }
+    }
+
+    /// Its software tags, those that tasks must name included, each once.
+    pub fn all_tags(&self) -> impl Iterator<Item = &str> {
+        let more = self.tags_required.iter();
+        let more = more.filter(|tag| !self.tags.contains(tag));
+        self.tags.iter().chain(more).map(String::as_str)
     }
 
     /// The batch system's queue or partition.

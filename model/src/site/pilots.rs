@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::CustomResources;
+
 /// What one pilot asks the batch system for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PilotShape {
     /// Cores on each node.
@@ -20,6 +22,12 @@ pub struct PilotShape {
     /// Whether to ask for nodes with nobody else on them. `cores` and `memory_mib` then say
     /// what a node is expected to have; the pilot takes what it finds.
     pub whole_node: bool,
+    /// What each node has beside, by names of the site's own choice, such as
+    /// `{ fpga = 2 }`: tasks ask for it in `CustomResources`. The batch system is not asked for
+    /// it, so it must be what every node here has.
+    #[serde(skip_serializing_if = "CustomResources::is_empty")]
+    #[schema(value_type = BTreeMap<String, u32>)]
+    pub custom: CustomResources,
 }
 
 impl Default for PilotShape {
@@ -31,6 +39,7 @@ impl Default for PilotShape {
             walltime_s: 3600,
             nodes: 1,
             whole_node: false,
+            custom: CustomResources::default(),
         }
     }
 }

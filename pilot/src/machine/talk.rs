@@ -65,6 +65,7 @@ impl Machine {
                 round: self.round,
                 remaining_s,
                 backlog,
+                staying: self.staying,
             });
             self.wish = Some((id, backlog));
         }

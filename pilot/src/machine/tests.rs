@@ -595,3 +595,59 @@ fn it_is_heard_of_while_it_works_and_while_nothing_is_due() {
     }
     assert!(open.is_some());
 }
+
+fn stay(stay: bool) -> SyncReply {
+    SyncReply {
+        stay: Some(stay),
+        ..SyncReply::default()
+    }
+}
+
+#[test]
+fn a_node_of_another_pilot_s_task_is_not_idle() {
+    let mut machine = machine();
+    let first = machine.next_sync(at(0)).unwrap();
+    assert!(!first.request.want.unwrap().staying);
+    machine.synced(at(10), first.id, stay(true));
+    let wish = machine.next_sync(at(20)).unwrap();
+    assert!(wish.request.want.unwrap().staying, "it says what it knows");
+    machine.tick(at(100_000));
+    assert_eq!(machine.over_because(at(100_000)), None);
+    // A reply that does not speak of it changes nothing.
+    machine.synced(at(100_000), wish.id, SyncReply::default());
+    machine.tick(at(200_000));
+    assert_eq!(machine.over_because(at(200_000)), None);
+    let wish = machine.next_sync(at(200_000)).unwrap();
+    machine.synced(at(200_000), wish.id, stay(false));
+    machine.tick(at(259_999));
+    assert_eq!(
+        machine.over_because(at(259_999)),
+        None,
+        "its rest begins anew"
+    );
+    machine.tick(at(260_000));
+    assert!(machine.over_because(at(260_000)).is_some());
+}
+
+#[test]
+fn a_pilot_that_drains_stays_for_another_pilot_s_task() {
+    let mut machine = machine();
+    let first = machine.next_sync(at(0)).unwrap();
+    let reply = SyncReply {
+        drain: true,
+        ..stay(true)
+    };
+    machine.synced(at(10), first.id, reply);
+    assert_eq!(machine.over_because(at(10)), None);
+    // It wishes for nothing, and is heard of.
+    let beat = machine.next_sync(at(10_000)).unwrap();
+    assert!(beat.request.want.is_none());
+    machine.synced(at(10_010), beat.id, stay(false));
+    assert!(machine.over_because(at(10_010)).is_some());
+    // It does not stay when its time is up.
+    let mut machine = self::machine();
+    let first = machine.next_sync(at(0)).unwrap();
+    machine.synced(at(10), first.id, stay(true));
+    machine.leave(at(20), "the pilot's allocation ends");
+    assert!(machine.over_because(at(20)).is_some());
+}

@@ -20,11 +20,12 @@ use fairway_jdl::Needs;
 use fairway_model::{CeId, GroupName, JobId, PilotOwner, Resources, Timestamp, UserName};
 
 use super::demand::Demand;
-use super::fit::{misfits_of, times, without};
-use super::{PilotOrder, Planner, Purpose, Size, Supply, closures};
+use super::fit::misfits_of;
+use super::{PilotOrder, Planner, Purpose, Size, Supply, Together, closures};
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
 use crate::glue::INFINITE;
+use crate::packing::Room;
 use crate::queue::{Class, ClassId};
 
 /// Slack of so many times the delay of pilots is plenty.
@@ -156,7 +157,7 @@ fn refusal(
     }
     let closure = closures(state, element, now).into_iter().next();
     let needed_s = needed_s(state, needs);
-    let misfits = || misfits_of(element, needs.resources, needed_s, now);
+    let misfits = || misfits_of(element, needs, needed_s, now);
     let refused = closure.or_else(|| misfits().into_iter().next())?;
     Some(refused.1)
 }
@@ -274,6 +275,10 @@ impl<'a> Planner<'a> {
     }
 
     fn due(&self, open: &[&'a Element], id: ClassId, class: &Class) -> Option<Due> {
+        // Tasks on several nodes need allocations of the CE's shape, and are asked for like others.
+        if class.needs.hosts > 1 {
+            return None;
+        }
         let timing = Timing::of(self.state, &class.needs, self.now)?;
         if timing.latest_start <= self.now {
             return None;
@@ -287,11 +292,10 @@ impl<'a> Planner<'a> {
     /// CEs that may get pilots that are sized for the class, with its Rank there.
     fn fitting(&self, open: &[&'a Element], id: ClassId, class: &Class) -> Vec<(&'a Element, f64)> {
         let needed_s = needed_s(self.state, &class.needs);
-        let asked = class.needs.resources;
         open.iter()
             .filter_map(|element| {
                 let verdict = element.verdicts.get(&id).filter(|it| it.eligible)?;
-                let fits = misfits_of(element, asked, needed_s, self.now).is_empty();
+                let fits = misfits_of(element, &class.needs, needed_s, self.now).is_empty();
                 fits.then(|| (*element, verdict.rank_or_last()))
             })
             .collect()
@@ -400,9 +404,12 @@ impl<'a> Planner<'a> {
         demand: &mut Demand<'_>,
         because: impl Fn(u64) -> String,
     ) {
-        let expected = element.expected_of(request.resources);
+        let room = Room {
+            free: element.expected_of(request.resources),
+            ..element.room()
+        };
         // At least one, so that no limit of nobody's making asks without end.
-        let per_pilot = times(expected, class.needs.resources).max(1);
+        let per_pilot = room.times(&class.needs).max(1);
         let mut taken = 0;
         for _ in 0..request.size.nodes {
             let tasks = per_pilot.min(demand.at(element, owner));
@@ -410,12 +417,15 @@ impl<'a> Planner<'a> {
                 demand.take(element, owner, tasks);
             }
             taken += tasks;
+            let mut room = room.clone();
+            room.without(&class.needs, tasks);
             self.supplies.push(Supply {
                 element,
                 owner: owner.clone(),
-                free: without(expected, class.needs.resources, tasks),
+                room,
                 lasts_s: request.walltime_s.saturating_sub(PILOT_MARGIN_S),
                 purpose,
+                together: Together::Ordered(self.orders.len()),
                 pilot: None,
                 used: true,
             });
@@ -464,7 +474,7 @@ impl<'a> Planner<'a> {
             let Some(owner) = demand.owners(element).into_iter().next() else {
                 continue;
             };
-            let most = times(element.expected(), needs.resources).max(1);
+            let most = element.room().times(needs).max(1);
             let tasks = most.min(demand.at(element, &owner));
             let walltime_s = needed_s(self.state, needs).saturating_add(LEAD_S);
             let walltime_s = walltime_s.div_ceil(60).saturating_mul(60);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fairway_jdl::Needs;
-use fairway_model::{Resources, SiteMode, Timestamp};
+use fairway_model::{SiteMode, Timestamp};
 
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
@@ -16,24 +16,19 @@ pub(crate) fn misfits(
     needs: &Needs,
     now: Timestamp,
 ) -> Vec<(&'static str, String)> {
-    misfits_of(
-        element,
-        needs.resources,
-        walltime_needed_s(state, needs),
-        now,
-    )
+    misfits_of(element, needs, walltime_needed_s(state, needs), now)
 }
 
-/// Why a new pilot of a CE cannot hold a task that asks for this, and for which it must last so
-/// long.
+/// Why a new pilot of a CE cannot hold a task with these needs, or its part on one node, and for
+/// which it must last so long.
 pub(super) fn misfits_of(
     element: &Element,
-    asked: Resources,
+    needs: &Needs,
     needed_s: u64,
     now: Timestamp,
 ) -> Vec<(&'static str, String)> {
     let mut misfits = Vec::new();
-    let has = element.expected();
+    let (asked, has) = (needs.resources, element.expected());
     if asked.cores > has.cores {
         let because = format!(
             "a pilot has {} of the {} cores needed",
@@ -54,6 +49,7 @@ pub(super) fn misfits_of(
             format!("a pilot has {} of the {} GPUs needed", has.gpus, asked.gpus),
         ));
     }
+    misfits.extend(misfits_beyond(element, needs));
     let has_s = element.walltime_s(now);
     if needed_s > has_s {
         let because = format!(
@@ -62,6 +58,29 @@ pub(super) fn misfits_of(
             until_maintenance(element, now)
         );
         misfits.push(("walltime", because));
+    }
+    misfits
+}
+
+/// As [`misfits_of`], of what is not cores, memory, GPUs and time.
+fn misfits_beyond(element: &Element, needs: &Needs) -> Vec<(&'static str, String)> {
+    let mut misfits = Vec::new();
+    let shape = &element.ce.shape;
+    for (name, asked) in needs.custom.iter() {
+        let has = shape.custom.get(name);
+        if asked > has {
+            let because = format!("a pilot has {has} of the {asked} {name} needed");
+            misfits.push(("custom", because));
+        }
+    }
+    if needs.whole_node && !shape.whole_node {
+        let because = "pilots here share their nodes with others, needed whole nodes";
+        misfits.push(("whole_node", because.to_owned()));
+    }
+    let (nodes, hosts) = (element.nodes(), needs.hosts);
+    if hosts > nodes {
+        let because = format!("an allocation has {nodes} of the {hosts} nodes needed");
+        misfits.push(("nodes", because));
     }
     misfits
 }
@@ -154,30 +173,4 @@ pub(crate) fn too_large(
     let max = published.job_nodes_max.filter(|max| nodes > *max)?;
     let because = format!("an allocation has {nodes} nodes, one job may have {max}");
     Some(("job_nodes_max", because))
-}
-
-/// How often `demand` fits into `free`.
-pub(super) fn times(free: Resources, demand: Resources) -> u64 {
-    let per = |free: u64, demand: u64| free.checked_div(demand).unwrap_or(u64::MAX);
-    // A task takes a core even if it asks for none: the count stays finite.
-    per(u64::from(free.cores), u64::from(demand.cores.max(1)))
-        .min(per(free.memory_mib, demand.memory_mib))
-        .min(per(u64::from(free.gpus), u64::from(demand.gpus)))
-}
-
-/// What `tasks` that each take `demand` leave of `free`.
-pub(super) fn without(free: Resources, demand: Resources, tasks: u64) -> Resources {
-    let cores = u64::from(demand.cores.max(1)).saturating_mul(tasks);
-    let gpus = u64::from(demand.gpus).saturating_mul(tasks);
-    Resources {
-        cores: free
-            .cores
-            .saturating_sub(u32::try_from(cores).unwrap_or(u32::MAX)),
-        memory_mib: free
-            .memory_mib
-            .saturating_sub(demand.memory_mib.saturating_mul(tasks)),
-        gpus: free
-            .gpus
-            .saturating_sub(u32::try_from(gpus).unwrap_or(u32::MAX)),
-    }
 }

@@ -13,6 +13,7 @@
 mod deadline;
 mod demand;
 mod fit;
+mod lay;
 mod report;
 mod room;
 mod supply;
@@ -27,7 +28,7 @@ use fairway_model::{CeId, PilotId, PilotOwner, Resources, Timestamp};
 use fairway_jdl::Needs;
 
 use self::demand::{Demand, Demands};
-use self::fit::{times, without};
+use self::lay::{Together, lay};
 use self::supply::Supply;
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
@@ -74,6 +75,9 @@ pub enum Purpose {
     Reserved(ClassId),
     /// Time-critical ones.
     Warm,
+    /// Those of a class whose tasks run on several nodes as long as some of them wait that may
+    /// run here, all others then. Nodes that the class has no use for are for all.
+    Gang(ClassId),
 }
 
 impl Purpose {
@@ -82,7 +86,7 @@ impl Purpose {
         match self {
             Self::Any => true,
             Self::Warm => class.needs.time_critical,
-            Self::Deadline(own) | Self::Reserved(own) => {
+            Self::Deadline(own) | Self::Reserved(own) | Self::Gang(own) => {
                 let waits = |own| state.queue.class(own).is_some_and(|own| own.waiting() > 0);
                 own == id || !waits(own)
             }
@@ -94,7 +98,7 @@ impl Purpose {
         match self {
             Self::Any => false,
             Self::Warm => class.needs.time_critical,
-            Self::Deadline(own) | Self::Reserved(own) => own == id,
+            Self::Deadline(own) | Self::Reserved(own) | Self::Gang(own) => own == id,
         }
     }
 
@@ -256,12 +260,7 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     /// Lays tasks onto the pilots that there are, and those that were ordered before.
     fn lay(&mut self, id: ClassId, class: &Class, demand: &mut Demand<'_>) {
-        for supply in &mut self.supplies {
-            if demand.is_met() {
-                return;
-            }
-            supply.lay(self.state, id, class, demand);
-        }
+        lay(&mut self.supplies, self.state, id, class, demand);
     }
 
     /// Orders pilots for what has found no place, where Rank puts it.
@@ -279,7 +278,7 @@ impl<'a> Planner<'a> {
         for tied in candidates.chunk_by(|(_, a), (_, b)| a == b) {
             for at_once in [true, false] {
                 for (element, _) in tied {
-                    self.order_at(element, class, demand, at_once);
+                    self.order_at(element, (id, class), demand, at_once);
                 }
             }
         }
@@ -290,7 +289,7 @@ impl<'a> Planner<'a> {
     fn order_at(
         &mut self,
         element: &'a Element,
-        class: &Class,
+        class: (ClassId, &Class),
         demand: &mut Demand<'_>,
         at_once: bool,
     ) {
@@ -315,42 +314,49 @@ impl<'a> Planner<'a> {
                 let wanted = demand.at(element, owner) > 0
                     && (!at_once || self.ledger.starts_at_once(element, size))
                     && self.ledger.has_room(self.state, element, owner, size);
-                if wanted {
-                    self.order(element, size, class, owner, *waiting, demand);
-                }
-                wanted
+                wanted && self.order(element, size, class, owner, *waiting, demand) > 0
             });
         }
     }
 
-    /// Orders one allocation and lays tasks of the class onto its pilots.
+    /// Orders one allocation and lays tasks of the class onto its pilots. Gives back how many.
     fn order(
         &mut self,
         element: &'a Element,
         size: Size,
-        class: &Class,
+        (id, class): (ClassId, &Class),
         owner: &PilotOwner,
         waiting: u64,
         demand: &mut Demand<'_>,
-    ) {
-        let expected = element.expected();
+    ) -> u64 {
         let walltime_s = element.walltime_s(self.now);
-        let per_pilot = times(expected, class.needs.resources);
-        let mut taken = 0;
-        for _ in 0..size.nodes {
-            let tasks = per_pilot.min(demand.at(element, owner));
-            demand.take(element, owner, tasks);
-            taken += tasks;
-            self.supplies.push(Supply {
-                element,
-                owner: owner.clone(),
-                free: without(expected, class.needs.resources, tasks),
-                lasts_s: walltime_s.saturating_sub(PILOT_MARGIN_S),
-                purpose: Purpose::Any,
-                pilot: None,
-                used: true,
-            });
+        let purpose = match class.needs.hosts {
+            0 | 1 => Purpose::Any,
+            _ => Purpose::Gang(id),
+        };
+        let supply = Supply {
+            element,
+            owner: owner.clone(),
+            room: element.room(),
+            lasts_s: walltime_s.saturating_sub(PILOT_MARGIN_S),
+            purpose,
+            together: Together::Ordered(self.orders.len()),
+            pilot: None,
+            used: true,
+        };
+        let mut new = vec![supply; size.nodes as usize];
+        let before = demand.total();
+        lay(&mut new, self.state, id, class, demand);
+        let taken = before - demand.total();
+        if taken == 0 {
+            return 0;
         }
+        // What the class has no use for is for all.
+        let of_use = new.len() - new.len() % class.needs.hosts.max(1) as usize;
+        for supply in new.iter_mut().skip(of_use) {
+            supply.purpose = Purpose::Any;
+        }
+        self.supplies.extend(new);
         let order = PilotOrder {
             ce: element.id.clone(),
             owner: owner.clone(),
@@ -358,12 +364,13 @@ impl<'a> Planner<'a> {
             nodes: size.nodes,
             walltime_s,
             reserve_at: None,
-            purpose: Purpose::Any,
+            purpose,
             because: format!(
                 "{waiting} tasks that may run here have no pilot yet; it takes {taken} of them"
             ),
         };
         self.ledger.add(&order, size);
         self.orders.push(order);
+        taken
     }
 }

@@ -4,14 +4,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fairway_model::{Pilot, PilotId, PilotOwner, PilotState, Resources, SiteMode, Timestamp};
+use fairway_model::{Pilot, PilotId, PilotOwner, PilotState, SiteMode, Timestamp};
 
 use super::Purpose;
 use super::demand::Demand;
-use super::fit::{times, without};
+use super::lay::Together;
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
 use crate::matching::LivePilot;
+use crate::packing::Room;
 use crate::queue::{Class, ClassId};
 use crate::state::probe::is_probe;
 
@@ -20,10 +21,11 @@ use crate::state::probe::is_probe;
 pub(super) struct Supply<'a> {
     pub(super) element: &'a Element,
     pub(super) owner: PilotOwner,
-    pub(super) free: Resources,
+    pub(super) room: Room,
     /// Seconds that a task may take there.
     pub(super) lasts_s: u64,
     pub(super) purpose: Purpose,
+    pub(super) together: Together,
     /// `None` for one that is ordered just now.
     pub(super) pilot: Option<&'a Pilot>,
     pub(super) used: bool,
@@ -39,11 +41,16 @@ impl Supply<'_> {
         class: &Class,
         demand: &mut Demand<'_>,
     ) {
-        if matches!(self.purpose, Purpose::Reserved(_)) && self.is_expected() {
+        if self.is_reserved() {
             self.used |= self.purpose == Purpose::Reserved(id) && class.waiting() > 0;
         } else {
             self.take(state, id, class, demand);
         }
+    }
+
+    /// Whether it is a reservation that is yet to begin.
+    pub(super) fn is_reserved(&self) -> bool {
+        matches!(self.purpose, Purpose::Reserved(_)) && self.is_expected()
     }
 
     fn is_expected(&self) -> bool {
@@ -58,15 +65,10 @@ impl Supply<'_> {
         class: &Class,
         demand: &mut Demand<'_>,
     ) {
-        let remaining_min_s = state.settings.remaining_min_s;
-        let task_s = self.purpose.task_s(&class.needs, remaining_min_s);
-        if self.free.cores == 0 || task_s > self.lasts_s || !self.purpose.takes(state, id, class) {
+        if !self.suits(state, id, class) {
             return;
         }
-        if !self.element.verdicts.get(&id).is_some_and(|v| v.eligible) {
-            return;
-        }
-        let room = times(self.free, class.needs.resources);
+        let room = self.room.times(&class.needs);
         if room == 0 {
             return;
         }
@@ -76,7 +78,18 @@ impl Supply<'_> {
         }
         demand.take(self.element, &self.owner, tasks);
         self.used = true;
-        self.free = without(self.free, class.needs.resources, tasks);
+        self.room.without(&class.needs, tasks);
+    }
+
+    /// Whether it takes tasks of a class, if they find room.
+    pub(super) fn suits(&self, state: &State, id: ClassId, class: &Class) -> bool {
+        let remaining_min_s = state.settings.remaining_min_s;
+        let task_s = self.purpose.task_s(&class.needs, remaining_min_s);
+        let verdict = self.element.verdicts.get(&id);
+        self.room.free.cores > 0
+            && task_s <= self.lasts_s
+            && self.purpose.takes(state, id, class)
+            && verdict.is_some_and(|verdict| verdict.eligible)
     }
 }
 
@@ -98,33 +111,38 @@ fn supply<'a>(state: &'a State, live: &'a LivePilot, now: Timestamp) -> Option<S
     }
     let element = state.elements.get(&pilot.ce)?;
     let open = element.mode() == SiteMode::Open;
-    let (free, lasts_s) = match pilot.state {
+    let (room, lasts_s) = match pilot.state {
         PilotState::Active if open => {
-            let (free, waiting) = live.books();
-            if waiting > 0 || free.cores == 0 {
+            let (room, waiting) = live.books();
+            if waiting > 0 || room.free.cores == 0 {
                 return None;
             }
             // One that has not said so lasts as long as may be.
             let end = pilot.ends_at.unwrap_or(Timestamp(i64::MAX));
             let end = element.usable_until(end, now);
-            (free, end.since(now).as_secs())
+            (room, end.since(now).as_secs())
         }
         // It will be told to leave as soon as it calls home.
-        state if state.is_expected() && !open => (Resources::default(), 0),
+        state if state.is_expected() && !open => (Room::none(), 0),
         state if state.is_expected() => {
             let walltime = Duration::from_secs(pilot.walltime_s);
             let end = element.usable_until(now.plus(walltime), now);
             let lasts_s = end.since(now).as_secs().saturating_sub(PILOT_MARGIN_S);
-            (element.expected_of(pilot.resources), lasts_s)
+            let room = Room {
+                free: element.expected_of(pilot.resources),
+                ..Room::on(pilot)
+            };
+            (room, lasts_s)
         }
         _ => return None,
     };
     Some(Supply {
         element,
         owner: pilot.owner.clone(),
-        free,
+        room,
         lasts_s,
-        purpose: live.purpose,
+        purpose: state.purpose_of(live, state.limits(now)),
+        together: Together::There(pilot.allocation),
         pilot: Some(pilot),
         used: live.purpose == Purpose::Warm && element.is_warm(),
     })

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use fairway_model::{CeId, Timestamp};
 
 use super::demand::Demands;
+use super::lay::lay;
 use super::supply::Supply;
 use crate::State;
 use crate::element::Element;
@@ -32,9 +33,7 @@ pub(super) fn waiting_at(
     let mut demands = Demands::of(state, now);
     for (id, class) in super::in_order_of_service(state, now) {
         let mut demand = demands.demand(class);
-        for supply in &mut supplies {
-            supply.lay(state, id, class, &mut demand);
-        }
+        lay(&mut supplies, state, id, class, &mut demand);
         for element in &bounded {
             let eligible = element.verdicts.get(&id).is_some_and(|it| it.eligible);
             if let Some(n) = waiting.get_mut(&element.id)

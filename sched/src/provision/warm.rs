@@ -3,7 +3,7 @@
 
 use fairway_model::{JobId, PilotOwner, PilotSharing, PilotState};
 
-use super::{PilotOrder, Planner, Purpose, Size, Supply};
+use super::{PilotOrder, Planner, Purpose, Size, Supply, Together};
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
 
@@ -62,9 +62,10 @@ impl<'a> Planner<'a> {
             self.supplies.push(Supply {
                 element,
                 owner: PilotOwner::Shared,
-                free: element.expected(),
+                room: element.room(),
                 lasts_s: walltime_s.saturating_sub(PILOT_MARGIN_S),
                 purpose: Purpose::Warm,
+                together: Together::Ordered(self.orders.len()),
                 pilot: None,
                 used: true,
             });

@@ -264,7 +264,7 @@ impl State {
                 let mut pilots = self.latch.pilots(node);
                 let idle = |id: PilotId| {
                     let live = self.pilots.get(&id);
-                    live.is_none_or(|live| live.leases.is_empty())
+                    live.is_none_or(|live| live.leases.is_empty() && live.seats.is_empty())
                 };
                 pilots.all(idle)
             }

@@ -130,8 +130,12 @@ fn back(task: &Task) -> (TaskState, &'static str) {
 impl State {
     /// Gives the task, which waits, to the pilot.
     pub(super) fn grant(&mut self, task: TaskId, pilot: PilotId, now: Timestamp) -> Option<Grant> {
-        let row = self.jobs.get(&task.job)?.task(task.index)?;
+        let live = self.jobs.get(&task.job)?;
+        let (row, class) = (live.task(task.index)?, live.class_of(task.index));
         debug_assert_eq!(row.state, TaskState::Waiting);
+        let (owner, group) = (&live.job.owner, live.job.group.as_ref());
+        let account = self.shares.find(owner, group)?;
+        let placement = self.placement(pilot, class, account, now)?;
         self.dequeue(task.job, task.index, task.index + 1);
         let live = self.jobs.get_mut(&task.job)?;
         live.untouched.take(task.index, task.index + 1);
@@ -141,23 +145,16 @@ impl State {
             since: now,
             attempt,
             pilot: Some(pilot),
+            cores: placement.portion.resources.cores,
+            seats: placement.seats.clone(),
             leased_at: Some(now),
             started_at: None,
             ..row
         };
         live.counts.shift(TaskState::Waiting, TaskState::Leased, 1);
         live.tasks.insert(task.index, row.clone());
-        let owner = live.job.owner.clone();
-        let grant = Grant {
-            task,
-            attempt,
-            spec: live.spec.clone(),
-            sandbox: live.job.sandbox.clone(),
-        };
-        let class = live.class_of(task.index);
-        let account = self.shares.find(&owner, live.job.group.as_ref())?;
         let needs = self.queue.class(class)?.needs.clone();
-        let resources = needs.resources;
+        let all = self.take_seats(pilot, (task, attempt), class, &placement);
 
         let at = self.pilots.get_mut(&pilot)?;
         let first = !std::mem::replace(&mut at.useful, true);
@@ -166,7 +163,10 @@ impl State {
             task,
             attempt,
             account,
-            resources,
+            resources: placement.portion.resources,
+            custom: placement.portion.custom,
+            seats: placement.seats,
+            all,
             round: at.round,
             charged_until: None,
             young_since: None,
@@ -176,7 +176,7 @@ impl State {
             element.experience.note_useful(first);
         }
         self.shares.take_turn(account);
-        self.note_live(pilot, account, &needs, resources.cores, true);
+        self.note_live(pilot, account, &needs, all.cores, true);
         self.changes.push(Change::Task(row));
         self.charge(account, &needs, Used::tasks(1));
         let kind = EventKind::TaskLeased {
@@ -186,7 +186,22 @@ impl State {
             ce,
         };
         self.event(kind, now);
-        Some(grant)
+        self.told_grant(pilot, task)
+    }
+
+    /// What the pilot is told of a task that it has.
+    pub(super) fn told_grant(&self, pilot: PilotId, task: TaskId) -> Option<Grant> {
+        let job = self.jobs.get(&task.job)?;
+        let at = self.pilots.get(&pilot)?;
+        let lease = at.leases.iter().find(|lease| lease.task == task)?;
+        Some(Grant {
+            task,
+            attempt: lease.attempt,
+            spec: job.spec.clone(),
+            sandbox: job.job.sandbox.clone(),
+            resources: lease.resources,
+            hosts: self.hosts_of(at, lease),
+        })
     }
 
     /// What running at a CE took between two moments.
@@ -251,6 +266,7 @@ impl State {
         let lease = at.leases.remove(place);
         let ce = at.pilot.ce.clone();
         self.wishes_may_be_granted |= at.wish.is_some();
+        self.free_seats(&lease);
         let excuse = self.blame_node(pilot, task, &end, measured, now);
 
         let Some(live) = self.jobs.get_mut(&task.job) else {
@@ -277,10 +293,10 @@ impl State {
             live.tasks.remove(&task.index);
         }
 
-        self.note_live(pilot, lease.account, &needs, lease.resources.cores, false);
+        self.note_live(pilot, lease.account, &needs, lease.all.cores, false);
         let mut used = Used::cpu(measured.map_or(0, |measured| measured.cpu_ms));
         if let Some(until) = lease.charged_until {
-            used = used.plus(self.ran(&ce, lease.resources, until, now));
+            used = used.plus(self.ran(&ce, lease.all, until, now));
         }
         self.charge(lease.account, &needs, used);
         let measured = measured.unwrap_or_else(|| Measured {
@@ -295,7 +311,7 @@ impl State {
             group,
             ce,
             pilot,
-            cores: lease.resources.cores,
+            cores: lease.all.cores,
             leased_at: row.leased_at.unwrap_or(now),
             started_at: row.started_at,
             ended_at: now,

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairway_model::TaskState;
 
 use super::{LiveJob, State};
-use crate::matching::{LivePilot, Parked, serves};
+use crate::matching::{Lease, LivePilot, Parked, Seat, serves};
 use crate::nodes::Nodes;
+use crate::packing::Room;
 use crate::shares::AccountId;
 
 impl State {
@@ -41,7 +42,7 @@ impl State {
         for lease in self.pilots.values().flat_map(|pilot| &pilot.leases) {
             let (tasks, cores) = live.entry(lease.account).or_default();
             *tasks += 1;
-            *cores += u64::from(lease.resources.cores);
+            *cores += u64::from(lease.all.cores);
         }
         live
     }
@@ -93,6 +94,7 @@ impl State {
                 }
             }
         }
+        self.check_seats()?;
         if leased.len() as u64 != live {
             let leased = leased.len();
             return Err(format!("{live} attempts are live, {leased} with pilots"));
@@ -206,9 +208,21 @@ fn check_pilot(live: &LivePilot) -> Result<(), String> {
             live.backlog
         ));
     }
-    let mut all = live.leases.iter();
-    let resources = live.pilot.resources;
-    if let Some(lease) = all.find(|lease| !resources.holds(lease.resources)) {
+    let mut seated = Room::on(&live.pilot);
+    for Seat { task, portion, .. } in &live.seats {
+        if !seated.take(portion.resources, &portion.custom) {
+            let id = live.pilot.id;
+            return Err(format!("there is no room for {task} on pilot {id}"));
+        }
+    }
+    if waiting > 0 && !live.seats.is_empty() {
+        return Err(format!(
+            "tasks wait at pilot {} beside a seat",
+            live.pilot.id
+        ));
+    }
+    let fits = |lease: &&Lease| Room::on(&live.pilot).take(lease.resources, &lease.custom);
+    if let Some(lease) = live.leases.iter().find(|lease| !fits(lease)) {
         return Err(format!("{} can never run with its pilot", lease.task));
     }
     Ok(())

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use fairway_jdl::JobSpec;
 use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp};
 
+use super::gang::Placement;
 use super::{Counts, LiveJob, Settings, State, Untouched};
 use crate::bounds::Bounds;
 use crate::command::{ActiveJob, EndedRow, Snapshot};
 use crate::latch::Latch;
 use crate::matching::Lease;
 use crate::nodes::Nodes;
+use crate::packing::Portion;
 use crate::queue::Queue;
 use crate::ranges::Ranges;
 use crate::shares::Shares;
@@ -170,17 +172,22 @@ impl State {
             let account = self
                 .shares
                 .account(&live.job.owner, live.job.group.as_ref());
-            let class = self.queue.class(live.classes.of(row.id.index));
-            let Some(needs) = class.map(|class| class.needs.clone()) else {
+            let class = live.classes.of(row.id.index);
+            let Some(needs) = self.queue.class(class).map(|class| class.needs.clone()) else {
                 continue;
             };
-            let resources = needs.resources;
             self.shares.take_turn(account);
-            if let Some(pilot) = row.pilot {
-                self.note_live(pilot, account, &needs, resources.cores, true);
-            }
-            let pilot = row.pilot.and_then(|id| self.pilots.get_mut(&id));
-            if let Some(pilot) = pilot {
+            let Some(lead) = row.pilot else { continue };
+            let at = self.pilots.get(&lead);
+            let portion = at.map(|live| Portion::given(&live.pilot, &needs, row.cores));
+            let Some(portion) = portion else { continue };
+            let placement = Placement {
+                portion,
+                seats: row.seats.clone(),
+            };
+            let all = self.take_seats(lead, (row.id, row.attempt), class, &placement);
+            self.note_live(lead, account, &needs, all.cores, true);
+            if let Some(pilot) = self.pilots.get_mut(&lead) {
                 let first = !std::mem::replace(&mut pilot.useful, true);
                 if let Some(element) = self.elements.get_mut(&pilot.pilot.ce) {
                     element.experience.note_useful(first);
@@ -189,7 +196,10 @@ impl State {
                     task: row.id,
                     attempt: row.attempt,
                     account,
-                    resources,
+                    resources: placement.portion.resources,
+                    custom: placement.portion.custom,
+                    seats: placement.seats,
+                    all,
                     round: 0,
                     // What ran while nobody counted is not charged.
                     charged_until: row.started_at.map(|_| now),

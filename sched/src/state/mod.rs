@@ -6,6 +6,7 @@ mod attempts;
 mod change_tasks;
 mod check;
 mod follow;
+mod gang;
 mod load;
 mod pilots;
 mod policy;
@@ -345,7 +346,7 @@ impl State {
             .push(Change::Event(Event { seq, at: now, kind }));
     }
 
-    fn limits(&self, now: Timestamp) -> Limits {
+    pub(crate) fn limits(&self, now: Timestamp) -> Limits {
         Limits {
             now,
             remaining_min_s: self.settings.remaining_min_s,

@@ -54,6 +54,22 @@ fn granted(asked: Resources, found: Resources, whole_node: bool) -> Resources {
     }
 }
 
+/// How an attempt ends whose pilot, or one of them, is over. What a pilot is lost with counts;
+/// what we ourselves or a pilot in good order give up does not, unless the payload ran and
+/// nothing more was said of it.
+pub(super) fn given_up(end: &PilotEnd, started: bool, reason: String) -> AttemptEnd {
+    let harmless = match end {
+        PilotEnd::Cancelled { .. } | PilotEnd::Refused { .. } => true,
+        PilotEnd::Done { .. } => !started,
+        PilotEnd::Lost { .. } => false,
+    };
+    if harmless {
+        AttemptEnd::HandedBack { reason }
+    } else {
+        AttemptEnd::PilotLost { reason }
+    }
+}
+
 impl State {
     /// Notes pilots as planned. Orders that the state has overtaken since they were planned
     /// (the CE is gone, not open, or full) are left out of the answer.
@@ -130,6 +146,7 @@ impl State {
     ) -> Pilot {
         let id = PilotId(self.next_pilot);
         self.next_pilot += 1;
+        let shape = self.elements.get(&order.ce).map(|it| &it.ce.shape);
         let pilot = Pilot {
             id,
             ce: order.ce.clone(),
@@ -140,6 +157,8 @@ impl State {
             planned_at: now,
             batch_id: None,
             resources: order.resources,
+            custom: shape.map_or_else(Default::default, |shape| shape.custom.clone()),
+            whole_node: shape.is_some_and(|shape| shape.whole_node),
             walltime_s: order.walltime_s,
             bootstrap_hash: hash,
             session_hash: None,
@@ -175,6 +194,8 @@ impl State {
             pilot,
             heard_at: now,
             leases: Vec::new(),
+            seats: Vec::new(),
+            written_off: Vec::new(),
             round: 0,
             backlog: 0,
             wish: None,
@@ -362,20 +383,10 @@ impl State {
             .iter()
             .map(|lease| (lease.task, lease.charged_until.is_some()))
             .collect();
+        self.vacate(id, &end, now);
         for (task, started) in leases {
             let reason = format!("pilot {id} {end}");
-            // What a pilot is lost with counts; what we ourselves or a pilot in good order give
-            // up does not, unless the payload ran and nothing more was said of it.
-            let harmless = match end {
-                PilotEnd::Cancelled { .. } | PilotEnd::Refused { .. } => true,
-                PilotEnd::Done { .. } => !started,
-                PilotEnd::Lost { .. } => false,
-            };
-            let how = if harmless {
-                AttemptEnd::HandedBack { reason }
-            } else {
-                AttemptEnd::PilotLost { reason }
-            };
+            let how = given_up(&end, started, reason);
             self.end_attempt(id, task, how, None, now);
         }
         let told = self.pilots.get(&id).is_some_and(|live| live.wish.is_some());

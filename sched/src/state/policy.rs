@@ -45,7 +45,7 @@ impl State {
                     needs: &class.needs,
                     site: Some(&live.pilot.ce.site),
                 };
-                bounds.note(subject, lease.resources.cores, true);
+                bounds.note(subject, lease.all.cores, true);
             }
         }
         bounds

@@ -11,6 +11,7 @@ use fairway_model::{
 
 use super::{Settings, State};
 use crate::latch::SetAside;
+use crate::matching::LivePilot;
 use crate::shares::{AccountId, NodeId, Used};
 
 /// The standing of a user in a group, with the numbers that it came from.
@@ -68,7 +69,9 @@ pub struct PilotView {
     pub heard_at: Timestamp,
     /// Its tasks, in the order of granting.
     pub tasks: Vec<TaskId>,
-    /// What its tasks leave free.
+    /// Tasks whose leases other pilots of its allocation have, and that run on its node too.
+    pub seats: Vec<TaskId>,
+    /// What all of them leave free.
     pub free: Resources,
 }
 
@@ -280,7 +283,8 @@ impl State {
             pilot: live.pilot.clone(),
             heard_at: live.heard_at,
             tasks: live.leases.iter().map(|lease| lease.task).collect(),
-            free: live.books().0,
+            seats: live.seats.iter().map(|seat| seat.task).collect(),
+            free: live.books().0.free,
         })
     }
 
@@ -294,6 +298,12 @@ impl State {
         // Their numbers follow each other.
         let from = self.pilots.range(first..).map(|(_, live)| &live.pilot);
         from.take_while(move |pilot| pilot.allocation == first)
+    }
+
+    /// As [`allocation`](Self::allocation), with all that is known of them.
+    pub(crate) fn mates(&self, first: PilotId) -> impl Iterator<Item = &LivePilot> {
+        let from = self.pilots.range(first..).map(|(_, live)| live);
+        from.take_while(move |live| live.pilot.allocation == first)
     }
 
     /// The classes with waiting tasks.

@@ -82,7 +82,8 @@ impl State {
         }
         let wanted = |id: ClassId, class: &Class| {
             live.holds(wish, &class.needs, limits)
-                && live.purpose.takes(self, id, class)
+                && self.purpose_of(live, limits).takes(self, id, class)
+                && self.is_complete(live, id, class, limits)
                 && (live.purpose.is_for(id, class)
                     || !self.kept_for_better(id, class, element, limits))
         };
@@ -134,8 +135,9 @@ impl State {
                 let fits = |wish| live.holds(wish, &class.needs, limits);
                 live.wish.is_some_and(fits)
                     && among(**pilot)
-                    && live.purpose.takes(self, id, class)
+                    && self.purpose_of(live, limits).takes(self, id, class)
                     && self.node_admits(live, limits.now)
+                    && self.is_complete(live, id, class, limits)
             })
         };
         pilots.iter().find(can_take).copied()
@@ -167,7 +169,9 @@ impl State {
             }
         }
         for (pilot, mut orders) in served {
-            self.add_orders(pilot, &mut orders);
+            let wish = self.pilots.get(&pilot).and_then(|live| live.wish);
+            let staying = wish.map(|wish| wish.staying);
+            self.add_orders(pilot, staying, &mut orders, now);
             if orders.is_empty() {
                 continue;
             }

@@ -19,12 +19,14 @@ pub(super) struct Orders {
     /// `true`: written off, no report is wanted.
     pub(super) stop: Vec<(TaskId, Attempt, bool)>,
     pub(super) drain: bool,
+    /// Whether it is to stay though it has no task; `None` where it knows.
+    pub(super) stay: Option<bool>,
 }
 
 impl Orders {
     /// Whether there is nothing to tell.
     pub(super) fn is_empty(&self) -> bool {
-        self.grants.is_empty() && self.stop.is_empty() && !self.drain
+        self.grants.is_empty() && self.stop.is_empty() && !self.drain && self.stay.is_none()
     }
 }
 
@@ -34,6 +36,7 @@ impl From<Orders> for Reply {
             grants: orders.grants,
             stop: orders.stop,
             drain: orders.drain,
+            stay: orders.stay,
         }
     }
 }
@@ -81,7 +84,7 @@ impl State {
         if let Some(want) = want {
             orders.grants = self.missing_leases(pilot, holding, want.round, now);
         }
-        self.add_orders(pilot, &mut orders);
+        self.add_orders(pilot, want.map(|want| want.staying), &mut orders, now);
         if let Some(want) = want {
             self.answer_wish(pilot, want, &mut orders, now);
         }
@@ -132,13 +135,9 @@ impl State {
         for (task, attempt) in missing {
             if self.state_of(task) == Some(TaskState::Cancelling) {
                 self.end_attempt(pilot, task, AttemptEnd::Cancelled, None, now);
-            } else if let Some(live) = self.jobs.get(&task.job) {
-                grants.push(Grant {
-                    task,
-                    attempt,
-                    spec: live.spec.clone(),
-                    sandbox: live.job.sandbox.clone(),
-                });
+            } else {
+                debug_assert!(self.is_live(pilot, task, attempt));
+                grants.extend(self.told_grant(pilot, task));
             }
         }
         grants
@@ -158,11 +157,28 @@ impl State {
         row.is_some_and(|row| row.state == TaskState::Cancelling)
     }
 
-    /// Adds what the pilot is to be told whether it wishes for work or not.
-    pub(super) fn add_orders(&mut self, pilot: PilotId, orders: &mut Orders) {
+    /// Adds what the pilot is to be told whether it wishes for work or not. `staying`: what it
+    /// knows of whether it is to stay without a task.
+    pub(super) fn add_orders(
+        &mut self,
+        pilot: PilotId,
+        staying: Option<bool>,
+        orders: &mut Orders,
+        now: Timestamp,
+    ) {
+        let Some(live) = self.pilots.get_mut(&pilot) else {
+            return;
+        };
+        for (task, attempt) in std::mem::take(&mut live.written_off) {
+            if !orders.stop.contains(&(task, attempt, true)) {
+                orders.stop.push((task, attempt, true));
+            }
+        }
         let Some(live) = self.pilots.get(&pilot) else {
             return;
         };
+        let stays = self.must_stay(live, now);
+        orders.stay = (staying != Some(stays)).then_some(stays);
         let cancelling = live
             .leases
             .iter()
@@ -190,6 +206,7 @@ impl State {
         let wish = Wish {
             until: element.map_or(until, |element| element.usable_until(until, now)),
             backlog: want.backlog,
+            staying: want.staying,
         };
         if !orders.drain {
             self.grant_to(pilot, wish, &mut orders.grants, now);

@@ -102,7 +102,7 @@ impl State {
                     continue;
                 };
                 let class = job.class_of(lease.task.index);
-                let ran = running(lease.resources, benchmark, until, now);
+                let ran = running(lease.all, benchmark, until, now);
                 let sum = used.entry((lease.account, class)).or_default();
                 *sum = sum.plus(ran);
                 lease.charged_until = Some(now);

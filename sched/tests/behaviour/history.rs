@@ -17,8 +17,8 @@ use crate::graphs::check_graph;
 use crate::world::{HOUR_S, World, dag, ended, exit, sweep, user};
 
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
-/// The last two have private pilots and allocations of two nodes.
-const CES: [&str; 4] = ["long", "short", "mine", "wide"];
+/// The last three have private pilots, allocations of two nodes, and whole nodes.
+const CES: [&str; 5] = ["long", "short", "mine", "wide", "nodes"];
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,14 @@ enum Step {
         cores: u32,
         /// Whose it is; everybody's if there is none.
         owner: Option<usize>,
+    },
+    NewAllocation {
+        ce: usize,
+        cores: u32,
+        nodes: u32,
+        /// Who submits tasks that run on two of its nodes while all wait for work; nobody if there
+        /// is none.
+        gang: Option<usize>,
     },
     Sync {
         pilot: usize,
@@ -111,9 +119,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Fate::Repeated),
     ];
     prop_oneof![
-        3 => (0..3_usize, 1..12_u32, 0..7_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
+        3 => (0..3_usize, 1..12_u32, 0..13_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
         2 => graph(),
-        3 => (0..4_usize, 1..5_u32, prop::option::weighted(0.3, 0..3_usize))
+        3 => (3..5_usize, 1..5_u32, 2..4_u32, prop::option::weighted(0.7, 0..3_usize))
+            .prop_map(|(ce, cores, nodes, gang)| Step::NewAllocation { ce, cores, nodes, gang }),
+        3 => (0..5_usize, 1..5_u32, prop::option::weighted(0.3, 0..3_usize))
             .prop_map(|(ce, cores, owner)| Step::NewPilot { ce, cores, owner }),
         12 => (0..8_usize, fate, any::<bool>(), 0..3_u32)
             .prop_map(|(pilot, fate, wish, backlog)| Step::Sync { pilot, fate, wish, backlog }),
@@ -132,7 +142,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Tick),
         1 => Just(Step::Plan),
         1 => (0..3_usize, any::<bool>()).prop_map(|(kind, metric)| Step::Policy { kind, metric }),
-        1 => (0..4_usize, any::<bool>()).prop_map(|(ce, up)| Step::Publish { ce, up }),
+        1 => (0..5_usize, any::<bool>()).prop_map(|(ce, up)| Step::Publish { ce, up }),
         1 => Just(Step::Restart),
     ]
 }
@@ -154,6 +164,8 @@ struct Agent {
     holding: BTreeMap<(TaskId, Attempt), bool>,
     unsaid: Vec<AttemptReport>,
     over: bool,
+    /// What it was told last of whether it is to stay without a task.
+    staying: bool,
 }
 
 struct Message {
@@ -193,6 +205,11 @@ impl Run {
             match ce.name.as_str() {
                 "mine" => ce.pilots = PilotSharing::PerUser,
                 "wide" => ce.shape.nodes = 2,
+                "nodes" => {
+                    ce.shape.nodes = 3;
+                    ce.shape.whole_node = true;
+                    ce.shape.custom = [("fpga".to_owned(), 2)].into_iter().collect();
+                }
                 _ => {}
             }
         }
@@ -220,6 +237,12 @@ impl Run {
                     "Requirements = other.GlueCEName == \"long\" || _PARAM_ >= 3;",
                     "Deadline = 40000; ExpectedDuration = 600;",
                     "TimeCritical = true;",
+                    "MinNumberOfProcessors = 1; MaxNumberOfProcessors = 3;",
+                    "WholeNode = true;",
+                    "CpuNumber = 2; HostNumber = 2;",
+                    "CpuNumber = 6; HostNumber = 3; RetryCount = 1;",
+                    "WholeNodes = true; HostNumber = 2;",
+                    "CustomResources = [ FPGA = 1 ];",
                 ][*more];
                 self.world.submit(USERS[*user], &sweep(*tasks, more));
             }
@@ -253,6 +276,12 @@ impl Run {
                     self.agents.insert(pilot, Agent::default());
                 }
             }
+            Step::NewAllocation {
+                ce,
+                cores,
+                nodes,
+                gang,
+            } => self.new_allocation(CES[*ce], *cores, *nodes, *gang),
             Step::Sync {
                 pilot,
                 fate,
@@ -347,6 +376,23 @@ impl Run {
         }
     }
 
+    fn new_allocation(&mut self, ce: &str, cores: u32, nodes: u32, gang: Option<usize>) {
+        if self.agents.values().filter(|agent| !agent.over).count() >= 6 {
+            return;
+        }
+        let pilots = self.world.together(ce, cores, nodes);
+        for pilot in &pilots {
+            self.agents.insert(*pilot, Agent::default());
+        }
+        let Some(gang) = gang else { return };
+        for pilot in pilots {
+            self.sync(pilot, Fate::Arrives, Some(0));
+        }
+        let tasks = sweep(2, "CpuNumber = 2; HostNumber = 2;");
+        self.world.submit(USERS[gang], &tasks);
+        self.serve();
+    }
+
     fn sync(&mut self, pilot: PilotId, fate: Fate, wish: Option<u32>) {
         let agent = self.agents.get_mut(&pilot).unwrap();
         let want = wish.map(|backlog| {
@@ -355,6 +401,7 @@ impl Run {
                 round: agent.round,
                 remaining_s: HOUR_S,
                 backlog,
+                staying: agent.staying,
             }
         });
         let message = Message {
@@ -380,7 +427,10 @@ impl Run {
     fn hear(&mut self, pilot: PilotId, reply: Result<Reply, fairway_sched::Refused>) {
         let agent = self.agents.get_mut(&pilot).unwrap();
         match reply {
-            Ok(Reply::Synced { grants, stop, .. }) => {
+            Ok(Reply::Synced {
+                grants, stop, stay, ..
+            }) => {
+                agent.staying = stay.unwrap_or(agent.staying);
                 for report in std::mem::take(&mut agent.unsaid) {
                     if matches!(report.what, AttemptNews::Ended { .. }) {
                         agent.holding.remove(&(report.task, report.attempt));
@@ -478,6 +528,7 @@ impl Run {
                 grants: synced.grants,
                 stop: synced.stop,
                 drain: synced.drain,
+                stay: synced.stay,
             };
             // What a parked sync carried has been heard; its answer has nothing of it.
             let agent = self.agents.get_mut(&pilot).unwrap();
@@ -527,7 +578,11 @@ impl Run {
         for (job, ..) in rows.jobs.values() {
             check_graph(&self.world, job.id);
         }
-        same(&self.world.state, &self.world.reloaded(), self.world.now);
+        let reloaded = self.world.reloaded();
+        same(&self.world.state, &reloaded, self.world.now);
+        for state in [&self.world.state, &reloaded] {
+            check_rooms(&self.world, state);
+        }
     }
 
     /// Every ended attempt has one usage record and one event; a success is the last attempt.
@@ -576,7 +631,13 @@ impl Run {
             let pilot = self.world.pilot_on(ce, 4, "fresh");
             self.agents.insert(pilot, Agent::default());
         }
-        for _ in 0..400 {
+        let together = self.world.planned_together("nodes", 4, 3);
+        for (pilot, n) in together.into_iter().zip(1..) {
+            let host = format!("fresh{n}");
+            self.world.register_on(pilot, "nonce", 4, &host).unwrap();
+            self.agents.insert(pilot, Agent::default());
+        }
+        for _ in 0..600 {
             for pilot in self.agents.keys().copied().collect::<Vec<_>>() {
                 if self.agents[&pilot].over {
                     continue;
@@ -610,6 +671,37 @@ impl Run {
     }
 }
 
+/// A task that runs is on as many nodes of one allocation as it needs, and pilots have free what
+/// their tasks leave, unless some of these wait there.
+fn check_rooms(world: &World, state: &State) {
+    let mut used: BTreeMap<PilotId, u32> = BTreeMap::new();
+    for task in world.rows.tasks.values().filter(|it| it.state.is_live()) {
+        let needs = world.specs[&task.id.job].needs(task.id.index);
+        let lead = state.pilot(task.pilot.unwrap()).unwrap().pilot;
+        assert_eq!(task.seats.len() + 1, needs.hosts as usize);
+        for id in task.seats.iter().chain([&lead.id]) {
+            let pilot = state.pilot(*id).unwrap().pilot;
+            assert_eq!(pilot.allocation, lead.allocation);
+            let cores = match needs.whole_node {
+                true => pilot.resources.cores,
+                false if *id == lead.id => task.cores,
+                false => needs.resources.cores,
+            };
+            assert!((needs.resources.cores..=pilot.resources.cores).contains(&cores));
+            *used.entry(*id).or_default() += cores;
+        }
+    }
+    for pilot in state.pilots_live() {
+        let used = used.get(&pilot.id).copied().unwrap_or(0);
+        if let Some(left) = pilot.resources.cores.checked_sub(used) {
+            let free = state.pilot(pilot.id).unwrap().free.cores;
+            // What waits for something else than a core leaves its cores free.
+            let exact = pilot.custom.is_empty();
+            assert!(free == left || (!exact && free > left));
+        }
+    }
+}
+
 /// Whether two states are the same in all that is durable.
 fn same(memory: &State, reloaded: &State, now: Timestamp) {
     reloaded.check().unwrap();
@@ -621,7 +713,11 @@ fn same(memory: &State, reloaded: &State, now: Timestamp) {
             .pilots_live()
             .map(|pilot| state.pilot(pilot.id).unwrap());
         views
-            .map(|view| (view.pilot, view.tasks.into_iter().collect::<BTreeSet<_>>()))
+            .map(|view| {
+                let tasks: BTreeSet<_> = view.tasks.into_iter().collect();
+                let seats: BTreeSet<_> = view.seats.into_iter().collect();
+                (view.pilot, tasks, seats)
+            })
             .collect()
     };
     assert_eq!(pilots(memory), pilots(reloaded));

@@ -5,11 +5,13 @@
 mod caps;
 mod deadlines;
 mod explain;
+mod gangs;
 mod gentle;
 mod graphs;
 mod history;
 mod latch;
 mod order;
+mod packing;
 mod policies;
 mod probe;
 mod provision;

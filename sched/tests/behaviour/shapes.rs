@@ -26,7 +26,7 @@ fn shape(shape: PilotShape) -> impl Fn(&mut Ce) {
     move |ce| {
         ce.shape = PilotShape {
             walltime_s: HOUR_S,
-            ..shape
+            ..shape.clone()
         }
     }
 }

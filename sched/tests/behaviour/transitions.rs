@@ -305,12 +305,14 @@ fn too_little_remaining_time_gets_nothing() {
         round: 1,
         remaining_s: 59,
         backlog: 5,
+        staying: false,
     };
     assert_eq!(world.sync(pilot, Vec::new(), &[], Some(want)).granted(), []);
     let want = PilotWant {
         round: 2,
         remaining_s: 60,
         backlog: 0,
+        staying: false,
     };
     assert_eq!(
         world

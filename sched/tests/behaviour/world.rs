@@ -229,6 +229,8 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     /// The next wish of each pilot.
     rounds: BTreeMap<PilotId, u64>,
+    /// What pilots were told of whether to stay without a task.
+    staying: BTreeMap<PilotId, bool>,
     /// All changes, in order.
     pub(crate) history: Vec<Change>,
 }
@@ -314,6 +316,7 @@ impl World {
             settings,
             now,
             rounds: BTreeMap::new(),
+            staying: BTreeMap::new(),
             history: Vec::new(),
         };
         let site = site(ces);
@@ -449,6 +452,41 @@ impl World {
         }
     }
 
+    /// Notes an allocation of several pilots as planned, with an hour of walltime.
+    pub(crate) fn planned_together(&mut self, name: &str, cores: u32, nodes: u32) -> Vec<PilotId> {
+        let order = PilotOrder {
+            ce: ce(&format!("lyon/{name}")),
+            resources: Resources {
+                cores,
+                memory_mib: 0,
+                gpus: 0,
+            },
+            owner: PilotOwner::Shared,
+            nodes,
+            reserve_at: None,
+            purpose: Purpose::Any,
+            walltime_s: HOUR_S,
+            because: "a test needs it".into(),
+        };
+        let secrets = vec!["secret".to_owned(); nodes as usize];
+        match self.ask(Command::PlanPilots {
+            orders: vec![(order, secrets)],
+        }) {
+            Ok(Reply::Planned(pilots)) => pilots.iter().map(|pilot| pilot.id).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// An allocation whose pilots have all called home, each from its node: `node1`, `node2` …
+    pub(crate) fn together(&mut self, name: &str, cores: u32, nodes: u32) -> Vec<PilotId> {
+        let pilots = self.planned_together(name, cores, nodes);
+        for (pilot, n) in pilots.iter().zip(1..) {
+            self.register_on(*pilot, "nonce", cores, &format!("node{n}"))
+                .unwrap();
+        }
+        pilots
+    }
+
     pub(crate) fn observe(&mut self, pilot: PilotId, seen: Observation) {
         self.ask(Command::ObservePilots(vec![(pilot, seen)]))
             .unwrap();
@@ -513,7 +551,7 @@ impl World {
         want: Option<PilotWant>,
     ) -> Synced {
         let holding = holding.to_vec();
-        match self
+        let synced = match self
             .ask(Command::Sync {
                 pilot,
                 reports,
@@ -526,12 +564,22 @@ impl World {
                 grants,
                 stop,
                 drain,
+                stay,
             } => Synced {
                 grants,
                 stop,
                 drain,
+                stay,
             },
             other => panic!("{other:?}"),
+        };
+        self.note_stay(pilot, &synced);
+        synced
+    }
+
+    fn note_stay(&mut self, pilot: PilotId, synced: &Synced) {
+        if let Some(stay) = synced.stay {
+            self.staying.insert(pilot, stay);
         }
     }
 
@@ -540,6 +588,7 @@ impl World {
             round: self.next_round(pilot),
             remaining_s: HOUR_S,
             backlog,
+            staying: self.staying.get(&pilot).copied().unwrap_or(false),
         }
     }
 
@@ -646,17 +695,23 @@ impl World {
                 grants,
                 stop,
                 drain,
+                stay,
             } => Synced {
                 grants,
                 stop,
                 drain,
+                stay,
             },
             other => panic!("{other:?}"),
         };
-        served
+        let served: BTreeMap<PilotId, Synced> = served
             .into_iter()
             .map(|(pilot, reply)| (pilot, synced(reply)))
-            .collect()
+            .collect();
+        for (pilot, synced) in &served {
+            self.note_stay(*pilot, synced);
+        }
+        served
     }
 
     pub(crate) fn row(&self, task: TaskId) -> &Task {
@@ -734,6 +789,7 @@ pub(crate) struct Synced {
     pub(crate) grants: Vec<Grant>,
     pub(crate) stop: Vec<(TaskId, Attempt, bool)>,
     pub(crate) drain: bool,
+    pub(crate) stay: Option<bool>,
 }
 
 impl Synced {

@@ -61,6 +61,8 @@ pub(crate) struct SimPilot {
     pub(crate) useful: bool,
     /// It takes no more work.
     pub(crate) leaving: bool,
+    /// It is to stay without a task of its own.
+    pub(crate) stays: bool,
     /// Number of its last wish.
     pub(crate) round: u64,
     /// It has had no work since the timer of this number was set.
@@ -88,6 +90,7 @@ impl SimPilot {
             tasks: Vec::new(),
             useful: false,
             leaving: false,
+            stays: false,
             round: 0,
             idle: None,
             spell: 0,
@@ -170,6 +173,7 @@ impl<S: Scenario> World<S> {
                     round: pilot.round,
                     remaining_s: pilot.ends_at.since(self.now).as_secs(),
                     backlog: 0,
+                    staying: pilot.stays,
                 }
             });
             // What it holds matters only with a wish.
@@ -201,6 +205,7 @@ impl<S: Scenario> World<S> {
             grants,
             stop,
             drain,
+            stay,
         } = reply
         else {
             return (Vec::new(), false);
@@ -218,6 +223,7 @@ impl<S: Scenario> World<S> {
         }
         if let Some(pilot) = self.pilots.get_mut(&id) {
             pilot.leaving |= drain;
+            pilot.stays = stay.unwrap_or(pilot.stays);
         }
         (reports, told)
     }
@@ -230,7 +236,7 @@ impl<S: Scenario> World<S> {
         let running = Running {
             task: grant.task,
             attempt: grant.attempt,
-            resources: needs.resources,
+            resources: grant.resources,
             started: self.now,
             fate,
         };
@@ -345,6 +351,10 @@ impl<S: Scenario> World<S> {
             return;
         };
         if !pilot.tasks.is_empty() {
+            return;
+        }
+        if pilot.stays && !pilot.leaving {
+            pilot.idle = None;
             return;
         }
         if pilot.leaving {

@@ -206,7 +206,7 @@ impl<S: Scenario> World<S> {
             let Some(site) = self.state.site(&place.batch.ce.site) else {
                 continue;
             };
-            let Some(shape) = site.ces.first().map(|ce| ce.shape) else {
+            let Some(shape) = site.ces.first().map(|ce| ce.shape.clone()) else {
                 continue;
             };
             let resources = Resources {

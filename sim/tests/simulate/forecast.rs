@@ -114,6 +114,7 @@ impl Live {
             round: 1,
             remaining_s: 8 * HOUR_S,
             backlog: 0,
+            staying: false,
         });
         let wish = Command::Sync {
             pilot,

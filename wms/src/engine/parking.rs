@@ -80,6 +80,7 @@ pub(super) fn empty() -> Reply {
         grants: Vec::new(),
         stop: Vec::new(),
         drain: false,
+        stay: None,
     }
 }
 
@@ -87,6 +88,6 @@ pub(super) fn empty() -> Reply {
 pub(super) fn is_empty(reply: &Result<Reply, Refused>) -> bool {
     matches!(
         reply,
-        Ok(Reply::Synced { grants, stop, drain: false }) if grants.is_empty() && stop.is_empty()
+        Ok(Reply::Synced { grants, stop, drain: false, stay: None }) if grants.is_empty() && stop.is_empty()
     )
 }

@@ -9,6 +9,8 @@ const CORES_MAX: u32 = 100_000;
 /// Nodes of one allocation.
 const NODES_MAX: u32 = 1000;
 const GPUS_MAX: u32 = 1000;
+/// The most of one custom resource on a node; a task cannot ask for more.
+const CUSTOM_MAX: u32 = 1_000_000;
 /// Ten years: a machine of one's own has no limit of its own.
 const WALLTIME_S_MAX: u64 = 10 * 366 * 86_400;
 const OPTIONS_MAX: usize = 100;
@@ -19,13 +21,13 @@ pub(super) fn faults(ce: &Ce, site: &Site, faults: &mut Vec<String>) {
     limits(ce, site, &mut complain);
     supply(ce, &mut complain);
     submission(ce, &site.adapter, &mut complain);
-    if ce.tags.iter().any(|tag| tag.is_empty() || !is_text(tag)) {
+    if ce.all_tags().any(|tag| tag.is_empty() || !is_text(tag)) {
         complain("tags must be texts without control characters");
     }
 }
 
 fn shape(ce: &Ce, complain: &mut impl FnMut(&str)) {
-    let shape = ce.shape;
+    let shape = &ce.shape;
     for (name, value, least, most) in [
         ("cores", u64::from(shape.cores), 1, u64::from(CORES_MAX)),
         ("nodes", u64::from(shape.nodes), 1, u64::from(NODES_MAX)),
@@ -34,6 +36,14 @@ fn shape(ce: &Ce, complain: &mut impl FnMut(&str)) {
     ] {
         if !(least..=most).contains(&value) {
             complain(&format!("shape.{name} must be from {least} to {most}"));
+        }
+    }
+    for (name, amount) in shape.custom.iter() {
+        if name.is_empty() || !holds(name, "_") {
+            complain("names in shape.custom must be of letters, digits and _");
+        }
+        if amount > CUSTOM_MAX {
+            complain(&format!("shape.custom.{name} must be at most {CUSTOM_MAX}"));
         }
     }
     if ce.gpu_type.is_some() && shape.gpus == 0 {

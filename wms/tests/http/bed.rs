@@ -304,6 +304,7 @@ impl TestPilot<'_> {
             round: self.round,
             remaining_s: 3600,
             backlog: 0,
+            staying: false,
         };
         let request = SyncRequest {
             want: Some(want),

@@ -159,6 +159,8 @@ pub(crate) fn task(job: u64, index: u32, state: TaskState) -> Task {
     if state.is_live() || state.is_final() {
         task.attempt = Attempt(1);
         task.pilot = Some(PilotId(1));
+        task.cores = 3;
+        task.seats = vec![PilotId(2), PilotId(3)];
         task.leased_at = Some(Timestamp(NOW.0 - 20));
     }
     if state == TaskState::Failed {
@@ -187,6 +189,8 @@ pub(crate) fn pilot(id: u64, state: PilotState) -> Pilot {
             memory_mib: 8000,
             gpus: 1,
         },
+        custom: [("fpga".to_owned(), 2)].into_iter().collect(),
+        whole_node: true,
         walltime_s: 3600,
         bootstrap_hash: "b".repeat(64),
         session_hash: None,

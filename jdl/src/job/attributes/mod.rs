@@ -47,6 +47,8 @@ pub enum Kind {
     Nodes,
     /// Pairs of names, or of lists of them.
     Dependencies,
+    /// An ad of amounts: integers by name.
+    Amounts,
     /// Any value.
     Any,
 }
@@ -56,7 +58,12 @@ impl Kind {
     pub(super) fn is_kept(self) -> bool {
         matches!(
             self,
-            Self::Expression | Self::Ads | Self::Nodes | Self::Dependencies | Self::Any
+            Self::Expression
+                | Self::Ads
+                | Self::Nodes
+                | Self::Dependencies
+                | Self::Amounts
+                | Self::Any
         )
     }
 }
@@ -102,7 +109,7 @@ const ALL: &[Dialect] = &[Dialect::Glite, Dialect::Dirac, Dialect::Alien];
 const FAIRWAY: &[Dialect] = &[];
 
 /// Most cores or GPUs that can be asked for.
-const UNITS_MAX: i64 = 1_000_000;
+pub(super) const UNITS_MAX: i64 = 1_000_000;
 /// Longest time that can be asked for, in seconds: a hundred years.
 const SECONDS_MAX: i64 = 3_155_760_000;
 /// Most memory that can be asked for, in MiB: a pebibyte.
@@ -252,6 +259,7 @@ fn told_kind(attribute: &Attribute) -> String {
         Kind::Ads => "ad or list of ads".into(),
         Kind::Nodes => "list of ads, or ad of ads".into(),
         Kind::Dependencies => "list of pairs".into(),
+        Kind::Amounts => "ad of integers".into(),
         Kind::Any => "any".into(),
     };
     if let Some(default) = attribute.default {

@@ -1,9 +1,7 @@
 //! What a task needs of a site.
 
-use super::Kind::{Boolean, Expression, Integer, Moment, Text, Texts};
+use super::Kind::{Amounts, Boolean, Expression, Integer, Moment, Text, Texts};
 use super::{Attribute, CORES, DIRAC, FAIRWAY, GLITE, GLITE_ALIEN, MEBIBYTES, SECONDS, UNITS_MAX};
-
-const CORES_ASKED: &str = "a task gets the cores it asks for";
 
 pub(super) static ATTRIBUTES: &[Attribute] = &[
     Attribute::new(
@@ -35,36 +33,43 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
         "Attributes that are needs too: only tasks in which they are equal are of one class.",
     )
     .example("{ \"Requirements\", \"Rank\" }"),
-    Attribute::new("CpuNumber", CORES, GLITE, "Cores of one task.").default("1"),
+    Attribute::new(
+        "CpuNumber",
+        CORES,
+        GLITE,
+        "Cores of one task, on all its hosts together.",
+    )
+    .default("1"),
     Attribute::new(
         "SMPGranularity",
         CORES,
         GLITE,
-        "Cores on one host; as tasks run on one host, the same as `CpuNumber`.",
+        "Cores on each host; the task then has as many hosts as `CpuNumber` takes.",
     ),
     Attribute::new(
         "HostNumber",
         CORES,
         GLITE,
-        "Hosts of one task, not more than `CpuNumber`; only 1 is possible.",
+        "Hosts of one task; its cores are spread evenly over them, rounded up. Memory, GPUs and \
+         custom resources are those of each host.",
     )
-    .default("1"),
+    .default("1")
+    .example("4"),
     Attribute::new("NodeNumber", CORES, GLITE, "Old name of `CpuNumber`."),
     Attribute::new(
         "WholeNodes",
         Boolean,
         GLITE,
-        "Whether a task gets all cores of its host.",
+        "Whether a task gets all of its hosts, with nobody else on them; what it asks for is \
+         the least that each must have.",
     )
-    .not_done(CORES_ASKED)
     .default("false"),
     Attribute::new(
         "WholeNode",
         Boolean,
         DIRAC,
-        "Whether a task gets all cores of its host.",
+        "Other name of `WholeNodes`.",
     )
-    .not_done(CORES_ASKED)
     .default("false"),
     Attribute::new(
         "GPUNumber",
@@ -73,7 +78,7 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
             max: UNITS_MAX,
         },
         GLITE,
-        "GPUs of one task.",
+        "GPUs of one task, on each host.",
     )
     .default("0"),
     Attribute::new("NumberOfProcessors", CORES, DIRAC, "Cores of one task."),
@@ -81,15 +86,22 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
         "MinNumberOfProcessors",
         CORES,
         DIRAC,
-        "Fewest cores of one task; that many it gets.",
+        "Fewest cores of one task; that many it gets if there is no `MaxNumberOfProcessors`.",
     ),
     Attribute::new(
         "MaxNumberOfProcessors",
         CORES,
         DIRAC,
-        "Most cores of one task.",
+        "Most cores of one task: it gets as many as are free when it is given to a pilot, and \
+         finds their number in `FAIRWAY_CORES`. Only of tasks on one host.",
+    ),
+    Attribute::new(
+        "CustomResources",
+        Amounts,
+        FAIRWAY,
+        "Resources of the sites' own that one task takes, on each host: how many of each.",
     )
-    .not_done("a task gets `MinNumberOfProcessors` cores, not more"),
+    .example("[ fpga = 1; licence_x = 2 ]"),
     Attribute::new(
         "Memory",
         MEBIBYTES,
@@ -174,7 +186,8 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
         "Tags",
         Texts,
         DIRAC,
-        "Software tags that the site must have, all of them.",
+        "Software tags that the CE must have, all of them. A CE may also admit only tasks that name \
+         some of its tags.",
     ),
     Attribute::new("Tag", Texts, DIRAC, "Other name of `Tags`."),
     Attribute::new(

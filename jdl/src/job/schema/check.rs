@@ -83,6 +83,7 @@ fn expected(kind: Kind) -> String {
             .into(),
         Kind::Ads | Kind::Nodes => "an ad or a list".into(),
         Kind::Dependencies => "a list of pairs".into(),
+        Kind::Amounts => "an ad of integers".into(),
         Kind::Any => "a value".into(),
     }
 }

@@ -172,6 +172,15 @@ fn shape(kind: Kind) -> Json {
             "type": "array",
             "items": { "$ref": "#/$defs/side" },
         }),
+        Kind::Amounts => json!({
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [
+                    { "type": "integer", "minimum": 0, "maximum": attributes::UNITS_MAX },
+                    { "$ref": "#/$defs/expression" },
+                ],
+            },
+        }),
         Kind::Any => json!({}),
     }
 }

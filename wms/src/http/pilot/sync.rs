@@ -7,10 +7,11 @@ use axum::Json as Answer;
 use axum::extract::State;
 use fairway_api::ProblemCode;
 use fairway_api::pilot::{
-    InputFile, Lease, Payload, Report, ReportKind, StopOrder, SyncReply, SyncRequest, Want,
+    InputFile, Lease, Payload, PayloadHost, Report, ReportKind, StopOrder, SyncReply, SyncRequest,
+    Want,
 };
 use fairway_model::{AttemptEnd, PilotId};
-use fairway_sched::command::{AttemptNews, AttemptReport, PilotWant};
+use fairway_sched::command::{AttemptNews, AttemptReport, GrantedHost, PilotWant};
 use fairway_sched::{Command, Grant, Reply};
 
 use crate::auth::PilotSession;
@@ -52,6 +53,7 @@ pub(super) async fn sync(
             grants,
             stop,
             drain,
+            stay,
         }) => {
             let leases = leases(&app, pilot, grants).await?;
             let stop = stop
@@ -66,6 +68,7 @@ pub(super) async fn sync(
                 leases,
                 stop,
                 drain,
+                stay,
             }))
         }
         Ok(other) => Err(Failure::internal(format!(
@@ -107,12 +110,14 @@ fn wish(
         round,
         remaining_s,
         backlog,
+        staying,
     }: Want,
 ) -> PilotWant {
     PilotWant {
         round,
         remaining_s,
         backlog,
+        staying,
     }
 }
 
@@ -167,6 +172,13 @@ async fn give_up(
     app.engine.ask(command).await.map(drop)
 }
 
+fn host(GrantedHost { name, cores }: &GrantedHost) -> PayloadHost {
+    PayloadHost {
+        name: name.clone(),
+        cores: *cores,
+    }
+}
+
 async fn payload(app: &App, grant: &Grant) -> Result<Payload, String> {
     let task = grant.spec.task(grant.task);
     let mut inputs: Vec<InputFile> = Vec::with_capacity(task.inputs.len());
@@ -205,7 +217,8 @@ async fn payload(app: &App, grant: &Grant) -> Result<Payload, String> {
         stderr: task.stderr.as_ref().map(text),
         inputs,
         outputs: texts(&task.outputs),
-        resources: task.needs.resources,
+        resources: grant.resources,
+        hosts: grant.hosts.iter().map(host).collect(),
         walltime_s: task.needs.walltime_s,
     })
 }

@@ -11,7 +11,7 @@ pub(super) fn findings(ce: &Ce, state: &CeState) -> Vec<Finding> {
     walltime(ce, state, &mut findings);
     numbers(ce, state, &mut findings);
     if findings.is_empty() {
-        let shape = ce.shape;
+        let shape = &ce.shape;
         let memory = match shape.memory_mib {
             0 => "the memory that the batch system gives".to_owned(),
             mib => format!("{mib} MiB"),
@@ -31,7 +31,7 @@ pub(super) fn findings(ce: &Ce, state: &CeState) -> Vec<Finding> {
 
 /// What no node, job or cluster has, a pilot would wait for in vain.
 fn shape(ce: &Ce, state: &CeState, findings: &mut Vec<Finding>) {
-    let shape = ce.shape;
+    let shape = &ce.shape;
     let nodes = u64::from(shape.nodes);
     let all = |each: u32| u64::from(each) * nodes;
     let count = |number: Option<u32>| number.map(u64::from);

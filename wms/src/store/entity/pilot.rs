@@ -1,6 +1,8 @@
 //! Pilots as they stand now.
 
-use fairway_model::{CeId, Pilot, PilotId, PilotOwner, PilotState, Resources, Timestamp};
+use fairway_model::{
+    CeId, CustomResources, Pilot, PilotId, PilotOwner, PilotState, Resources, Timestamp,
+};
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 
@@ -35,6 +37,10 @@ pub struct Model {
     pub owner_json: Option<String>,
     /// The first pilot of its allocation; `NULL` is itself.
     pub allocation: Option<i64>,
+    /// `CustomResources` as JSON; `NULL` is none.
+    pub custom_json: Option<String>,
+    /// `NULL` is false.
+    pub whole_node: Option<bool>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -71,6 +77,11 @@ impl TryFrom<Model> for Pilot {
                 memory_mib: read(row.memory_mib, "pilot.memory_mib")?,
                 gpus: read(row.gpus, "pilot.gpus")?,
             },
+            custom: match row.custom_json {
+                Some(text) => from_json(&text, "pilot.custom_json")?,
+                None => CustomResources::default(),
+            },
+            whole_node: row.whole_node.unwrap_or(false),
             walltime_s: read(row.walltime_s, "pilot.walltime_s")?,
             bootstrap_hash: row.bootstrap_hash,
             session_hash: row.session_hash,
@@ -111,6 +122,11 @@ pub(crate) fn row(pilot: &Pilot) -> Result<ActiveModel, StoreError> {
             PilotOwner::Shared => None,
             owner => Some(to_json(owner)?),
         }),
+        custom_json: Set(match pilot.custom.is_empty() {
+            true => None,
+            false => Some(to_json(&pilot.custom)?),
+        }),
+        whole_node: Set(pilot.whole_node.then_some(true)),
         allocation: Set((pilot.allocation != pilot.id).then(|| int(pilot.allocation.0))),
     })
 }

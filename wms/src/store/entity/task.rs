@@ -27,6 +27,10 @@ pub struct Model {
     pub hold_on_return: bool,
     /// `AttemptEnd` as JSON.
     pub last_end: Option<String>,
+    /// `NULL` is 0: no attempt, or one of the version before.
+    pub cores: Option<i64>,
+    /// Ids of pilots as JSON; `NULL` is none.
+    pub seats: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -65,6 +69,11 @@ impl TryFrom<Model> for Task {
                 .last_end
                 .map(|text| from_json(&text, "task.last_end"))
                 .transpose()?,
+            cores: read(row.cores.unwrap_or(0), "task.cores")?,
+            seats: match row.seats {
+                Some(text) => from_json(&text, "task.seats")?,
+                None => Vec::new(),
+            },
         })
     }
 }
@@ -85,5 +94,10 @@ pub(crate) fn row(task: &Task) -> Result<ActiveModel, StoreError> {
         losses: Set(task.losses.into()),
         hold_on_return: Set(task.hold_on_return),
         last_end: Set(task.last_end.as_ref().map(to_json).transpose()?),
+        cores: Set((task.cores > 0).then(|| task.cores.into())),
+        seats: Set(match &*task.seats {
+            [] => None,
+            seats => Some(to_json(&seats)?),
+        }),
     })
 }

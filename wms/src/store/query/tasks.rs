@@ -197,6 +197,8 @@ impl Around {
             attempt: task.attempt,
             ce,
             pilot: task.pilot,
+            cores: (task.cores > 0).then_some(task.cores),
+            seats: task.seats,
             leased_at: task.leased_at,
             started_at: task.started_at,
             detail: task.last_end.as_ref().map(ToString::to_string),
