@@ -10,6 +10,7 @@ pub use sea_orm_migration::{MigratorTrait, prelude::DbErr};
 mod m20261122_000001_first_tables;
 mod m20261122_000002_nodes;
 mod m20261128_000003_private_pilots;
+mod m20261128_000005_preemption;
 
 /// All migrations, in order.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_first_tables::Migration),
             Box::new(m20261122_000002_nodes::Migration),
             Box::new(m20261128_000003_private_pilots::Migration),
+            Box::new(m20261128_000005_preemption::Migration),
         ]
     }
 }

@@ -62,6 +62,33 @@ pub enum EventKind {
         /// Why, in a sentence for the user.
         because: String,
     },
+    /// A running task was told to make room for another.
+    TaskGivesWay {
+        /// Which task.
+        task: TaskId,
+        /// Which try.
+        attempt: Attempt,
+        /// For which task.
+        to: TaskId,
+        /// How: it ends and goes back to the queue, or sleeps.
+        how: crate::GivesWay,
+        /// Why, in a sentence for the user.
+        because: String,
+    },
+    /// A payload was put to sleep, so that others have its cores.
+    TaskSuspended {
+        /// Which task.
+        task: TaskId,
+        /// Which try.
+        attempt: Attempt,
+    },
+    /// A payload that slept goes on.
+    TaskResumed {
+        /// Which task.
+        task: TaskId,
+        /// Which try.
+        attempt: Attempt,
+    },
     /// A person's word changed a task: cancel, hold, release or retry.
     TaskChanged {
         /// Which task.
@@ -209,6 +236,9 @@ impl EventKind {
             Self::TaskLeased { task, .. }
             | Self::TaskStarted { task, .. }
             | Self::AttemptEnded { task, .. }
+            | Self::TaskGivesWay { task, .. }
+            | Self::TaskSuspended { task, .. }
+            | Self::TaskResumed { task, .. }
             | Self::TaskChanged { task, .. } => Some(*task),
             _ => None,
         }

@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use fairway_api::pilot::{InputFile, StopOrder};
-use fairway_model::{Attempt, AttemptEnd, JobId, Resources, TaskId};
+use fairway_api::pilot::{AttemptOrder, InputFile, ReportKind};
+use fairway_model::{Attempt, AttemptEnd, JobId, Order, Resources, TaskId};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use stand_in::{PATIENCE, Pilot, SECRET, StandIn, TOKEN, lease, shell};
 
 const OK: AttemptEnd = AttemptEnd::Exited { code: 0 };
 
-fn stop(index: u32, stale: bool) -> StopOrder {
-    StopOrder {
+fn order(index: u32, what: Order) -> AttemptOrder {
+    AttemptOrder {
         task: TaskId::new(JobId(1), index),
         attempt: Attempt(1),
-        stale,
+        what,
     }
 }
 
@@ -211,14 +211,14 @@ async fn cancel_ends_the_whole_tree() {
         .wait_until("the start", |books| books.has_started(1))
         .await;
     assert!(runs("86311") && runs("86312"));
-    server.change(|books| books.stops.push(stop(0, false)));
+    server.change(|books| books.orders.push(order(0, Order::Cancel)));
     assert_eq!(server.end_of(0).await.0, AttemptEnd::Cancelled);
     for process in ["86311", "86312", "86313"] {
         wait_until_gone(process).await;
     }
     assert!(runs("86314"), "the other task is left alone");
     // One that the server has written off is stopped without a word.
-    server.change(|books| books.stops.push(stop(1, true)));
+    server.change(|books| books.orders.push(order(1, Order::WriteOff)));
     wait_until_gone("86314").await;
     drain(&server, &mut pilot).await;
     assert!(server.look().end_of(1).is_none());

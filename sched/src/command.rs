@@ -6,8 +6,8 @@ use std::sync::Arc;
 use fairway_jdl::{JobNode, JobSpec};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Maintenance, Pilot,
-    PilotEnd, PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId,
+    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Maintenance, Order,
+    Pilot, PilotEnd, PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId,
     TaskState, Timestamp, UsageRecord, UserName,
 };
 
@@ -240,6 +240,10 @@ pub struct AttemptReport {
 pub enum AttemptNews {
     /// The payload started.
     Started,
+    /// It was put to sleep, as was asked for.
+    Suspended,
+    /// It goes on, as was asked for.
+    Resumed,
     /// It is over.
     Ended {
         /// How.
@@ -327,8 +331,8 @@ pub enum Reply {
     Synced {
         /// Work.
         grants: Vec<Grant>,
-        /// Attempts to stop; `true`: written off, no report is wanted.
-        stop: Vec<(TaskId, Attempt, bool)>,
+        /// What is to be done with attempts that it has, and those that it had better not have.
+        orders: Vec<(TaskId, Attempt, Order)>,
         /// To finish what it has and take no more.
         drain: bool,
     },

@@ -14,6 +14,7 @@ pub mod hold;
 pub mod latch;
 mod matching;
 mod nodes;
+mod preempt;
 pub mod provision;
 mod queue;
 mod ranges;

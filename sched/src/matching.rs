@@ -13,6 +13,7 @@ use crate::element::Element;
 use crate::latch::NodeId;
 use crate::provision::Purpose;
 use crate::queue::{Class, ClassId, Place, Queue};
+use crate::state::give_way::Yielding;
 
 /// A task that a pilot has.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Lease {
     /// When its payload started; `None` before, and once it has run for longer than what fails
     /// at once.
     pub(crate) young_since: Option<Timestamp>,
+    /// How it gives way to others, if it does.
+    pub(crate) yielding: Yielding,
 }
 
 /// An open wish for work.
@@ -115,7 +118,7 @@ impl LivePilot {
     pub(crate) fn books(&self) -> (Resources, usize) {
         let mut free = self.pilot.resources;
         for (place, lease) in self.leases.iter().enumerate() {
-            match free.minus(lease.resources) {
+            match free.minus(lease.takes()) {
                 Some(rest) => free = rest,
                 None => return (free, self.leases.len() - place),
             }

@@ -2,7 +2,8 @@
 
 use fairway_jdl::Needs;
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, PilotId, Task, TaskId, TaskState, Timestamp, UsageRecord,
+    Attempt, AttemptEnd, EventKind, PilotId, Preemption, Task, TaskId, TaskState, Timestamp,
+    UsageRecord,
 };
 
 use super::State;
@@ -145,7 +146,9 @@ impl State {
             round: at.round,
             charged_until: None,
             young_since: None,
+            yielding: Default::default(),
         });
+        self.rooms.granted(task, class, pilot);
         let ce = at.pilot.ce.clone();
         if let Some(element) = self.elements.get_mut(&ce) {
             element.experience.note_useful(first);
@@ -244,6 +247,8 @@ impl State {
         row.since = now;
         row.last_end = Some(end.clone());
         row.hold_on_return = false;
+        let slept_ms = row.slept_ms(now);
+        row.preemption = row.preemption.map(Preemption::after_attempt);
         let row = row.clone();
         live.moved((task.index, task.index + 1), before, outcome.state);
         let owner = live.job.owner.clone();
@@ -253,7 +258,7 @@ impl State {
         }
 
         self.shares.live_ends(&owner);
-        if let Some(until) = lease.charged_until {
+        if let Some(until) = lease.charged_until.filter(|_| !lease.yielding.asleep) {
             let core_ms = core_ms(until, now, lease.resources.cores);
             self.charge(
                 &owner,
@@ -264,7 +269,9 @@ impl State {
             );
         }
         let measured = measured.unwrap_or_else(|| Measured {
-            wall_ms: row.started_at.map_or(0, |start| core_ms(start, now, 1)),
+            wall_ms: row
+                .started_at
+                .map_or(0, |start| core_ms(start, now, 1).saturating_sub(slept_ms)),
             cpu_ms: 0,
             memory_peak_kib: 0,
         });

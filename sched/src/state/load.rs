@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fairway_jdl::JobSpec;
 use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp, UserName};
 
+use super::give_way::Yielding;
 use super::{Counts, LiveJob, Settings, State, Untouched};
 use crate::command::{ActiveJob, EndedRow, Snapshot};
 use crate::latch::Latch;
@@ -35,6 +36,7 @@ impl State {
             keys: BTreeMap::new(),
             news: Default::default(),
             wishes_may_be_granted: false,
+            rooms: Default::default(),
             // Numbers begin at 1.
             next_job: snapshot.next_job.max(1),
             next_pilot: snapshot.next_pilot.max(1),
@@ -156,6 +158,7 @@ impl State {
     /// Gives the pilots their tasks back, in the order of leasing.
     fn load_leases(&mut self, mut leased: Vec<Task>, now: Timestamp) {
         leased.sort_by_key(|row| (row.leased_at, row.id));
+        let grace_s = self.policy().preemption.grace_s;
         for row in leased {
             let Some(live) = self.jobs.get(&row.id.job) else {
                 continue;
@@ -181,6 +184,7 @@ impl State {
                     // What ran while nobody counted is not charged.
                     charged_until: row.started_at.map(|_| now),
                     young_since: row.started_at,
+                    yielding: Yielding::of(&row, grace_s),
                 });
             }
         }

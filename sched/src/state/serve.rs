@@ -79,6 +79,7 @@ impl State {
         let wanted = |id: ClassId, class: &Class| {
             live.holds(wish, &class.needs, limits)
                 && live.purpose.takes(self, id, class)
+                && self.leaves_room(live, id, class)
                 && (live.purpose.is_for(id, class)
                     || !self.kept_for_better(id, class, element, limits))
         };
@@ -123,6 +124,7 @@ impl State {
                 live.wish.is_some_and(fits)
                     && among(**pilot)
                     && live.purpose.takes(self, id, class)
+                    && self.leaves_room(live, id, class)
                     && self.node_admits(live, limits.now)
             })
         };
@@ -142,6 +144,7 @@ impl State {
                 served.entry(pilot).or_default().grants.push(grant);
             }
         }
+        self.make_room(now);
         let mut answers = Vec::new();
         for pilot in std::mem::take(&mut self.news) {
             if self.pilots.contains_key(&pilot) {
@@ -156,6 +159,7 @@ impl State {
         }
         for (pilot, mut orders) in served {
             self.add_orders(pilot, &mut orders);
+            self.add_give_way(pilot, &mut orders, now);
             if orders.is_empty() {
                 continue;
             }

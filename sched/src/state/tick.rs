@@ -32,6 +32,8 @@ impl State {
             }
         }
         self.note_plan(now);
+        self.watch_yielding(now);
+        self.make_room(now);
         Reply::Done
     }
 
@@ -83,7 +85,8 @@ impl State {
         let mut core_ms: BTreeMap<UserName, u64> = BTreeMap::new();
         for live in self.pilots.values_mut() {
             for lease in &mut live.leases {
-                let Some(until) = lease.charged_until else {
+                let until = lease.charged_until.filter(|_| !lease.yielding.asleep);
+                let Some(until) = until else {
                     continue;
                 };
                 let Some(job) = self.jobs.get(&lease.task.job) else {

@@ -10,6 +10,7 @@ mod graphs;
 mod history;
 mod latch;
 mod order;
+mod preempt;
 mod probe;
 mod provision;
 mod shapes;

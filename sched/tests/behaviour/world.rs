@@ -8,9 +8,9 @@ use fairway_jdl::JobSpec;
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     AdapterSettings, Attempt, AttemptEnd, Ce, CeId, CeState, CeStatus, Event, EventKind, Job,
-    JobId, LocalSettings, Pilot, PilotEnd, PilotId, PilotOwner, PilotShape, PilotState, Policy,
-    PolicyKind, Principal, Resources, Role, Site, Task, TaskId, TaskState, Timestamp, UsageRecord,
-    UserName,
+    JobId, LocalSettings, Order, Pilot, PilotEnd, PilotId, PilotOwner, PilotShape, PilotState,
+    Policy, PolicyKind, Principal, Resources, Role, Site, Task, TaskId, TaskState, Timestamp,
+    UsageRecord, UserName,
 };
 use fairway_sched::command::{
     AttemptNews, AttemptReport, EndedRow, EndedTasks, Observation, PilotWant, Selection, Snapshot,
@@ -496,15 +496,7 @@ impl World {
             })
             .unwrap()
         {
-            Reply::Synced {
-                grants,
-                stop,
-                drain,
-            } => Synced {
-                grants,
-                stop,
-                drain,
-            },
+            reply @ Reply::Synced { .. } => Synced::of(reply),
             other => panic!("{other:?}"),
         }
     }
@@ -615,21 +607,9 @@ impl World {
         let Ok(Reply::Served(served)) = self.ask(Command::Serve) else {
             panic!("Serve is answered with Served");
         };
-        let synced = |reply| match reply {
-            Reply::Synced {
-                grants,
-                stop,
-                drain,
-            } => Synced {
-                grants,
-                stop,
-                drain,
-            },
-            other => panic!("{other:?}"),
-        };
+        let served = served.into_iter();
         served
-            .into_iter()
-            .map(|(pilot, reply)| (pilot, synced(reply)))
+            .map(|(pilot, reply)| (pilot, Synced::of(reply)))
             .collect()
     }
 
@@ -706,11 +686,26 @@ pub(crate) fn site(ces: &[&str]) -> Site {
 #[derive(Debug, Default)]
 pub(crate) struct Synced {
     pub(crate) grants: Vec<Grant>,
-    pub(crate) stop: Vec<(TaskId, Attempt, bool)>,
+    pub(crate) orders: Vec<(TaskId, Attempt, Order)>,
     pub(crate) drain: bool,
 }
 
 impl Synced {
+    fn of(reply: Reply) -> Self {
+        match reply {
+            Reply::Synced {
+                grants,
+                orders,
+                drain,
+            } => Self {
+                grants,
+                orders,
+                drain,
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(crate) fn granted(&self) -> Vec<(TaskId, Attempt)> {
         self.grants
             .iter()

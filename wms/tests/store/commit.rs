@@ -1,8 +1,8 @@
 //! What is committed is what is loaded.
 
 use fairway_model::{
-    AdapterSettings, AttemptEnd, Ce, FairshareSettings, JobId, LocalSettings, Metric, Pilot,
-    PilotEnd, PilotId, PilotState, Policy, PolicyKind, Site, SiteMode, TaskState, Timestamp,
+    AdapterSettings, AttemptEnd, Ce, FairshareSettings, GivesWay, JobId, LocalSettings, Metric, Pilot,
+    PilotEnd, PilotId, PilotState, Policy, PolicyKind, Preemption, Site, SiteMode, TaskState, Timestamp,
 };
 use fairway_sched::Change;
 use fairway_sched::command::Selection;
@@ -58,6 +58,14 @@ async fn every_kind_of_row_comes_back(bed: &Bed) {
     full_task.shallow_failures = 3;
     full_task.losses = 4;
     full_task.hold_on_return = true;
+    full_task.preemption = Some(Preemption {
+        times: 2,
+        at: NOW,
+        order: Some(GivesWay::Sleeps),
+        suspended_at: Some(Timestamp(NOW.0 + 5)),
+        resumed_at: None,
+        suspended_ms: 7,
+    });
     full_task.last_end = Some(AttemptEnd::PilotLost {
         reason: "silent — \"since\" noon".into(),
     });

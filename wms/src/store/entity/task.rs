@@ -27,6 +27,8 @@ pub struct Model {
     pub hold_on_return: bool,
     /// `AttemptEnd` as JSON.
     pub last_end: Option<String>,
+    /// `Preemption` as JSON.
+    pub preemption_json: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -65,6 +67,10 @@ impl TryFrom<Model> for Task {
                 .last_end
                 .map(|text| from_json(&text, "task.last_end"))
                 .transpose()?,
+            preemption: row
+                .preemption_json
+                .map(|text| from_json(&text, "task.preemption_json"))
+                .transpose()?,
         })
     }
 }
@@ -85,5 +91,6 @@ pub(crate) fn row(task: &Task) -> Result<ActiveModel, StoreError> {
         losses: Set(task.losses.into()),
         hold_on_return: Set(task.hold_on_return),
         last_end: Set(task.last_end.as_ref().map(to_json).transpose()?),
+        preemption_json: Set(task.preemption.as_ref().map(to_json).transpose()?),
     })
 }

@@ -199,6 +199,8 @@ impl Around {
             pilot: task.pilot,
             leased_at: task.leased_at,
             started_at: task.started_at,
+            preemptions: task.preemption.map_or(0, |it| it.times),
+            suspended_at: task.suspended_since(),
             detail: task.last_end.as_ref().map(ToString::to_string),
             last_end: task.last_end,
         })
