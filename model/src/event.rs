@@ -89,7 +89,7 @@ pub enum EventKind {
         /// Which try.
         attempt: Attempt,
     },
-    /// A person's word changed a task: cancel, hold, release or retry.
+    /// A person's word changed a task: cancel, hold, release, retry, suspend or resume.
     TaskChanged {
         /// Which task.
         task: TaskId,
@@ -212,11 +212,22 @@ pub enum TaskVerb {
     Release,
     /// Queue it again after it failed or was cancelled, with its retries restored.
     Retry,
+    /// Let its payload sleep, if it says that it can, until it is resumed.
+    Suspend,
+    /// Let its payload go on as soon as there is room.
+    Resume,
 }
 
 impl TaskVerb {
     /// All verbs.
-    pub const ALL: [Self; 4] = [Self::Cancel, Self::Hold, Self::Release, Self::Retry];
+    pub const ALL: [Self; 6] = [
+        Self::Cancel,
+        Self::Hold,
+        Self::Release,
+        Self::Retry,
+        Self::Suspend,
+        Self::Resume,
+    ];
 
     /// The name used on the wire.
     pub const fn name(self) -> &'static str {
@@ -225,6 +236,8 @@ impl TaskVerb {
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Retry => "retry",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
         }
     }
 }

@@ -200,16 +200,20 @@ impl std::fmt::Display for AttemptEnd {
     }
 }
 
-/// How a task gave way to others, and what holds of its live attempt because of that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// How a task gave way to others or was suspended by hand, and what holds of its live attempt
+/// because of that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Preemption {
-    /// How often it was told to give way.
+    /// How often it was told to give way to others.
     pub times: u32,
     /// When it was told last.
-    pub at: Timestamp,
+    pub at: Option<Timestamp>,
     /// What the live attempt is to do; `None` if it is to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<GivesWay>,
+    /// Whether it sleeps by a person's word, until that person says otherwise.
+    #[serde(default)]
+    pub by_hand: bool,
     /// Since when the payload of the live attempt sleeps, as its pilot told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended_at: Option<Timestamp>,
@@ -237,6 +241,7 @@ impl Preemption {
     pub const fn after_attempt(self) -> Self {
         Self {
             order: None,
+            by_hand: false,
             suspended_at: None,
             resumed_at: None,
             suspended_ms: 0,

@@ -417,11 +417,18 @@ fn is_giving_way(preemption: &Preemption) -> bool {
 }
 
 fn giving_way_summary(row: &Task, place: &str) -> String {
+    let by_hand = row.preemption.is_some_and(|it| it.by_hand);
     match (row.gives_way(), row.suspended_since()) {
         (Some(GivesWay::Stops), _) => format!(
             "It gives way to others: {place} has been or will be told to stop it. It goes back to \
              the queue, in its old place."
         ),
+        (Some(GivesWay::Sleeps), None) if by_hand => {
+            format!("It is to be suspended, as was asked for; {place} has been or will be told.")
+        }
+        (Some(GivesWay::Sleeps), Some(since)) if by_hand => {
+            format!("It is suspended with {place} since {since}, as was asked for: resume it.")
+        }
         (Some(GivesWay::Sleeps), None) => {
             format!("It gives way to others: {place} has been or will be told to suspend it.")
         }

@@ -150,7 +150,8 @@ impl Limits {
         self.lasts_s(needs.walltime_s.unwrap_or(self.remaining_min_s), until)
     }
 
-    fn lasts_s(&self, needed_s: u64, until: Timestamp) -> bool {
+    /// Whether what takes so many seconds can end before `until`.
+    pub(crate) fn lasts_s(&self, needed_s: u64, until: Timestamp) -> bool {
         self.now.plus(Duration::from_secs(needed_s)) <= until
     }
 }

@@ -2,6 +2,7 @@
 //! and what sleeps goes on when there is room again.
 
 mod beds;
+mod by_hand;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub(crate) struct Yielding {
     pub(crate) asleep: bool,
     /// Its cores are free for others.
     pub(crate) cores_free: bool,
+    /// It sleeps by a person's word: others may have its cores for as long as they like.
+    by_hand: bool,
 }
 
 impl Yielding {
@@ -54,6 +57,7 @@ impl Yielding {
             told_at: None,
             asleep,
             cores_free: asleep && task.gives_way().is_some(),
+            by_hand: task.preemption.is_some_and(|it| it.by_hand),
         }
     }
 }
@@ -85,6 +89,11 @@ impl Lease {
             cores,
             ..self.resources
         }
+    }
+
+    /// Whether it sleeps until there is room.
+    fn awaits_room(&self) -> bool {
+        self.yielding.cores_free && !self.yielding.by_hand
     }
 
     /// What it takes once all orders are carried out.
@@ -274,14 +283,12 @@ impl State {
         let Some(row) = self.row_mut(task) else {
             return;
         };
-        let before = row.preemption;
+        let before = row.preemption.unwrap_or_default();
         row.preemption = Some(Preemption {
-            times: before.map_or(0, |it| it.times).saturating_add(1),
-            at: now,
+            times: before.times.saturating_add(1),
+            at: Some(now),
             order: Some(how),
-            suspended_at: None,
-            resumed_at: before.and_then(|it| it.resumed_at),
-            suspended_ms: before.map_or(0, |it| it.suspended_ms),
+            ..before
         });
         let row = row.clone();
         let attempt = row.attempt;
@@ -333,7 +340,7 @@ impl State {
             if leases().any(|it| it.order.is_some() && !it.told_at.is_some_and(lately)) {
                 late.push(*id);
             }
-            if leases().any(|it| it.cores_free) {
+            if live.leases.iter().any(Lease::awaits_room) {
                 sleeping.push(*id);
             }
         }
@@ -349,7 +356,7 @@ impl State {
     /// for others, or given up by what sleeps there.
     pub(super) fn leaves_room(&self, live: &LivePilot, id: ClassId, class: &Class) -> bool {
         let rooms = self.rooms.at(live.pilot.id);
-        let sleepers = || live.leases.iter().filter(|it| it.yielding.cores_free);
+        let sleepers = || live.leases.iter().filter(|it| it.awaits_room());
         if rooms.is_empty() && sleepers().next().is_none() {
             return true;
         }
@@ -386,7 +393,7 @@ impl State {
         let Some(live) = self.pilots.get(&pilot).filter(active) else {
             return;
         };
-        let sleepers = live.leases.iter().filter(|it| it.yielding.cores_free);
+        let sleepers = live.leases.iter().filter(|it| it.awaits_room());
         let sleepers: Vec<(TaskId, Resources)> = sleepers
             .map(|lease| (lease.task, cores_of(lease.resources)))
             .collect();

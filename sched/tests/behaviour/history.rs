@@ -127,7 +127,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8_usize, any::<bool>()).prop_map(|(pilot, observed)| Step::LosePilot { pilot, observed }),
         1 => (0..8_usize).prop_map(|pilot| Step::Goodbye { pilot }),
         1 => (0..8_usize).prop_map(|pilot| Step::Drain { pilot }),
-        4 => (0..3_usize, 0..8_usize, prop::option::of(0..12_u32))
+        4 => (0..5_usize, 0..8_usize, prop::option::of(0..12_u32))
             .prop_map(|(verb, job, some)| Step::Change { verb, job, some }),
         3 => (0..8_usize, prop::option::of(0..12_u32))
             .prop_map(|(job, some)| Step::Retry { job, some }),
@@ -152,6 +152,8 @@ fn busy_step() -> impl Strategy<Value = Step> {
         8 => Just(Step::Minute),
         3 => (0..8_usize, 0..8_usize, 0..7_usize)
             .prop_map(|(pilot, which, how)| Step::End { pilot, which, how }),
+        1 => (3..5_usize, 0..8_usize)
+            .prop_map(|(verb, job)| Step::Change { verb, job, some: None }),
         1 => step(),
     ]
 }
@@ -534,7 +536,13 @@ impl Run {
         let Some(job) = pick(self.world.rows.jobs.keys().copied(), job) else {
             return;
         };
-        let verb = [TaskVerb::Cancel, TaskVerb::Hold, TaskVerb::Release][verb];
+        let verb = [
+            TaskVerb::Cancel,
+            TaskVerb::Hold,
+            TaskVerb::Release,
+            TaskVerb::Suspend,
+            TaskVerb::Resume,
+        ][verb];
         let by = crate::world::principal(self.world.rows.jobs[&job].0.owner.as_str());
         let tasks = match some {
             None => Selection::Job(job),

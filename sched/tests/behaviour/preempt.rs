@@ -451,3 +451,50 @@ fn a_round_serves_many() {
     let reply = world.ask(Command::Serve).unwrap();
     assert!(matches!(reply, Reply::Served(served) if served.is_empty()));
 }
+
+#[test]
+fn a_person_can_suspend_and_resume() {
+    let (mut world, pilot, held) = busy(1, &["Suspendable = true;"]);
+    let job = held[0].0.job;
+    let change = |world: &mut World, verb, by| world.change(verb, Selection::Job(job), by);
+    let (changed, _) = change(&mut world, TaskVerb::Suspend, "alice");
+    assert_eq!(changed, 1);
+    let (changed, left) = change(&mut world, TaskVerb::Suspend, "alice");
+    assert_eq!((changed, left.len()), (0, 1));
+    let told = world.sync(pilot, Vec::new(), &[], None).orders;
+    assert_eq!(told, [(held[0].0, held[0].1, Order::Suspend)]);
+    world.report(pilot, held[0], AttemptNews::Suspended);
+    insta::assert_snapshot!(summary(&world, held[0].0), @"It is suspended with pilot p1 at lyon/long since 1970-01-01T10:00:00Z, as was asked for: resume it.");
+
+    // Its cores are for everybody, and it is not woken by itself.
+    world.submit("bob", &sweep(1, ""));
+    assert!(a_minute(&mut world, pilot).is_empty());
+    let other = world.pull(pilot, &held)[0];
+    let (changed, _) = change(&mut world, TaskVerb::Resume, "alice");
+    assert_eq!(changed, 1);
+    assert!(a_minute(&mut world, pilot).is_empty());
+    // From now on it is next there.
+    world.submit("bob", &sweep(1, ""));
+    let told = world.end(pilot, other, exit(0)).orders;
+    assert_eq!(told, [(held[0].0, held[0].1, Order::Resume)]);
+    let (_, left) = change(&mut world, TaskVerb::Suspend, "alice");
+    insta::assert_snapshot!(left[0], @"1.0: it is about to go on: try again when it does");
+    world.report(pilot, held[0], AttemptNews::Resumed);
+    let (_, left) = change(&mut world, TaskVerb::Resume, "alice");
+    insta::assert_snapshot!(left[0], @"1.0: it is not suspended");
+    assert_eq!(world.row(held[0].0).preemption.map(|it| it.times), Some(0));
+}
+
+#[test]
+fn only_what_can_sleep_and_runs_is_suspended() {
+    let (mut world, _, held) = busy(1, &[""]);
+    let waiting = world.submit("alice", &sweep(1, "Suspendable = true;"));
+    let tasks = vec![held[0].0, TaskId::new(waiting, 0)];
+    let (changed, left) = world.change(TaskVerb::Suspend, Selection::Tasks(tasks), "alice");
+    assert_eq!(changed, 0);
+    let told = [
+        "1.0: it does not say `Suspendable = true`",
+        "2.0: it does not run",
+    ];
+    assert_eq!(left, told);
+}

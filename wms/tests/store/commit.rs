@@ -1,8 +1,9 @@
 //! What is committed is what is loaded.
 
 use fairway_model::{
-    AdapterSettings, AttemptEnd, Ce, FairshareSettings, GivesWay, JobId, LocalSettings, Metric, Pilot,
-    PilotEnd, PilotId, PilotState, Policy, PolicyKind, Preemption, Site, SiteMode, TaskState, Timestamp,
+    AdapterSettings, AttemptEnd, Ce, FairshareSettings, GivesWay, JobId, LocalSettings, Metric,
+    Pilot, PilotEnd, PilotId, PilotState, Policy, PolicyKind, Preemption, Site, SiteMode,
+    TaskState, Timestamp,
 };
 use fairway_sched::Change;
 use fairway_sched::command::Selection;
@@ -60,7 +61,8 @@ async fn every_kind_of_row_comes_back(bed: &Bed) {
     full_task.hold_on_return = true;
     full_task.preemption = Some(Preemption {
         times: 2,
-        at: NOW,
+        at: Some(NOW),
+        by_hand: true,
         order: Some(GivesWay::Sleeps),
         suspended_at: Some(Timestamp(NOW.0 + 5)),
         resumed_at: None,

@@ -13,14 +13,16 @@ use fairway_model::{
 
 use super::{State, free_later};
 use crate::element::Element;
-use crate::matching::{Lease, LivePilot, Wish, first_of};
+use crate::matching::{Lease, LivePilot, first_of};
 use crate::preempt::{self, Candidate, Rank, Victims, cheapest};
 use crate::queue::{Class, ClassId};
 
 /// Room is made for at most so many tasks in one round; for others in the next.
 const TASKS_MAX: usize = 100;
+/// Room is made for tasks of at most so many classes in one round, the first in order.
+const CLASSES_MAX: usize = 100;
 /// Of a class, so many users are looked at in one round.
-const USERS_MAX: usize = 20;
+const USERS_MAX: usize = 10;
 
 /// Tasks that are to give way to another.
 pub(super) struct Decision {
@@ -64,16 +66,11 @@ pub(super) fn could_take(
         PilotState::Active => live.pilot.ends_at.unwrap_or(Timestamp(i64::MAX)),
         _ => now.plus(Duration::from_secs(live.pilot.walltime_s)),
     };
-    // That others wait at it is no matter here.
-    let wish = Wish {
-        until: element.usable_until(ends_at, now),
-        backlog: u32::MAX,
-    };
-    let sized = LivePilot::holds(live, wish, &class.needs, state.limits(now));
-    let size_unknown = live.pilot.state.is_expected();
+    let limits = state.limits(now);
+    let task_s = live.purpose.task_s(&class.needs, limits.remaining_min_s);
     element.mode() == SiteMode::Open
         && element.verdicts.get(&id).is_some_and(|it| it.eligible)
-        && (sized || size_unknown)
+        && limits.lasts_s(task_s, element.usable_until(ends_at, now))
         && live.purpose.takes(state, id, class)
         && state.node_admits(live, now)
 }
@@ -108,7 +105,7 @@ impl<'a> Beds<'a> {
     /// `None` while tasks wait at the pilot: these are short, and it has room in a moment.
     fn bed(&self, live: &'a LivePilot, element: &'a Element) -> Option<Bed<'a>> {
         let rooms = self.state.rooms.at(live.pilot.id).iter();
-        let sleepers = live.leases.iter().filter(|it| it.yielding.cores_free);
+        let sleepers = live.leases.iter().filter(|it| it.awaits_room());
         let kept = rooms
             .map(|room| room.resources)
             .chain(sleepers.map(|lease| super::cores_of(lease.resources)))
@@ -137,7 +134,7 @@ impl<'a> Beds<'a> {
         let live = self.state.jobs.get(&lease.task.job)?;
         let row = live.tasks.get(&lease.task.index)?;
         let started_at = row.started_at.filter(|_| row.state == TaskState::Running)?;
-        if let Some(before) = row.preemption {
+        if let Some(before) = row.preemption.filter(|it| it.times > 0) {
             let runs_since = before.resumed_at.unwrap_or(started_at);
             if self.now.since(runs_since) < Duration::from_secs(self.settings.again_after_s) {
                 return None;
@@ -184,7 +181,10 @@ impl<'a> Beds<'a> {
         served: &BTreeSet<TaskId>,
     ) -> Vec<Decision> {
         let mut decisions = Vec::new();
-        for &id in contenders {
+        if self.beds.iter().all(|bed| bed.candidates.is_empty()) {
+            return decisions;
+        }
+        for &id in contenders.iter().take(CLASSES_MAX) {
             if let Some(class) = self.state.queue.class(id) {
                 self.decide_for(id, class, served, &mut decisions);
             }
