@@ -55,6 +55,10 @@ problem_codes! {
     MethodNotAllowed = "method-not-allowed", 405, "This path has no such method";
     /// The server gave the request up because it took too long.
     Timeout = "timeout", 503, "The request took too long";
+    /// The job asks for what the policy does not have, or not for its submitter.
+    NotOffered = "not-offered", 422, "The job asks for what is not offered";
+    /// A limit of the policy on what may wait is reached; some of it must start or go first.
+    LimitReached = "limit-reached", 429, "A limit is reached";
     /// The thing is not in a state in which that can be done.
     Conflict = "conflict", 409, "That cannot be done in the present state";
     /// An `Idempotency-Key` was used again with another request.

@@ -348,18 +348,30 @@ pub struct PilotsQuery {
     pub limit: Option<u32>,
 }
 
-/// One user's standing.
+/// The standing of a user in a group.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ShareView {
     /// Who.
     pub user: UserName,
+    /// In which group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
+    /// Their place in the tree of shares, by names from the top down.
+    pub path: String,
     /// Tasks in the queue.
     pub waiting: u64,
     /// Tasks with a live attempt.
     pub running: u64,
-    /// FS under the settings in force.
+    /// Cores of these.
+    pub running_cores: u64,
+    /// Usage that counts, under the settings in force: tasks or seconds.
     pub fs: f64,
-    /// Place in the order of service, from 1, among users with waiting tasks.
+    /// What part of everything they are to get if everybody wants theirs, 0 to 1.
+    pub due: f64,
+    /// What part of all usage that counts is theirs, 0 to 1.
+    pub used: f64,
+    /// Place in the order of service, from 1, among those with waiting tasks that may be
+    /// started.
     pub place: Option<u32>,
     /// The numbers that FS came from: interval 0 is the current one.
     pub intervals: Vec<ShareInterval>,
@@ -387,6 +399,25 @@ pub struct SharesView {
     pub interval_begins_at: Timestamp,
     /// The users, in the order in which they would be served.
     pub users: Vec<ShareView>,
+    /// The shares above them, by path.
+    pub tree: Vec<ShareNodeView>,
+}
+
+/// A node of the tree of shares above the users.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ShareNodeView {
+    /// Its place by names from the top down.
+    pub path: String,
+    /// What part of everything it is to get if everybody wants theirs, 0 to 1.
+    pub due: f64,
+    /// What part of all usage that counts is its own, 0 to 1.
+    pub used: f64,
+    /// Usage that counts: tasks or seconds.
+    pub usage: f64,
+    /// Tasks with a live attempt.
+    pub running: u64,
+    /// Cores of these.
+    pub running_cores: u64,
 }
 
 /// Which usage to sum up.

@@ -12,6 +12,7 @@ use fairway_model::{
 };
 
 use crate::provision::PilotOrder;
+use crate::shares::Used;
 
 /// Something to do. Who may ask for it has been checked, except where a
 /// [`Principal`] comes along to be checked against the owner of a task.
@@ -381,6 +382,10 @@ pub enum RefusedKind {
     Unauthorized,
     /// The pilot is over.
     PilotEnded,
+    /// It asks for what there is not, or not for them.
+    NotOffered,
+    /// A limit is reached.
+    LimitReached,
 }
 
 /// A row to write. The store folds several changes of one row into the last.
@@ -430,21 +435,61 @@ pub enum Change {
     SiteRemoved(SiteName),
     /// The policy.
     Policy(Policy),
-    /// What a user used in one interval, in all.
+    /// What was used in one interval, in all.
     Share {
-        /// Who.
-        user: UserName,
+        /// By whom.
+        entity: Entity,
         /// When the interval began.
         interval: Timestamp,
-        /// Payloads given to pilots in it.
-        tasks_started: u64,
-        /// Core-milliseconds used in it.
+        /// What was used in it.
+        used: Used,
+    },
+    /// What an account spent on one day, in all.
+    Spent {
+        /// Who.
+        user: UserName,
+        /// In which group.
+        group: Option<GroupName>,
+        /// When the day began, UTC.
+        day: Timestamp,
+        /// Core-milliseconds.
         core_ms: u64,
     },
     /// An ended attempt.
     Usage(UsageRecord),
     /// Something that happened.
     Event(Event),
+}
+
+/// Whose usage is counted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entity {
+    /// A user in a group.
+    Account {
+        /// Who.
+        user: UserName,
+        /// In which group.
+        group: Option<GroupName>,
+    },
+    /// A quality of service.
+    Qos(Arc<str>),
+    /// A queue.
+    Queue(Arc<str>),
+}
+
+/// What an account spent: in all, and on the last day on which it spent something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpentRow {
+    /// Who.
+    pub user: UserName,
+    /// In which group.
+    pub group: Option<GroupName>,
+    /// Core-milliseconds on all days together.
+    pub total_ms: u64,
+    /// When the last day began, UTC.
+    pub day: Timestamp,
+    /// Core-milliseconds on that day.
+    pub day_ms: u64,
 }
 
 /// A job that is not over, with its description, and its idempotency key with the request's hash.
@@ -470,8 +515,10 @@ pub struct Snapshot {
     pub asked: Vec<(CeId, Timestamp, u32)>,
     /// The sites.
     pub sites: Vec<Site>,
-    /// Usage by user and interval: tasks started, core-milliseconds.
-    pub shares: Vec<(UserName, Timestamp, u64, u64)>,
+    /// Usage by interval.
+    pub shares: Vec<(Entity, Timestamp, Used)>,
+    /// What accounts spent.
+    pub spent: Vec<SpentRow>,
     /// Next numbers: one more than the largest ever used.
     pub next_job: u64,
     /// As `next_job`.

@@ -130,6 +130,12 @@ impl Element {
         queue.active().any(|(id, _)| eligible(id))
     }
 
+    /// What a core is worth against a usual one, for usage that is normalised.
+    pub(crate) fn benchmark(&self) -> f64 {
+        let usual = Ce::BENCHMARK_USUAL_SI00;
+        f64::from(self.ce.benchmark_si00.unwrap_or(usual)) / f64::from(usual)
+    }
+
     pub(crate) fn in_production(&self) -> bool {
         self.published
             .as_ref()

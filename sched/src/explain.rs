@@ -13,6 +13,7 @@ use crate::element::Element;
 use crate::matching::serves;
 use crate::provision::{Ledger, Outlook, Size, closures, deadline_outlook, misfits, too_few};
 use crate::queue::{Class, ClassId};
+use crate::shares::AccountId;
 use crate::state::{LiveJob, Standing};
 
 /// So many nodes that a task waits for are told.
@@ -109,7 +110,8 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
             .then_with(|| a.ce.cmp(&b.ce))
     });
     let waits_for = waits_for(live, task.index);
-    let ahead = (row.state == TaskState::Waiting).then(|| ahead(state, task, owner));
+    let account = state.account_of(&live.job)?;
+    let ahead = (row.state == TaskState::Waiting).then(|| ahead(state, task, account, now));
     Some(Explained {
         task,
         state: row.state,
@@ -117,7 +119,7 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
         summary: summary(state, &row, &waits_for, &ces, ahead),
         waits_for,
         ahead,
-        standing: state.standing(owner),
+        standing: state.standing(owner, class.group.as_ref(), now)?,
         resources: needs.resources,
         walltime_s: needs.walltime_s,
         requirements: needs.requirements.as_ref().map(ToString::to_string),
@@ -269,25 +271,29 @@ fn full(
 }
 
 /// See [`Explained::ahead`].
-fn ahead(state: &State, task: TaskId, owner: &UserName) -> u64 {
-    let classes: Vec<&Class> = state.queue.active().map(|(_, class)| class).collect();
-    let before =
-        |user: &UserName| -> u64 { classes.iter().map(|class| class.ahead_of(user, task)).sum() };
-    let own = before(owner);
+fn ahead(state: &State, task: TaskId, account: AccountId, now: Timestamp) -> u64 {
+    let before = |account: AccountId| -> u64 {
+        let classes = state.queue.classes_of(account);
+        classes
+            .map(|(_, class)| class.ahead_of(account, task))
+            .sum()
+    };
+    let own = before(account);
     let policy = state.policy();
+    let fs = |id: AccountId| state.shares.level(state.shares.books(id).node);
     let mut turn_has_come = true;
     let mut others = 0;
-    for user in state.users_in_order() {
-        if user == *owner {
+    for other in state.queue.accounts_in_order(&state.shares, now) {
+        if other == account {
             turn_has_come = false;
             continue;
         }
-        let waiting = state.queue.waiting_of(&user);
+        let waiting = state.queue.waiting_of(other);
         let in_turn = own + u64::from(turn_has_come);
         others += match (policy.kind, policy.usage.metric) {
-            (PolicyKind::Fifo, _) => before(&user),
+            (PolicyKind::Fifo, _) => before(other),
             (PolicyKind::Fairshare, fairway_model::Metric::TasksStarted) => {
-                let gap = state.shares.fs(owner) + own as f64 - state.shares.fs(&user);
+                let gap = fs(account) + own as f64 - fs(other);
                 // Served while its FS is smaller; when it is equal, those before in turn are.
                 let served = gap.max(0.0).ceil() as u64;
                 let tie = gap >= 0.0 && gap.fract() == 0.0 && turn_has_come;

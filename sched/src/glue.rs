@@ -231,6 +231,10 @@ fn host(glue: &mut Builder, ce: &Ce, state: Option<&CeState>) {
         "GlueHostNetworkAdapterOutboundIP",
         Value::Boolean(ce.outbound),
     );
+    if let Some(si00) = ce.benchmark_si00 {
+        glue.0
+            .insert("GlueHostBenchmarkSI00", Value::Integer(i64::from(si00)));
+    }
     let features = state.map_or(&[][..], |state| &state.features);
     let features = features.iter().filter(|name| !ce.tags.contains(name));
     glue.texts(

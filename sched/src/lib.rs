@@ -5,6 +5,7 @@
 //! [`Change`]s to be made durable come out. Deterministic: no clock, no random
 //! source, no I/O, no HashMap.
 
+mod bounds;
 pub mod command;
 mod element;
 mod experience;
@@ -21,8 +22,8 @@ mod ranges;
 mod shares;
 pub mod state;
 
-pub use command::{Applied, Change, Command, Grant, Refused, RefusedKind, Reply};
+pub use command::{Applied, Change, Command, Entity, Grant, Refused, RefusedKind, Reply};
 pub use experience::{Decided, Decision};
 pub use queue::ClassId;
-pub use shares::Used;
+pub use shares::{Used, interval_s};
 pub use state::{Settings, State};

@@ -9,10 +9,12 @@ use fairway_model::{
     UserName,
 };
 
+use crate::bounds::{Bounds, Subject};
 use crate::element::Element;
 use crate::latch::NodeId;
 use crate::provision::Purpose;
-use crate::queue::{Class, ClassId, Place, Queue};
+use crate::queue::{Candidate, Choice, Class, ClassId, Queue};
+use crate::shares::{AccountId, Shares};
 use crate::state::give_way::Yielding;
 
 /// A task that a pilot has.
@@ -20,6 +22,7 @@ use crate::state::give_way::Yielding;
 pub(crate) struct Lease {
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,
+    pub(crate) account: AccountId,
     pub(crate) resources: Resources,
     /// The wish that it was granted for; 0 if that was before a restart.
     pub(crate) round: u64,
@@ -156,59 +159,57 @@ impl Limits {
     }
 }
 
-/// The task to serve next, of one class.
-pub(crate) struct Choice<'a> {
-    place: &'a Place,
-    pub(crate) task: TaskId,
+/// What keeps tasks from pilots of an owner at a CE, beside their needs: who may use it, and the
+/// bounds of the policy.
+#[derive(Clone, Copy)]
+pub(crate) struct Door<'a> {
+    pub(crate) shares: &'a Shares,
+    pub(crate) bounds: &'a Bounds,
+    pub(crate) now: Timestamp,
 }
 
-impl Choice<'_> {
-    /// Whether this is to be served before `other`.
-    pub(crate) fn before(&self, other: &Self) -> bool {
-        // The same user may be first in several classes: the earlier task goes first.
-        (self.place, self.task) < (other.place, other.task)
+impl Door<'_> {
+    /// Whether a candidate may be served by a pilot of `owner` at a CE.
+    pub(crate) fn lets(
+        &self,
+        candidate: &Candidate<'_>,
+        element: &Element,
+        owner: &PilotOwner,
+    ) -> bool {
+        let group = candidate.class.group.as_ref();
+        let subject = Subject {
+            shares: self.shares,
+            account: candidate.account,
+            needs: &candidate.class.needs,
+            site: Some(&element.id.site),
+        };
+        element.admits(candidate.user, group)
+            && serves(owner, candidate.user, group)
+            && self.bounds.allow(subject, self.now)
     }
 }
 
-/// The first task of a class, in the order of service, that may run with a pilot of `owner` at
-/// a CE.
-pub(crate) fn first_of<'a>(
-    id: ClassId,
-    class: &'a Class,
-    element: &Element,
-    owner: &PilotOwner,
-) -> Option<Choice<'a>> {
-    if !element.verdicts.get(&id)?.eligible {
-        return None;
-    }
-    let (place, _, task) = class.in_order().find(|(_, user, _)| {
-        let group = class.group.as_ref();
-        element.admits(user, group) && serves(owner, user, group)
-    })?;
-    Some(Choice { place, task })
+/// Whether a class may be served at a CE at all.
+pub(crate) fn eligible(id: ClassId, element: &Element) -> bool {
+    element.verdicts.get(&id).is_some_and(|it| it.eligible)
 }
 
 /// The next task for a pilot of `owner`: over all classes that `wanted` lets through, the first in the
 /// order of service. `None` also where the CE gives no more work.
-pub(crate) fn next_for<'a>(
-    queue: &'a Queue,
+pub(crate) fn next_for(
+    queue: &Queue,
+    door: Door<'_>,
     element: &Element,
     owner: &PilotOwner,
     wanted: impl Fn(ClassId, &Class) -> bool,
-) -> Option<Choice<'a>> {
+) -> Option<Choice> {
     if element.mode() != SiteMode::Open {
         return None;
     }
-    let mut best: Option<Choice<'a>> = None;
-    for (id, class) in queue.active() {
-        if !wanted(id, class) {
-            continue;
-        }
-        if let Some(choice) = first_of(id, class, element, owner)
-            && best.as_ref().is_none_or(|best| choice.before(best))
-        {
-            best = Some(choice);
-        }
-    }
-    best
+    queue.first(
+        door.shares,
+        door.now,
+        |id, class| eligible(id, element) && wanted(id, class),
+        |candidate| door.lets(candidate, element, owner),
+    )
 }

@@ -83,11 +83,6 @@ impl<V: Copy + PartialEq> Ranges<V> {
         self.get(from).is_some() || self.map.range(from..to).next().is_some()
     }
 
-    /// The smallest index.
-    pub(crate) fn first(&self) -> Option<u32> {
-        self.map.keys().next().copied()
-    }
-
     /// Whether nothing is in the set.
     pub(crate) fn is_empty(&self) -> bool {
         self.map.is_empty()
@@ -139,7 +134,6 @@ mod tests {
         assert_eq!(listed(&ranges), [(0, 4, 'a'), (5, 10, 'a')]);
         assert_eq!(ranges.take(3, 6), None);
         assert_eq!(ranges.take(0, 4), Some('a'));
-        assert_eq!(ranges.first(), Some(5));
         assert_eq!(ranges.count_below(7), 2);
         assert_eq!(ranges.get(4), None);
     }

@@ -10,22 +10,38 @@ use super::words;
 
 /// All users' standing, with the numbers that it came from.
 pub(crate) fn shares(view: &SharesView) -> String {
-    let settings = view.policy.fairshare;
+    let usage = &view.policy.usage;
     let mut table = Table::new([
         ">PLACE",
-        "USER",
-        ">FS",
+        "SHARE",
+        ">DUE",
+        ">USED",
+        ">USAGE",
         ">WAITING",
         ">RUNNING",
         "USED, CURRENT INTERVAL FIRST",
     ]);
+    for node in &view.tree {
+        table.row([
+            Cell::number(super::table::NONE),
+            Cell::new(format!("{}/", node.path)),
+            Cell::number(percent(node.due)),
+            Cell::number(percent(node.used)),
+            Cell::number(format!("{:.2}", node.usage)),
+            Cell::number(super::table::NONE),
+            Cell::number(node.running),
+            Cell::new(""),
+        ]);
+    }
     for share in &view.users {
+        // Not more than a line holds.
         let used: Vec<_> = share
             .intervals
             .iter()
-            .map(|interval| match settings.metric {
+            .take(INTERVALS_SHOWN)
+            .map(|interval| match usage.metric {
                 Metric::TasksStarted => interval.tasks_started.to_string(),
-                Metric::CoreSeconds => (interval.core_ms / 1000).to_string(),
+                _ => (interval.core_ms / 1000).to_string(),
             })
             .collect();
         table.row([
@@ -33,7 +49,9 @@ pub(crate) fn shares(view: &SharesView) -> String {
                 Some(place) => Cell::number(place),
                 None => Cell::number(super::table::NONE),
             },
-            Cell::new(&share.user),
+            Cell::new(&share.path),
+            Cell::number(percent(share.due)),
+            Cell::number(percent(share.used)),
             Cell::number(format!("{:.2}", share.fs)),
             Cell::number(share.waiting),
             Cell::number(share.running),
@@ -43,30 +61,75 @@ pub(crate) fn shares(view: &SharesView) -> String {
     format!("{}\n{}", policy(&view.policy), table.text_or("no users"))
 }
 
-/// The policy.
-pub(crate) fn policy(policy: &Policy) -> String {
-    let settings = policy.fairshare;
-    let kind = match policy.kind {
+/// So many intervals of a user are shown.
+const INTERVALS_SHOWN: usize = 8;
+
+fn percent(part: f64) -> String {
+    format!("{:.1} %", 100.0 * part)
+}
+
+/// The order of service under a policy, in a sentence.
+fn order(policy: &Policy) -> &'static str {
+    match policy.kind {
         PolicyKind::Fifo => "fifo: tasks in order of arrival",
         PolicyKind::RoundRobin => "round-robin: users in turn, one task each",
-        PolicyKind::Fairshare => "fairshare: the user with the smallest FS first",
+        PolicyKind::RoundRobinGroups => "round-robin-groups: groups in turn, then their users",
+        PolicyKind::Fairshare => "fairshare: the smallest FS for the size of its share first",
+        PolicyKind::FairTree => "fair-tree: the least usage for the size of its share first",
+        PolicyKind::HalfLife => "half-life: users by 2^(-U/S), the largest first",
+        PolicyKind::UserPriority => "user-priority: users furthest below their slice first",
+        PolicyKind::Maui => "maui: tasks by their weighted priority, the largest first",
+    }
+}
+
+/// How usage loses weight under a policy, in a sentence.
+fn decay(policy: &Policy) -> String {
+    let windows = |depth: u32, length_s: u64, rate: f64| {
+        let length = words::span(Duration::from_secs(length_s));
+        format!(
+            "in the last {depth} intervals of {length}, each weighing {rate} of the one after it"
+        )
     };
-    let metric = match settings.metric {
-        Metric::TasksStarted => "tasks started",
-        Metric::CoreSeconds => "core-seconds",
-    };
-    facts(&[
-        ("policy", kind.to_owned()),
-        (
-            "FS",
-            format!(
-                "{metric} in the last {} intervals of {}, each weighing {} of the one after it",
-                settings.max_depth,
-                words::span(Duration::from_secs(settings.duration_s)),
-                settings.decay_rate
-            ),
-        ),
-    ])
+    match policy.kind {
+        PolicyKind::FairTree | PolicyKind::HalfLife | PolicyKind::UserPriority => {
+            let half_life = Duration::from_secs(policy.half_life.half_life_s);
+            format!("with a half-life of {}", words::span(half_life))
+        }
+        PolicyKind::Maui => {
+            let maui = &policy.maui;
+            windows(maui.depth, maui.interval_s, maui.decay)
+        }
+        _ => {
+            let fairshare = policy.fairshare;
+            windows(
+                fairshare.max_depth,
+                fairshare.duration_s,
+                fairshare.decay_rate,
+            )
+        }
+    }
+}
+
+/// The policy.
+pub(crate) fn policy(policy: &Policy) -> String {
+    let usage = format!("{} {}", policy.usage.metric.name(), decay(policy));
+    let mut lines = vec![("policy", order(policy).to_owned()), ("usage", usage)];
+    let counts = [
+        ("shares", policy.shares.len()),
+        ("QoS", policy.qos.len()),
+        ("limits", policy.limits.len()),
+        ("budgets", policy.budgets.len()),
+        ("paused", policy.paused.len()),
+    ];
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(what, n)| format!("{n} {what}"))
+        .collect();
+    if !counts.is_empty() {
+        lines.push(("also", counts.join(", ")));
+    }
+    facts(&lines)
 }
 
 /// Usage, summed up by `by`.

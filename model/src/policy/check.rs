@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Backfill, FairshareSettings, MAX_DEPTH_MAX, Policy, PolicyKind, Scope, Who};
+use super::{
+    Backfill, FairshareSettings, HalfLifeSettings, MAX_DEPTH_MAX, Policy, PolicyKind, Scope, Who,
+};
 use crate::id::is_name;
 
 impl FairshareSettings {
@@ -40,10 +42,10 @@ impl Policy {
         if let Err(reason) = self.fairshare.check() {
             wrong.push(format!("fairshare.{reason}"));
         }
-        if self.half_life.half_life_s < 100 {
-            let is = self.half_life.half_life_s;
+        let (least, is) = (HalfLifeSettings::MIN_S, self.half_life.half_life_s);
+        if is < least {
             wrong.push(format!(
-                "half_life.half_life_s must be at least 100, not {is}"
+                "half_life.half_life_s must be at least {least}, not {is}"
             ));
         }
         self.check_usage(&mut wrong);

@@ -31,11 +31,14 @@ impl Default for FairshareSettings {
 /// Most intervals that can be made to count.
 pub const MAX_DEPTH_MAX: u32 = 1000;
 
-/// Usage that loses half of its weight in each stretch of this length, in a hundred steps.
+/// Steps in which usage loses half of its weight.
+const STEPS: u32 = 24;
+
+/// Usage that loses half of its weight in each stretch of this length, in 24 steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HalfLifeSettings {
-    /// In how many seconds usage loses half of its weight; at least 100.
+    /// In how many seconds usage loses half of its weight; at least 24.
     pub half_life_s: u64,
 }
 
@@ -49,14 +52,17 @@ impl Default for HalfLifeSettings {
 }
 
 impl HalfLifeSettings {
-    /// The same as intervals: a hundred to a half-life, a thousand in all, after which a
-    /// thousandth of the weight is left.
+    /// The shortest half-life, in seconds.
+    pub const MIN_S: u64 = STEPS as u64;
+
+    /// The same as intervals: 24 to a half-life, over ten half-lives, after which a thousandth
+    /// of the weight is left.
     pub fn as_intervals(self) -> FairshareSettings {
         FairshareSettings {
-            duration_s: (self.half_life_s / 100).max(1),
-            max_depth: MAX_DEPTH_MAX,
-            // 0.5^(1/100), written out: the same on every machine.
-            decay_rate: 0.993_092_495_437_035_9,
+            duration_s: (self.half_life_s / u64::from(STEPS)).max(1),
+            max_depth: 10 * STEPS,
+            // 0.5^(1/24), written out: the same on every machine.
+            decay_rate: 0.971_531_941_153_605_9,
         }
     }
 }

@@ -141,10 +141,20 @@ pub struct Ce {
     /// Whether payloads may reach the network outside the site.
     #[serde(default = "yes")]
     pub outbound: bool,
+    /// Benchmark of one core in SI00 (250 are one HS06), published as `GlueHostBenchmarkSI00`.
+    /// What runs here counts for so much in usage that is normalised; a CE that does not say
+    /// counts as one of [`Ce::BENCHMARK_USUAL_SI00`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub benchmark_si00: Option<u32>,
 }
 
 const fn yes() -> bool {
     true
+}
+
+impl Ce {
+    /// Benchmark of a usual core, in SI00: 10 HS06.
+    pub const BENCHMARK_USUAL_SI00: u32 = 2500;
 }
 
 impl Site {
@@ -186,6 +196,7 @@ impl Ce {
             groups: Vec::new(),
             tags: Vec::new(),
             outbound: true,
+            benchmark_si00: None,
         }
     }
 

@@ -262,7 +262,7 @@ impl<'a> Planner<'a> {
     /// Classes with waiting tasks: those first whose pilots must be asked for now, the one
     /// that must start first before the others; then all in the order of service.
     pub(super) fn in_order(&self, open: &[&'a Element]) -> Vec<(ClassId, &'a Class, Option<Due>)> {
-        let classes = super::in_order_of_service(self.state).into_iter();
+        let classes = super::in_order_of_service(self.state, self.now).into_iter();
         let mut classes: Vec<_> = classes
             .map(|(id, class)| (id, class, self.due(open, id, class)))
             .collect();

@@ -26,7 +26,7 @@ use fairway_model::{CeId, PilotId, PilotOwner, Resources, Timestamp};
 
 use fairway_jdl::Needs;
 
-use self::demand::Demand;
+use self::demand::{Demand, Demands};
 use self::fit::{times, without};
 use self::supply::Supply;
 use crate::State;
@@ -164,7 +164,7 @@ impl Layout {
             state,
             now,
             ledger: Ledger::of(state, now),
-            waiting_at: threshold::waiting_at(state, &supplies),
+            waiting_at: threshold::waiting_at(state, &supplies, now),
             supplies,
             orders: Vec::new(),
         };
@@ -175,8 +175,9 @@ impl Layout {
             .collect();
         planner.keep_warm(&open);
         let mut short = BTreeMap::new();
+        let mut demands = Demands::of(state, now);
         for (id, class, due) in planner.in_order(&open) {
-            let mut demand = Demand::of(class);
+            let mut demand = demands.demand(class);
             let mut before = 0;
             if let Some(due) = due {
                 before += planner.meet(&open, id, class, due, &mut demand);
@@ -206,20 +207,12 @@ fn is_open(state: &State, element: &Element, now: Timestamp) -> bool {
     closures(state, element, now).is_empty() && element.experience.backing_off(now).is_none()
 }
 
-/// Classes with waiting tasks, the one with the task to be served next first.
-fn in_order_of_service(state: &State) -> Vec<(ClassId, &Class)> {
-    let mut classes: Vec<_> = state
-        .queue
-        .active()
-        .filter_map(|(id, class)| {
-            let (place, _, task) = class.in_order().next()?;
-            Some((place, task, id, class))
-        })
-        .collect();
-    classes.sort_by_key(|(place, task, ..)| (*place, *task));
+/// Classes with tasks that may be started, the one with the task to be served next first.
+fn in_order_of_service(state: &State, now: Timestamp) -> Vec<(ClassId, &Class)> {
+    let classes = state.queue.classes_in_order(&state.shares, now);
     classes
         .into_iter()
-        .map(|(_, _, id, class)| (id, class))
+        .filter_map(|id| Some((id, state.queue.class(id)?)))
         .collect()
 }
 

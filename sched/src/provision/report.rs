@@ -150,7 +150,7 @@ fn of_ce(
 }
 
 fn wanting(state: &State, layout: &Layout, element: &Element, now: Timestamp) -> Vec<Wanting> {
-    let classes = super::in_order_of_service(state).into_iter();
+    let classes = super::in_order_of_service(state, now).into_iter();
     let eligible = classes.filter_map(|(id, class)| {
         let verdict = element.verdicts.get(&id)?;
         verdict.eligible.then_some((id, class, verdict.rank))
@@ -176,7 +176,8 @@ fn wanting(state: &State, layout: &Layout, element: &Element, now: Timestamp) ->
 fn strangers(element: &Element, class: &Class) -> Option<(&'static str, String)> {
     let group = class.group.as_ref();
     let mut first = None;
-    for (_, user, _) in class.in_order() {
+    for (_, waiter) in class.waiters() {
+        let user = &waiter.user;
         let refusal = if element.admits(user, group) {
             element.owner_for(user, group).err()
         } else {
@@ -292,7 +293,7 @@ impl Layout {
             short.is_some_and(|short| short.after > 0)
         });
         for (_, class) in left {
-            let users = class.in_order().map(|(_, user, _)| user);
+            let users = class.waiters().map(|(_, waiter)| &waiter.user);
             let owners =
                 users.filter_map(|user| element.owner_for(user, class.group.as_ref()).ok());
             for owner in owners {

@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 
 use fairway_model::{CeId, Timestamp};
 
-use super::demand::Demand;
+use super::demand::Demands;
 use super::supply::Supply;
 use crate::State;
 use crate::element::Element;
 
 /// How many tasks that may run at a CE have no place on the pilots that there are; only of CEs
 /// with a threshold. Costs nothing if there are none.
-pub(super) fn waiting_at(state: &State, supplies: &[Supply<'_>]) -> BTreeMap<CeId, u64> {
+pub(super) fn waiting_at(
+    state: &State,
+    supplies: &[Supply<'_>],
+    now: Timestamp,
+) -> BTreeMap<CeId, u64> {
     let elements = state.elements.values();
     let bounded: Vec<&Element> = elements
         .filter(|element| element.ce.supply.threshold > 0)
@@ -25,8 +29,9 @@ pub(super) fn waiting_at(state: &State, supplies: &[Supply<'_>]) -> BTreeMap<CeI
         return waiting;
     }
     let mut supplies = supplies.to_vec();
-    for (id, class) in super::in_order_of_service(state) {
-        let mut demand = Demand::of(class);
+    let mut demands = Demands::of(state, now);
+    for (id, class) in super::in_order_of_service(state, now) {
+        let mut demand = demands.demand(class);
         for supply in &mut supplies {
             supply.lay(state, id, class, &mut demand);
         }
@@ -49,7 +54,7 @@ pub(crate) fn too_few(state: &State, element: &Element, now: Timestamp) -> Optio
         return None;
     }
     let supplies = super::supply::supplies(state, now);
-    below(element, &waiting_at(state, &supplies))
+    below(element, &waiting_at(state, &supplies, now))
 }
 
 /// Why a CE gets no pilots: too few tasks wait. The values on both sides.

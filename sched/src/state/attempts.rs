@@ -2,12 +2,13 @@
 
 use fairway_jdl::Needs;
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, PilotId, Preemption, Task, TaskId, TaskState, Timestamp,
-    UsageRecord,
+    Attempt, AttemptEnd, CeId, EventKind, PilotId, Preemption, Resources, Task, TaskId, TaskState,
+    Timestamp, UsageRecord,
 };
 
 use super::State;
 use crate::command::{Change, Grant};
+use crate::element::Element;
 use crate::matching::Lease;
 use crate::shares::Used;
 
@@ -15,6 +16,26 @@ use crate::shares::Used;
 pub(super) fn core_ms(from: Timestamp, to: Timestamp, cores: u32) -> u64 {
     let wall_ms = u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX);
     wall_ms.saturating_mul(u64::from(cores))
+}
+
+/// What running takes between two moments, with cores of that benchmark.
+pub(super) fn running(
+    resources: Resources,
+    benchmark: f64,
+    from: Timestamp,
+    to: Timestamp,
+) -> Used {
+    let wall_ms = core_ms(from, to, 1);
+    let core_ms = core_ms(from, to, resources.cores);
+    let memory_mib_ms = wall_ms.saturating_mul(resources.memory_mib);
+    Used {
+        tasks_started: 0,
+        core_ms,
+        cpu_ms: 0,
+        normalised_ms: (core_ms as f64 * benchmark).round() as u64,
+        memory_gib_ms: memory_mib_ms / 1024,
+        gpu_ms: wall_ms.saturating_mul(u64::from(resources.gpus)),
+    }
 }
 
 /// What an attempt used, as its pilot reports it.
@@ -134,7 +155,9 @@ impl State {
             sandbox: live.job.sandbox.clone(),
         };
         let class = live.class_of(task.index);
-        let resources = self.queue.class(class)?.needs.resources;
+        let account = self.shares.find(&owner, live.job.group.as_ref())?;
+        let needs = self.queue.class(class)?.needs.clone();
+        let resources = needs.resources;
 
         let at = self.pilots.get_mut(&pilot)?;
         let first = !std::mem::replace(&mut at.useful, true);
@@ -142,6 +165,7 @@ impl State {
         at.leases.push(Lease {
             task,
             attempt,
+            account,
             resources,
             round: at.round,
             charged_until: None,
@@ -153,16 +177,10 @@ impl State {
         if let Some(element) = self.elements.get_mut(&ce) {
             element.experience.note_useful(first);
         }
-        self.shares.live_begins(&owner);
-        self.shares.take_turn(&owner);
+        self.shares.take_turn(account);
+        self.note_live(pilot, account, &needs, resources.cores, true);
         self.changes.push(Change::Task(row));
-        self.charge(
-            &owner,
-            Used {
-                tasks_started: 1,
-                core_ms: 0,
-            },
-        );
+        self.charge(account, &needs, Used::tasks(1));
         let kind = EventKind::TaskLeased {
             task,
             attempt,
@@ -171,6 +189,18 @@ impl State {
         };
         self.event(kind, now);
         Some(grant)
+    }
+
+    /// What running at a CE took between two moments.
+    pub(super) fn ran(
+        &self,
+        ce: &CeId,
+        resources: Resources,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Used {
+        let benchmark = self.elements.get(ce).map_or(1.0, Element::benchmark);
+        running(resources, benchmark, from, to)
     }
 
     /// Whether this is the live attempt of the task, and it is with this pilot.
@@ -257,17 +287,12 @@ impl State {
             live.tasks.remove(&task.index);
         }
 
-        self.shares.live_ends(&owner);
+        self.note_live(pilot, lease.account, &needs, lease.resources.cores, false);
+        let mut used = Used::cpu(measured.map_or(0, |measured| measured.cpu_ms));
         if let Some(until) = lease.charged_until.filter(|_| !lease.yielding.asleep) {
-            let core_ms = core_ms(until, now, lease.resources.cores);
-            self.charge(
-                &owner,
-                Used {
-                    tasks_started: 0,
-                    core_ms,
-                },
-            );
+            used = used.plus(self.ran(&ce, lease.resources, until, now));
         }
+        self.charge(lease.account, &needs, used);
         let measured = measured.unwrap_or_else(|| Measured {
             wall_ms: row
                 .started_at

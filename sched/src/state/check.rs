@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_model::{TaskState, UserName};
+use fairway_model::TaskState;
 
 use super::{LiveJob, State};
 use crate::matching::{LivePilot, Parked, serves};
 use crate::nodes::Nodes;
+use crate::shares::AccountId;
 
 impl State {
     /// Checks every invariant. Costs as much as there is in memory.
@@ -14,24 +15,35 @@ impl State {
     /// # Errors
     /// What does not hold, for developers.
     pub fn check(&self) -> Result<(), String> {
-        let mut live: BTreeMap<UserName, u64> = BTreeMap::new();
-        let mut waiting = 0;
+        let (mut live, mut waiting) = (0, 0);
         for job in self.jobs.values() {
             check_job(job)?;
             waiting += u64::from(job.count(TaskState::Waiting));
             let alive = TaskState::ALL.iter().filter(|state| state.is_live());
             let alive: u32 = alive.map(|&state| job.count(state)).sum();
-            *live.entry(job.job.owner.clone()).or_default() += u64::from(alive);
+            live += u64::from(alive);
         }
         if waiting != self.queue.waiting() {
             let queued = self.queue.waiting();
             return Err(format!("{waiting} tasks wait, {queued} are in the queue"));
         }
-        self.queue.check(|user| self.shares.standing(user))?;
-        self.shares.check(&live)?;
-        self.check_leases(live.values().sum())?;
+        self.queue.check(&self.shares)?;
+        self.shares.check(&self.live_of_accounts())?;
+        self.bounds.check(&self.bounds_now())?;
+        self.check_leases(live)?;
         self.latch.check()?;
         self.check_elements()
+    }
+
+    /// What each account has live by what pilots have: tasks and cores.
+    fn live_of_accounts(&self) -> BTreeMap<AccountId, (u64, u64)> {
+        let mut live: BTreeMap<AccountId, (u64, u64)> = BTreeMap::new();
+        for lease in self.pilots.values().flat_map(|pilot| &pilot.leases) {
+            let (tasks, cores) = live.entry(lease.account).or_default();
+            *tasks += 1;
+            *cores += u64::from(lease.resources.cores);
+        }
+        live
     }
 
     /// In debug builds: a full check after as many commands as there is to check, so that the
@@ -104,7 +116,8 @@ impl State {
                     parked.insert(&live.pilot.owner, live.pilot.id);
                 }
             }
-            if pilots != element.pilots || parked != element.parked {
+            let known = parked.is_empty() || self.parked_at.contains(id);
+            if pilots != element.pilots || parked != element.parked || !known {
                 return Err(format!("CE {id} miscounts its pilots"));
             }
         }

@@ -4,6 +4,7 @@
 mod beds;
 mod by_hand;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -16,10 +17,9 @@ use self::beds::{Beds, Decision};
 use super::State;
 use super::sync::Orders;
 use crate::command::Change;
-use crate::matching::{Lease, LivePilot, first_of};
+use crate::matching::{Lease, LivePilot};
 use crate::preempt::{self, Rank};
 use crate::queue::{Class, ClassId};
-use crate::shares::Used;
 
 /// An order that nothing was seen of is given again after so long: its reply may be lost.
 const TELL_AGAIN: Duration = Duration::from_secs(5);
@@ -196,7 +196,7 @@ impl State {
         }
         self.rooms.looked_at = Some(now);
         self.forget_rooms(now);
-        let contenders = self.contenders();
+        let contenders = self.contenders(now);
         if contenders.is_empty() {
             return;
         }
@@ -221,7 +221,7 @@ impl State {
     }
 
     /// Classes with tasks that wait and that others may give way to, in the order of service.
-    fn contenders(&self) -> Vec<ClassId> {
+    fn contenders(&self, now: Timestamp) -> Vec<ClassId> {
         let policy = self.policy();
         let yielding: BTreeSet<Rank<'_>> = self
             .queue
@@ -229,19 +229,22 @@ impl State {
             .filter(|(_, class)| preempt::may_give_way(policy, &class.needs))
             .map(|(_, class)| Rank::of(policy, &class.needs))
             .collect();
-        let mut found: Vec<_> = self
-            .queue
-            .active()
-            .filter_map(|(id, class)| {
-                let rank = Rank::of(policy, &class.needs);
-                let mut others = yielding.iter();
-                let goes = others.any(|other| rank.goes_before(policy, *other));
-                let (place, _, task) = class.in_order().next().filter(|_| goes)?;
-                Some((std::cmp::Reverse(rank.tier), place, task, id))
-            })
-            .collect();
-        found.sort_unstable();
-        found.into_iter().map(|(.., id)| id).collect()
+        let mut found = Vec::new();
+        for (id, class) in self.queue.active() {
+            let rank = Rank::of(policy, &class.needs);
+            if yielding
+                .iter()
+                .any(|other| rank.goes_before(policy, *other))
+            {
+                found.push((id, rank.tier));
+            }
+        }
+        if found.len() > 1 {
+            let order = self.queue.classes_in_order(&self.shares, now).into_iter();
+            let places: BTreeMap<ClassId, usize> = order.zip(0..).collect();
+            found.sort_by_key(|(id, tier)| (Reverse(*tier), places.get(id).copied(), *id));
+        }
+        found.into_iter().map(|(id, _)| id).collect()
     }
 
     fn carry_room_out(&mut self, decision: Decision, now: Timestamp) {
@@ -419,11 +422,14 @@ impl State {
         }
         let policy = self.policy();
         let own = Rank::of(policy, &class.needs);
+        let door = self.door(now);
         let waits = |(id, other): (ClassId, &Class)| {
             Rank::of(policy, &other.needs).goes_before(policy, own)
                 && free.holds(other.needs.resources)
                 && beds::could_take(self, live, element, (id, other), now)
-                && first_of(id, other, element, &live.pilot.owner).is_some()
+                && other.may_any(id, |candidate| {
+                    door.lets(candidate, element, &live.pilot.owner)
+                })
         };
         !self.queue.active().any(waits)
     }
@@ -491,15 +497,12 @@ impl State {
         let Some(until) = lease.charged_until.replace(now) else {
             return;
         };
-        let core_ms = super::attempts::core_ms(until, now, lease.resources.cores);
-        let Some(owner) = self.jobs.get(&task.job).map(|live| live.job.owner.clone()) else {
-            return;
-        };
-        let used = Used {
-            tasks_started: 0,
-            core_ms,
-        };
-        self.charge(&owner, used);
+        let (account, resources) = (lease.account, lease.resources);
+        let ce = self.pilots.get(&pilot).map(|live| live.pilot.ce.clone());
+        if let (Some(needs), Some(ce)) = (self.needs_of(task), ce) {
+            let used = self.ran(&ce, resources, until, now);
+            self.charge(account, &needs, used);
+        }
     }
 
     /// Makes a lease what its task's row says.

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use fairway_jdl::JobSpec;
-use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp, UserName};
+use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp};
 
 use super::give_way::Yielding;
 use super::{Counts, LiveJob, Settings, State, Untouched};
+use crate::bounds::Bounds;
 use crate::command::{ActiveJob, EndedRow, Snapshot};
 use crate::latch::Latch;
 use crate::matching::Lease;
 use crate::nodes::Nodes;
 use crate::queue::Queue;
 use crate::ranges::Ranges;
-use crate::shares::{Shares, Used};
+use crate::shares::Shares;
 
 /// How far the nodes of a job are of which these tasks have ended, if tasks depend on others.
 pub(super) fn nodes_restored(spec: &JobSpec, ended: &[EndedRow]) -> Option<Box<Nodes>> {
@@ -24,19 +25,25 @@ pub(super) fn nodes_restored(spec: &JobSpec, ended: &[EndedRow]) -> Option<Box<N
 impl State {
     /// The state that a snapshot of the store describes. Pilots in it count as heard of at `now`.
     pub fn load(snapshot: Snapshot, settings: Settings, now: Timestamp) -> Self {
+        let policy = snapshot.policy.unwrap_or_default();
+        let bounds = Bounds::new(&policy);
+        let shares = Shares::new(policy, now);
         let mut state = Self {
-            shares: Shares::new(snapshot.policy.unwrap_or_default(), now),
+            queue: Queue::new(&shares),
+            shares,
+            bounds,
             latch: Latch::new(settings.fast_fail_s, settings.fast_fails_max),
             settings,
-            queue: Queue::default(),
             jobs: BTreeMap::new(),
             pilots: BTreeMap::new(),
             sites: BTreeMap::new(),
             elements: BTreeMap::new(),
+            parked_at: Default::default(),
             keys: BTreeMap::new(),
             news: Default::default(),
             wishes_may_be_granted: false,
             rooms: Default::default(),
+            refreshed_at: now,
             // Numbers begin at 1.
             next_job: snapshot.next_job.max(1),
             next_pilot: snapshot.next_pilot.max(1),
@@ -44,12 +51,12 @@ impl State {
             changes: Vec::new(),
             unchecked: 0,
         };
-        for (user, begin, tasks_started, core_ms) in snapshot.shares {
-            let used = Used {
-                tasks_started,
-                core_ms,
-            };
-            state.shares.restore(user, begin, used);
+        for (entity, begin, used) in snapshot.shares {
+            state.shares.restore(&entity, begin, used);
+        }
+        for row in snapshot.spent {
+            let (user, group, today) = (&row.user, row.group.as_ref(), (row.day, row.day_ms));
+            state.shares.restore_spent(user, group, row.total_ms, today);
         }
         state.shares.recount();
         for site in snapshot.sites {
@@ -163,13 +170,18 @@ impl State {
             let Some(live) = self.jobs.get(&row.id.job) else {
                 continue;
             };
-            let owner: UserName = live.job.owner.clone();
+            let account = self
+                .shares
+                .account(&live.job.owner, live.job.group.as_ref());
             let class = self.queue.class(live.classes.of(row.id.index));
-            let Some(resources) = class.map(|class| class.needs.resources) else {
+            let Some(needs) = class.map(|class| class.needs.clone()) else {
                 continue;
             };
-            self.shares.live_begins(&owner);
-            self.shares.take_turn(&owner);
+            let resources = needs.resources;
+            self.shares.take_turn(account);
+            if let Some(pilot) = row.pilot {
+                self.note_live(pilot, account, &needs, resources.cores, true);
+            }
             let pilot = row.pilot.and_then(|id| self.pilots.get_mut(&id));
             if let Some(pilot) = pilot {
                 let first = !std::mem::replace(&mut pilot.useful, true);
@@ -179,6 +191,7 @@ impl State {
                 pilot.leases.push(Lease {
                     task: row.id,
                     attempt: row.attempt,
+                    account,
                     resources,
                     round: 0,
                     // What ran while nobody counted is not charged.
@@ -192,5 +205,6 @@ impl State {
             pilot.backlog = pilot.books().1;
         }
         self.reorder_all();
+        self.note_bounds();
     }
 }

@@ -29,16 +29,17 @@ use fairway_model::{
     Timestamp, UserName,
 };
 
+use crate::bounds::Bounds;
 use crate::command::{Applied, Change, Command, Refused, RefusedKind, Reply};
 use crate::element::Element;
 use crate::latch::Latch;
-use crate::matching::{Limits, LivePilot};
+use crate::matching::{Door, Limits, LivePilot};
 use crate::nodes::Nodes;
 use crate::queue::{ClassId, Queue};
 use crate::ranges::Ranges;
-use crate::shares::Shares;
+use crate::shares::{AccountId, Shares};
 
-pub use read::{ClassSummary, PilotView, Standing};
+pub use read::{ClassSummary, PilotView, ShareNode, Standing};
 
 /// The operator's settings that decisions depend on, beside the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +105,15 @@ impl Default for Settings {
 pub struct State {
     pub(crate) settings: Settings,
     pub(crate) shares: Shares,
+    pub(crate) bounds: Bounds,
     pub(crate) queue: Queue,
     pub(crate) jobs: BTreeMap<JobId, LiveJob>,
     pub(crate) pilots: BTreeMap<PilotId, LivePilot>,
     pub(crate) sites: BTreeMap<SiteName, Site>,
     pub(crate) elements: BTreeMap<CeId, Element>,
     pub(crate) latch: Latch,
+    /// CEs at which a pilot waits for work.
+    pub(crate) parked_at: BTreeSet<CeId>,
     /// The jobs of idempotency keys.
     keys: BTreeMap<(UserName, String), JobId>,
     /// Pilots with an open wish and an order for them, and pilots that ended with one.
@@ -118,6 +122,8 @@ pub struct State {
     wishes_may_be_granted: bool,
     /// Room that is being made for tasks that others give way to.
     pub(crate) rooms: give_way::Rooms,
+    /// When standings were computed anew for all.
+    refreshed_at: Timestamp,
     next_job: u64,
     next_pilot: u64,
     next_event: u64,
@@ -227,6 +233,22 @@ impl LiveJob {
         self.counts.of(state)
     }
 
+    /// Tasks in a row, all in the queue, with when they came there. A task that came back from
+    /// a pilot has its old place: that of its job.
+    fn waiting_since(&self, from: u32, to: u32) -> Vec<(u32, u32, Timestamp)> {
+        let mut stretches = Vec::new();
+        let mut at = from;
+        while at < to {
+            let (end, since) = match self.untouched.get(at) {
+                Some((_, end, untouched)) => (end.min(to), untouched.since),
+                None => (at + 1, self.job.submitted_at),
+            };
+            stretches.push((at, end, since));
+            at = end;
+        }
+        stretches
+    }
+
     /// The task as a row; `None` if it is over.
     pub(crate) fn task(&self, index: u32) -> Option<Task> {
         if let Some(task) = self.tasks.get(&index) {
@@ -333,12 +355,23 @@ impl State {
         }
     }
 
-    /// Finds every user's place anew.
+    /// Finds everybody's place anew.
     fn reorder_all(&mut self) {
-        let users: Vec<UserName> = self.queue.users().cloned().collect();
-        for user in users {
-            self.queue.reorder(&user, self.shares.standing(&user));
+        self.queue.rekey_all(&self.shares);
+    }
+
+    /// What keeps tasks from pilots at this moment.
+    pub(crate) fn door(&self, now: Timestamp) -> Door<'_> {
+        Door {
+            shares: &self.shares,
+            bounds: &self.bounds,
+            now,
         }
+    }
+
+    /// The account of a job.
+    pub(crate) fn account_of(&self, job: &Job) -> Option<AccountId> {
+        self.shares.find(&job.owner, job.group.as_ref())
     }
 
     /// Adds `tasks` members to the class of `needs`; a new class is judged by every CE.
@@ -348,7 +381,7 @@ impl State {
         group: Option<&fairway_model::GroupName>,
         tasks: u64,
     ) -> ClassId {
-        let (id, new) = self.queue.join(needs, group, tasks);
+        let (id, new) = self.queue.join(&self.shares, needs, group, tasks);
         if new {
             for element in self.elements.values_mut() {
                 let verdict = element.judge(needs);
@@ -372,10 +405,16 @@ impl State {
         let Some(live) = self.jobs.get(&job) else {
             return;
         };
-        let owner = &live.job.owner;
-        let standing = self.shares.standing(owner);
-        for (class, from, to) in live.classes.stretches(from, to) {
-            self.queue.insert(class, owner, standing, (job, from, to));
+        let account = self
+            .shares
+            .account(&live.job.owner, live.job.group.as_ref());
+        let mut stretches = Vec::new();
+        for (from, to, since) in live.waiting_since(from, to) {
+            let parts = live.classes.stretches(from, to).into_iter();
+            stretches.extend(parts.map(|(class, from, to)| (class, (job, from, to, since))));
+        }
+        for (class, stretch) in stretches {
+            self.queue.insert(&self.shares, class, account, stretch);
         }
         self.wishes_may_be_granted = true;
     }
@@ -385,10 +424,12 @@ impl State {
         let Some(live) = self.jobs.get(&job) else {
             return;
         };
-        let owner = &live.job.owner;
-        let standing = self.shares.standing(owner);
+        let Some(account) = self.account_of(&live.job) else {
+            return;
+        };
         for (class, from, to) in live.classes.stretches(from, to) {
-            self.queue.remove(class, owner, standing, (job, from, to));
+            let row = (job, from, to);
+            self.queue.remove(&self.shares, class, account, row);
         }
     }
 

@@ -1,9 +1,12 @@
-//! Changing the policy.
+//! Changing the policy, and what follows from it for bounds.
 
-use fairway_model::{EventKind, Policy, Timestamp, UserName};
+use fairway_jdl::Needs;
+use fairway_model::{EventKind, PilotId, Policy, Timestamp, UserName};
 
 use super::State;
+use crate::bounds::{Bounds, Subject};
 use crate::command::{Change, Reply};
+use crate::shares::AccountId;
 
 impl State {
     pub(super) fn set_policy(&mut self, policy: Policy, by: UserName, now: Timestamp) -> Reply {
@@ -11,11 +14,78 @@ impl State {
             return Reply::Done;
         }
         let text = serde_json::to_string(&policy).unwrap_or_default();
-        self.shares.set_policy(policy.clone(), now);
-        self.reorder_all();
+        self.change_policy(&policy, now);
         self.changes.push(Change::Policy(policy));
-        let policy = text;
-        self.event(EventKind::PolicyChanged { policy, by }, now);
+        self.event(EventKind::PolicyChanged { policy: text, by }, now);
         Reply::Done
+    }
+
+    /// Puts another policy in force, in memory alone.
+    fn change_policy(&mut self, policy: &Policy, now: Timestamp) {
+        self.shares.set_policy(policy.clone(), now);
+        self.bounds = self.bounds_now();
+        self.queue.rearrange(&self.shares);
+        self.queue.note_overdue(now);
+        self.bounds.note_spent(&self.shares);
+        self.note_bounds();
+        self.wishes_may_be_granted = true;
+    }
+
+    /// The bounds of the policy in force, with what runs.
+    pub(super) fn bounds_now(&self) -> Bounds {
+        let mut bounds = Bounds::new(self.shares.policy());
+        for live in self.pilots.values() {
+            for lease in &live.leases {
+                let job = self.jobs.get(&lease.task.job);
+                let class = job.and_then(|job| self.queue.class(job.class_of(lease.task.index)));
+                let Some(class) = class else { continue };
+                let subject = Subject {
+                    shares: &self.shares,
+                    account: lease.account,
+                    needs: &class.needs,
+                    site: Some(&live.pilot.ce.site),
+                };
+                bounds.note(subject, lease.resources.cores, true);
+            }
+        }
+        bounds
+    }
+
+    /// Counts a live attempt more, or less, in shares and bounds.
+    pub(super) fn note_live(
+        &mut self,
+        pilot: PilotId,
+        account: AccountId,
+        needs: &Needs,
+        cores: u32,
+        begins: bool,
+    ) {
+        self.shares.note_live(account, cores, begins);
+        let site = self.pilots.get(&pilot).map(|live| &live.pilot.ce.site);
+        let subject = Subject {
+            shares: &self.shares,
+            account,
+            needs,
+            site,
+        };
+        self.bounds.note(subject, cores, begins);
+        if self.bounds.has_user_limits() {
+            let user = self.shares.books(account).user.clone();
+            let accounts: Vec<AccountId> = self.queue.accounts_of(&user).collect();
+            for account in accounts.into_iter().chain([account]) {
+                let barred = self.bounds.bars(&self.shares, account);
+                self.queue.bar(&self.shares, account, barred);
+            }
+        }
+        self.queue.rekey(&self.shares, account);
+    }
+
+    /// Finds out anew of whom nothing may be started.
+    pub(super) fn note_bounds(&mut self) {
+        let accounts: Vec<AccountId> = self.shares.accounts().collect();
+        for account in accounts {
+            let barred = self.bounds.bars(&self.shares, account);
+            self.queue.bar(&self.shares, account, barred);
+        }
     }
 }

@@ -10,24 +10,52 @@ use fairway_model::{
 
 use super::State;
 use crate::latch::SetAside;
-use crate::shares::Used;
+use crate::shares::{AccountId, NodeId, Used};
 
-/// A user's standing with the numbers that it came from.
+/// The standing of a user in a group, with the numbers that it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
     /// Who.
     pub user: UserName,
+    /// In which group.
+    pub group: Option<GroupName>,
+    /// Their place in the tree of shares, by names from the top down.
+    pub path: String,
     /// Tasks in the queue.
     pub waiting: u64,
     /// Tasks with a live attempt.
     pub live: u64,
-    /// FS under the settings in force.
+    /// Cores of these.
+    pub live_cores: u64,
+    /// Usage that counts, under the settings in force: tasks or seconds. FS of the mission.
     pub fs: f64,
-    /// Place in the order of service, from 1, among users with waiting tasks.
+    /// What part of everything they are to get if everybody wants theirs, 0 to 1.
+    pub due: f64,
+    /// What part of all usage that counts is theirs, 0 to 1; 0 if there is none.
+    pub used: f64,
+    /// Place in the order of service, from 1, among those with waiting tasks that may be
+    /// started.
     pub place: Option<u32>,
     /// The intervals that count and in which something was used, the current one first:
-    /// beginning, usage and weight `decay_rate^i`.
+    /// beginning, usage and weight `decay^i`.
     pub intervals: Vec<(Timestamp, Used, f64)>,
+}
+
+/// A node of the tree of shares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShareNode {
+    /// Its place by names from the top down.
+    pub path: String,
+    /// See [`Standing::due`].
+    pub due: f64,
+    /// See [`Standing::used`].
+    pub used: f64,
+    /// Usage that counts: tasks or seconds.
+    pub usage: f64,
+    /// Tasks with a live attempt.
+    pub live: u64,
+    /// Cores of these.
+    pub live_cores: u64,
 }
 
 /// A pilot with what it has.
@@ -100,53 +128,84 @@ impl State {
         self.shares.current()
     }
 
-    /// Every user with waiting tasks or with usage that counts, in the order of service; then
-    /// those with nothing in the queue, by name.
-    pub fn shares(&self) -> Vec<Standing> {
-        let waiting = self.users_in_order();
-        let queued: BTreeSet<&UserName> = waiting.iter().collect();
-        let others = self.shares.users().filter(|user| !queued.contains(user));
-        waiting
-            .iter()
-            .zip(1..)
-            .map(|(user, place)| self.standing_at(user, Some(place)))
-            .chain(others.map(|user| self.standing_at(user, None)))
+    /// Every account with waiting tasks, live ones or usage that counts: those that may be served
+    /// in the order of service, then the others by group and name.
+    pub fn shares(&self, now: Timestamp) -> Vec<Standing> {
+        let order = self.queue.accounts_in_order(&self.shares, now);
+        let queued: BTreeSet<AccountId> = order.iter().copied().collect();
+        let others = self.shares.accounts().filter(|id| !queued.contains(id));
+        let others = others.map(|id| self.standing_at(id, None));
+        let of_interest = |standing: &Standing| {
+            standing.waiting > 0 || standing.live > 0 || !standing.intervals.is_empty()
+        };
+        let others: Vec<Standing> = others.filter(of_interest).collect();
+        let placed = order.iter().zip(1..);
+        placed
+            .map(|(id, place)| self.standing_at(*id, Some(place)))
+            .chain(others)
             .collect()
     }
 
-    /// One user's standing.
-    pub fn standing(&self, user: &UserName) -> Standing {
-        let order = self.users_in_order();
-        let place = order.iter().zip(1..).find(|(other, _)| *other == user);
-        self.standing_at(user, place.map(|(_, place)| place))
+    /// The inner nodes of the tree of shares, by path.
+    pub fn share_tree(&self) -> Vec<ShareNode> {
+        let mut nodes: Vec<ShareNode> = self
+            .shares
+            .all_nodes()
+            .filter(|id| !self.shares.is_user(*id))
+            .map(|id| {
+                let (live, live_cores) = self.shares.live(id);
+                ShareNode {
+                    path: self.shares.path(id).to_string(),
+                    due: self.shares.due(id),
+                    used: self.part_used(id),
+                    usage: self.shares.worth(id),
+                    live,
+                    live_cores,
+                }
+            })
+            .collect();
+        nodes.sort_by(|a, b| a.path.cmp(&b.path));
+        nodes
     }
 
-    fn standing_at(&self, user: &UserName, place: Option<u32>) -> Standing {
+    /// The standing of a user in a group.
+    pub fn standing(
+        &self,
+        user: &UserName,
+        group: Option<&GroupName>,
+        now: Timestamp,
+    ) -> Option<Standing> {
+        let id = self.shares.find(user, group)?;
+        let order = self.queue.accounts_in_order(&self.shares, now);
+        let place = order.iter().zip(1..).find(|(other, _)| **other == id);
+        Some(self.standing_at(id, place.map(|(_, place)| place)))
+    }
+
+    fn standing_at(&self, id: AccountId, place: Option<u32>) -> Standing {
+        let books = self.shares.books(id);
+        let (live, live_cores) = self.shares.live(books.node);
         Standing {
-            user: user.clone(),
-            waiting: self.queue.waiting_of(user),
-            live: self.shares.live(user),
-            fs: self.shares.fs(user),
+            user: books.user.clone(),
+            group: books.group.clone(),
+            path: self.shares.path(books.node).to_string(),
+            waiting: self.queue.waiting_of(id),
+            live,
+            live_cores,
+            fs: self.shares.worth(books.node),
+            due: self.shares.due(books.node),
+            used: self.part_used(books.node),
             place,
-            intervals: self.shares.intervals(user),
+            intervals: self.shares.intervals(id),
         }
     }
 
-    /// The users with waiting tasks, the one to be served next first.
-    pub(crate) fn users_in_order(&self) -> Vec<UserName> {
-        let mut first: BTreeMap<&UserName, _> = BTreeMap::new();
-        for (_, class) in self.queue.active() {
-            for (place, user, task) in class.in_order() {
-                let best = first.entry(user).or_insert((place, task));
-                *best = (*best).min((place, task));
-            }
+    fn part_used(&self, id: NodeId) -> f64 {
+        let all = self.shares.worth_of_all();
+        if all > 0.0 {
+            self.shares.worth(id) / all
+        } else {
+            0.0
         }
-        let mut order: Vec<_> = first.into_values().collect();
-        order.sort_unstable();
-        order
-            .into_iter()
-            .map(|(place, _)| place.user().clone())
-            .collect()
     }
 
     /// The sites, by name.
@@ -224,7 +283,7 @@ impl State {
             needs: class.needs.key.clone(),
             group: class.group.clone(),
             waiting: class.waiting(),
-            users: class.users().count(),
+            users: class.waiters().count(),
         };
         self.queue
             .active()

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_model::{PilotId, SiteMode, TaskId, Timestamp};
+use fairway_model::{PilotId, PilotOwner, SiteMode, TaskId, Timestamp};
 
 use super::State;
 use super::sync::Orders;
 use crate::command::{Grant, Reply};
 use crate::element::Element;
-use crate::matching::{Choice, Limits, LivePilot, Wish, first_of, next_for};
-use crate::queue::{Class, ClassId};
+use crate::matching::{Limits, LivePilot, Wish, eligible, next_for};
+use crate::queue::{Candidate, Class, ClassId};
 
 impl State {
     /// Leaves a wish for work open.
@@ -20,6 +20,7 @@ impl State {
         {
             live.wish = Some(wish);
             element.parked.insert(&live.pilot.owner, pilot);
+            self.parked_at.insert(live.pilot.ce.clone());
         }
     }
 
@@ -33,6 +34,9 @@ impl State {
         if live.wish.take().is_some() {
             if let Some(element) = self.elements.get_mut(&live.pilot.ce) {
                 element.parked.remove(&live.pilot.owner, pilot);
+                if element.parked.is_empty() {
+                    self.parked_at.remove(&live.pilot.ce);
+                }
             }
             // Others may get now what was kept for it.
             self.wishes_may_be_granted = true;
@@ -83,7 +87,14 @@ impl State {
                 && (live.purpose.is_for(id, class)
                     || !self.kept_for_better(id, class, element, limits))
         };
-        next_for(&self.queue, element, &live.pilot.owner, wanted).map(|choice| choice.task)
+        let door = self.door(limits.now);
+        next_for(&self.queue, door, element, &live.pilot.owner, wanted).map(|choice| choice.task)
+    }
+
+    /// CEs that give out work and at which a pilot waits for some.
+    fn waiting_elements(&self) -> impl Iterator<Item = &Element> {
+        let elements = self.parked_at.iter().filter_map(|id| self.elements.get(id));
+        elements.filter(|element| element.mode() == SiteMode::Open)
     }
 
     /// Whether a pilot that waits for work at a CE that ranks higher for this class could
@@ -97,11 +108,12 @@ impl State {
     ) -> bool {
         let rank_at = |e: &Element| e.verdicts.get(&id).map(|verdict| verdict.rank_or_last());
         let here = rank_at(element);
-        self.elements.values().any(|other| {
+        let door = self.door(limits.now);
+        self.waiting_elements().any(|other| {
             rank_at(other) > here
-                && other.mode() == SiteMode::Open
+                && eligible(id, other)
                 && other.parked.by_owner().any(|(owner, pilots)| {
-                    first_of(id, class, other, owner).is_some()
+                    class.may_any(id, |candidate| door.lets(candidate, other, owner))
                         && self
                             .parked_for(id, class, pilots, limits, |_| true)
                             .is_some()
@@ -169,50 +181,56 @@ impl State {
         Reply::Served(answers)
     }
 
-    /// The next task and the pilot to give it to.
+    /// The next task and the pilot to give it to: of those that wait, the one at the CE that ranks
+    /// highest for the task.
     fn next_pair(
         &self,
         limits: Limits,
         served: &BTreeMap<PilotId, Orders>,
     ) -> Option<(PilotId, TaskId)> {
-        let waiting_at: Vec<&Element> = self
-            .elements
-            .values()
-            .filter(|element| !element.parked.is_empty() && element.mode() == SiteMode::Open)
-            .collect();
-        if waiting_at.is_empty() {
-            return None;
-        }
         let has_room = |pilot: PilotId| {
             served
                 .get(&pilot)
                 .is_none_or(|orders| orders.grants.len() < self.settings.grants_max as usize)
         };
-        let mut best: Option<(Choice<'_>, f64, PilotId)> = None;
-        for (id, class) in self.queue.active() {
-            let waiting = waiting_at.iter().flat_map(|element| {
-                let by_owner = element.parked.by_owner();
-                by_owner.map(move |(owner, pilots)| (*element, owner, pilots))
-            });
-            for (element, owner, pilots) in waiting {
-                let Some(choice) = first_of(id, class, element, owner) else {
+        let waiting: Vec<&Element> = self.waiting_elements().collect();
+        if waiting.is_empty() {
+            return None;
+        }
+        let door = self.door(limits.now);
+        // The best pilot of those that `lets` lets the class to.
+        let best = |id: ClassId, class: &Class, lets: &dyn Fn(&Element, &PilotOwner) -> bool| {
+            let mut best: Option<(f64, PilotId)> = None;
+            for element in &waiting {
+                let Some(verdict) = element.verdicts.get(&id).filter(|it| it.eligible) else {
                     continue;
                 };
-                let rank = element
-                    .verdicts
-                    .get(&id)
-                    .map_or(f64::NEG_INFINITY, |verdict| verdict.rank_or_last());
-                let better = best.as_ref().is_none_or(|(other, other_rank, _)| {
-                    choice.before(other) || (choice.task == other.task && rank > *other_rank)
-                });
-                if !better {
+                let rank = verdict.rank_or_last();
+                if best.is_some_and(|(other, _)| rank <= other) {
                     continue;
                 }
-                if let Some(pilot) = self.parked_for(id, class, pilots, limits, has_room) {
-                    best = Some((choice, rank, pilot));
-                }
+                let mut owners = element.parked.by_owner();
+                let pilot = owners.find_map(|(owner, pilots)| {
+                    let pilot = self.parked_for(id, class, pilots, limits, has_room)?;
+                    lets(element, owner).then_some(pilot)
+                });
+                best = pilot.map(|pilot| (rank, pilot)).or(best);
             }
-        }
-        best.map(|(choice, _, pilot)| (pilot, choice.task))
+            best.map(|(_, pilot)| pilot)
+        };
+        let for_candidate = |candidate: &Candidate<'_>| {
+            best(candidate.id, candidate.class, &|element, owner| {
+                door.lets(candidate, element, owner)
+            })
+        };
+        let choice = self.queue.first(
+            door.shares,
+            limits.now,
+            |id, class| best(id, class, &|_, _| true).is_some(),
+            |candidate| for_candidate(candidate).is_some(),
+        )?;
+        let class = self.queue.class(choice.class)?;
+        let pilot = for_candidate(&class.candidate(choice.class, choice.account)?)?;
+        Some((pilot, choice.task))
     }
 }

@@ -2,13 +2,26 @@
 
 use std::sync::Arc;
 
-use fairway_jdl::JobSpec;
+use fairway_jdl::{JobSpec, Needs};
 use fairway_model::{EventKind, Job, JobId, TaskState, Timestamp};
 
 use super::{Classes, Counts, LiveJob, State, Untouched, refused};
+use crate::bounds::Subject;
 use crate::command::{Change, Refused, RefusedKind, Reply, Submission};
 use crate::nodes::Nodes;
 use crate::ranges::Ranges;
+
+/// What the tasks of a job need, each once with the number of tasks; of tasks that differ only
+/// those that matter: all, or those that ask for a quality of service.
+fn kinds_of_needs(spec: &JobSpec, all: bool) -> Vec<(Arc<Needs>, u64)> {
+    let tasks = spec.task_count();
+    if spec.uniform() {
+        return vec![(spec.needs(0), u64::from(tasks))];
+    }
+    let needs = (0..tasks).map(|index| spec.needs(index));
+    let wanted = needs.filter(|needs| all || needs.qos.is_some());
+    wanted.map(|needs| (needs, 1)).collect()
+}
 
 /// How far the nodes of a new job are, if tasks depend on others.
 fn nodes_of(spec: &JobSpec) -> Option<Box<Nodes>> {
@@ -25,6 +38,7 @@ impl State {
         if let Some(repeated) = self.repeated(&submission)? {
             return Ok(repeated);
         }
+        self.refuse_by_policy(&submission)?;
         let id = JobId(self.next_job);
         self.next_job += 1;
         let tasks = submission.spec.task_count();
@@ -106,6 +120,58 @@ impl State {
         ))
     }
 
+    /// Refuses what asks for a quality of service that is not there or not theirs, and what would
+    /// wait beyond a limit.
+    fn refuse_by_policy(&mut self, submission: &Submission) -> Result<(), Refused> {
+        let policy = self.shares.policy();
+        let limited = policy
+            .limits
+            .iter()
+            .any(|it| it.waiting_tasks_max.is_some());
+        let (owner, group) = (&submission.owner, submission.group.as_ref());
+        let kinds = kinds_of_needs(&submission.spec, limited);
+        for (needs, _) in &kinds {
+            let Some(name) = &needs.qos else { continue };
+            let reason = match policy.qos_named(name) {
+                Some(qos) if qos.admits(owner, group) => continue,
+                Some(_) => format!("user {owner} may not ask for QoS `{name}`"),
+                None => match policy.qos.as_slice() {
+                    [] => format!("there is no QoS `{name}`; the policy names none"),
+                    all => {
+                        let names: Vec<&str> = all.iter().map(|qos| qos.name.as_str()).collect();
+                        format!("there is no QoS `{name}`; there is {}", names.join(", "))
+                    }
+                },
+            };
+            return Err(refused(RefusedKind::NotOffered, reason));
+        }
+        if !limited {
+            return Ok(());
+        }
+        let account = self.shares.account(owner, group);
+        let waiting = |counts: &dyn Fn(Subject<'_>) -> bool| {
+            let classes = self.queue.active();
+            let waiters = classes.flat_map(|(_, class)| {
+                let waiters = class.waiters();
+                waiters.map(move |(account, _)| (class, account))
+            });
+            let counted = waiters.filter(|(class, account)| {
+                counts(Subject {
+                    shares: &self.shares,
+                    account: *account,
+                    needs: &class.needs,
+                    site: None,
+                })
+            });
+            counted
+                .map(|(class, account)| class.waiting_of(account))
+                .sum()
+        };
+        self.bounds
+            .admit(&self.shares, account, &kinds, waiting)
+            .map_err(|reason| refused(RefusedKind::LimitReached, reason))
+    }
+
     /// The class of every task of a job. Each counts as `members` members of its class: 1, or 0
     /// if not all of them are in the game and those that are join later.
     pub(super) fn classes_of(&mut self, job: &Job, spec: &Arc<JobSpec>, members: u64) -> Classes {
@@ -121,6 +187,9 @@ impl State {
 
     /// Takes a job into memory.
     pub(super) fn admit(&mut self, live: LiveJob) {
+        // Everybody with a job has books.
+        self.shares
+            .account(&live.job.owner, live.job.group.as_ref());
         if let Some((key, _)) = &live.idempotency {
             let key = (live.job.owner.clone(), key.clone());
             self.keys.insert(key, live.job.id);

@@ -3,12 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fairway_model::{PilotEnd, PilotId, PilotState, Timestamp, UserName};
+use fairway_model::{PilotEnd, PilotId, PilotState, Timestamp};
+
+use fairway_jdl::Needs;
 
 use super::State;
+use super::attempts::running;
 use crate::command::Reply;
+use crate::element::Element;
 use crate::provision::{Layout, Verdict};
-use crate::shares::Used;
+use crate::queue::ClassId;
+use crate::shares::{AccountId, Charge, Used};
+
+/// How often standings that depend on what others used are computed anew; Maui does so at each
+/// of its iterations, which are 30 s apart by default.
+const REFRESH: Duration = Duration::from_secs(10);
 
 impl State {
     pub(super) fn tick(&mut self, now: Timestamp) -> Reply {
@@ -16,6 +25,7 @@ impl State {
             self.end_pilot(pilot, PilotEnd::Lost { reason }, now);
         }
         self.charge_running(now);
+        self.refresh_order(now);
         self.watch_nodes(now);
         self.watch_warm(now);
         let look_every_s = self.settings.look_every_s;
@@ -82,38 +92,60 @@ impl State {
     }
 
     fn charge_running(&mut self, now: Timestamp) {
-        let mut core_ms: BTreeMap<UserName, u64> = BTreeMap::new();
+        let mut used: BTreeMap<(AccountId, ClassId), Used> = BTreeMap::new();
         for live in self.pilots.values_mut() {
+            let element = self.elements.get(&live.pilot.ce);
+            let benchmark = element.map_or(1.0, Element::benchmark);
             for lease in &mut live.leases {
-                let until = lease.charged_until.filter(|_| !lease.yielding.asleep);
-                let Some(until) = until else {
+                let counts = |until: &Timestamp| *until < now && !lease.yielding.asleep;
+                let Some(until) = lease.charged_until.filter(counts) else {
                     continue;
                 };
                 let Some(job) = self.jobs.get(&lease.task.job) else {
                     continue;
                 };
-                let spent = super::attempts::core_ms(until, now, lease.resources.cores);
-                if spent > 0 {
-                    *core_ms.entry(job.job.owner.clone()).or_default() += spent;
-                    lease.charged_until = Some(now);
-                }
+                let class = job.class_of(lease.task.index);
+                let ran = running(lease.resources, benchmark, until, now);
+                let sum = used.entry((lease.account, class)).or_default();
+                *sum = sum.plus(ran);
+                lease.charged_until = Some(now);
             }
         }
-        for (user, core_ms) in core_ms {
-            self.charge(
-                &user,
-                Used {
-                    tasks_started: 0,
-                    core_ms,
-                },
-            );
+        for ((account, class), used) in used {
+            let needs = self.queue.class(class).map(|class| class.needs.clone());
+            if let Some(needs) = needs {
+                self.charge(account, &needs, used);
+            }
         }
     }
 
-    /// Charges a user and finds their new place.
-    pub(super) fn charge(&mut self, user: &UserName, used: Used) {
-        let change = self.shares.charge(user, used);
-        self.changes.push(change);
-        self.queue.reorder(user, self.shares.standing(user));
+    /// Charges an account and finds its new place.
+    pub(super) fn charge(&mut self, account: AccountId, needs: &Needs, used: Used) {
+        if used == Used::default() {
+            return;
+        }
+        let changes = self.shares.charge(Charge {
+            account,
+            needs,
+            used,
+        });
+        self.changes.extend(changes);
+        self.queue.rekey(&self.shares, account);
+    }
+
+    /// Looks up what changes by time alone: budgets, who has waited for too long, and standings
+    /// that depend on what others used.
+    fn refresh_order(&mut self, now: Timestamp) {
+        if self.bounds.note_spent(&self.shares) {
+            self.wishes_may_be_granted = true;
+        }
+        self.queue.note_overdue(now);
+        if self.shares.grows_stale() && now.since(self.refreshed_at) >= REFRESH {
+            self.refreshed_at = now;
+            self.shares.refresh();
+            self.queue.rekey_all(&self.shares);
+            // A cap may have been reached, or not any more.
+            self.wishes_may_be_granted = true;
+        }
     }
 }

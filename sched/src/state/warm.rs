@@ -6,7 +6,7 @@ use fairway_model::{CeId, PilotId, PilotOwner, Timestamp};
 
 use super::State;
 use crate::element::Element;
-use crate::matching::first_of;
+use crate::matching::eligible;
 use crate::provision::Purpose;
 
 impl State {
@@ -24,7 +24,7 @@ impl State {
             };
             let idle = Duration::from_secs(warm.idle_s);
             let over = |seen_at| now.since(seen_at) > idle;
-            if self.has_critical(element) {
+            if self.has_critical(element, now) {
                 changes.push((id.clone(), Some(now)));
             } else if element.critical_at.is_some_and(over) {
                 changes.push((id.clone(), None));
@@ -41,9 +41,12 @@ impl State {
     }
 
     /// Whether time-critical tasks wait that may run at the CE, or run with its warm pilots.
-    fn has_critical(&self, element: &Element) -> bool {
+    fn has_critical(&self, element: &Element, now: Timestamp) -> bool {
+        let door = self.door(now);
         let waits = self.queue.active().any(|(id, class)| {
-            class.needs.time_critical && first_of(id, class, element, &PilotOwner::Shared).is_some()
+            class.needs.time_critical
+                && eligible(id, element)
+                && class.may_any(id, |it| door.lets(it, element, &PilotOwner::Shared))
         });
         let mut pilots = element.pilots.iter().filter_map(|id| self.pilots.get(id));
         waits || pilots.any(|live| live.purpose == Purpose::Warm && !live.leases.is_empty())

@@ -8,7 +8,7 @@ use fairway_model::event::TaskVerb;
 use fairway_model::policy::Qos;
 use fairway_model::{
     Attempt, AttemptEnd, EventKind, JobId, Metric, Order, PilotId, PilotOwner, PilotSharing,
-    PilotState, Policy, PolicyKind, TaskId, TaskState,
+    PilotState, Policy, PolicyKind, TaskId, TaskState, Timestamp,
 };
 use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant, Selection};
 use fairway_sched::{Command, RefusedKind, Reply, State};
@@ -612,7 +612,7 @@ impl Run {
         for (job, ..) in rows.jobs.values() {
             check_graph(&self.world, job.id);
         }
-        same(&self.world.state, &self.world.reloaded());
+        same(&self.world.state, &self.world.reloaded(), self.world.now);
     }
 
     /// Every ended attempt has one usage record and one event; a success is the last attempt.
@@ -647,7 +647,7 @@ impl Run {
             let times = task.preemption.map_or(0, |it| it.times);
             assert_eq!(told.count(), times as usize, "{task:?}");
         }
-        let started: u64 = rows.shares.values().map(|(tasks, _)| tasks).sum();
+        let started: u64 = rows.shares.values().map(|used| used.tasks_started).sum();
         assert_eq!(started, leased.len() as u64, "every lease is charged once");
     }
 
@@ -703,7 +703,7 @@ impl Run {
 }
 
 /// Whether two states are the same in all that is durable.
-fn same(memory: &State, reloaded: &State) {
+fn same(memory: &State, reloaded: &State, now: Timestamp) {
     reloaded.check().unwrap();
     assert_eq!(memory.waiting(), reloaded.waiting());
     assert_eq!(memory.live(), reloaded.live());
@@ -720,11 +720,11 @@ fn same(memory: &State, reloaded: &State) {
     // Whose turn it is, is not durable, and users without anything that counts may be forgotten.
     let shares = |state: &State| -> BTreeMap<_, _> {
         let counted = state
-            .shares()
+            .shares(now)
             .into_iter()
             .filter(|s| s.waiting + s.live > 0 || s.fs > 0.0);
         counted
-            .map(|s| (s.user, (s.waiting, s.live, s.fs.to_bits())))
+            .map(|s| ((s.user, s.group), (s.waiting, s.live, s.fs.to_bits())))
             .collect()
     };
     assert_eq!(shares(memory), shares(reloaded));

@@ -59,7 +59,7 @@ fn fairshare_remembers_what_was_used_before() {
     world.publish("short", |_| {});
     let pilot = world.pilot("short", 1);
     world.submit("bob", &sweep(20, ""));
-    let shares = world.state.shares();
+    let shares = world.state.shares(world.now);
     let names: Vec<_> = shares
         .iter()
         .map(|standing| standing.user.as_str())
@@ -94,10 +94,10 @@ fn core_seconds_decide_under_their_metric() {
     // Alice's task runs for 100 s, seen by a tick, then for 50 s more.
     world.pass(100);
     world.ask(Command::Tick).unwrap();
-    assert!((world.state.standing(&user("alice")).fs - 100.0).abs() < 1e-9);
+    assert!((standing(&world, "alice").fs - 100.0).abs() < 1e-9);
     world.pass(50);
     world.end(one, attempt, exit(0));
-    assert!((world.state.standing(&user("alice")).fs - 150.0).abs() < 1e-9);
+    assert!((standing(&world, "alice").fs - 150.0).abs() < 1e-9);
     for _ in 0..3 {
         let attempt = world.pull_one(one);
         world.start(one, attempt);
@@ -149,4 +149,9 @@ fn requeued_tasks_keep_their_place() {
     world.end(pilot, first, exit(1));
     let again = world.pull_one(pilot);
     assert_eq!((again.0, again.1.0), (first.0, 2));
+}
+
+fn standing(world: &World, name: &str) -> fairway_sched::state::Standing {
+    let standing = world.state.standing(&user(name), None, world.now);
+    standing.unwrap()
 }

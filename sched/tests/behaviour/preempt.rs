@@ -8,7 +8,7 @@ use fairway_model::{
 };
 use fairway_sched::command::{AttemptNews, Observation, Selection};
 use fairway_sched::explain::explain;
-use fairway_sched::{Command, Reply};
+use fairway_sched::{Command, Entity, Reply};
 
 use crate::world::{World, exit, sweep, user};
 
@@ -395,7 +395,11 @@ fn it_sleeps_on_while_others_wait_that_go_before() {
 #[test]
 fn sleep_is_not_charged() {
     let (mut world, pilot, held, urgent) = asleep();
-    let charged = |world: &World| world.rows.shares.values().map(|(_, ms)| ms).sum::<u64>();
+    let charged = |world: &World| -> u64 {
+        let shares = world.rows.shares.iter();
+        let accounts = shares.filter(|((entity, _), _)| matches!(entity, Entity::Account { .. }));
+        accounts.map(|(_, used)| used.core_ms).sum()
+    };
     assert_eq!(charged(&world), 61_000 * 2);
     minutes(&mut world, pilot, 10);
     world.ask(Command::Tick).unwrap();

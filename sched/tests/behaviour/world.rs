@@ -7,17 +7,17 @@ use std::sync::Arc;
 use fairway_jdl::JobSpec;
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    AdapterSettings, Attempt, AttemptEnd, Ce, CeId, CeState, CeStatus, Event, EventKind, Job,
-    JobId, LocalSettings, Order, Pilot, PilotEnd, PilotId, PilotOwner, PilotShape, PilotState,
+    AdapterSettings, Attempt, AttemptEnd, Ce, CeId, CeState, CeStatus, Event, EventKind, GroupName,
+    Job, JobId, LocalSettings, Order, Pilot, PilotEnd, PilotId, PilotOwner, PilotShape, PilotState,
     Policy, PolicyKind, Principal, Resources, Role, Site, Task, TaskId, TaskState, Timestamp,
     UsageRecord, UserName,
 };
 use fairway_sched::command::{
     AttemptNews, AttemptReport, EndedRow, EndedTasks, Observation, PilotWant, Selection, Snapshot,
-    Submission,
+    SpentRow, Submission,
 };
 use fairway_sched::provision::{PilotOrder, PilotPlan, Purpose, plan};
-use fairway_sched::{Change, Command, Grant, Refused, Reply, Settings, State};
+use fairway_sched::{Change, Command, Entity, Grant, Refused, Reply, Settings, State, Used};
 
 pub(crate) type Key = Option<(String, String)>;
 
@@ -29,7 +29,8 @@ pub(crate) struct Rows {
     pub(crate) pilots: BTreeMap<PilotId, Pilot>,
     pub(crate) sites: BTreeMap<String, Site>,
     pub(crate) policy: Option<Policy>,
-    pub(crate) shares: BTreeMap<(UserName, Timestamp), (u64, u64)>,
+    pub(crate) shares: BTreeMap<(Entity, Timestamp), Used>,
+    pub(crate) spent: BTreeMap<(UserName, Option<GroupName>), BTreeMap<Timestamp, u64>>,
     pub(crate) usage: BTreeMap<(TaskId, Attempt), UsageRecord>,
     pub(crate) events: Vec<Event>,
 }
@@ -99,14 +100,25 @@ impl Rows {
             }
             Change::Policy(policy) => self.policy = Some(policy.clone()),
             Change::Share {
-                user,
+                entity,
                 interval,
-                tasks_started,
+                used,
+            } => {
+                let before = self.shares.insert((entity.clone(), *interval), *used);
+                let grown = |before: Used| {
+                    before.tasks_started <= used.tasks_started && before.core_ms <= used.core_ms
+                };
+                assert!(before.is_none_or(grown));
+            }
+            Change::Spent {
+                user,
+                group,
+                day,
                 core_ms,
             } => {
-                let row = (*tasks_started, *core_ms);
-                let before = self.shares.insert((user.clone(), *interval), row);
-                assert!(before.is_none_or(|(tasks, ms)| tasks <= row.0 && ms <= row.1));
+                let days = self.spent.entry((user.clone(), group.clone())).or_default();
+                let before = days.insert(*day, *core_ms);
+                assert!(before.is_none_or(|before| before <= *core_ms));
             }
             Change::Usage(record) => {
                 let key = (record.task, record.attempt);
@@ -181,7 +193,21 @@ impl Rows {
             shares: self
                 .shares
                 .iter()
-                .map(|((user, begin), (tasks, ms))| (user.clone(), *begin, *tasks, *ms))
+                .map(|((entity, begin), used)| (entity.clone(), *begin, *used))
+                .collect(),
+            spent: self
+                .spent
+                .iter()
+                .map(|((user, group), days)| {
+                    let (&day, &day_ms) = days.last_key_value().unwrap();
+                    SpentRow {
+                        user: user.clone(),
+                        group: group.clone(),
+                        total_ms: days.values().sum(),
+                        day,
+                        day_ms,
+                    }
+                })
                 .collect(),
             next_job: self.jobs.keys().next_back().map_or(1, |id| id.0 + 1),
             asked: self

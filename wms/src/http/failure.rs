@@ -119,6 +119,8 @@ impl From<Refused> for Failure {
             RefusedKind::IdempotencyConflict => ProblemCode::IdempotencyConflict,
             RefusedKind::Unauthorized => ProblemCode::Unauthorized,
             RefusedKind::PilotEnded => ProblemCode::PilotEnded,
+            RefusedKind::NotOffered => ProblemCode::NotOffered,
+            RefusedKind::LimitReached => ProblemCode::LimitReached,
         };
         Self::new(code, refused.reason)
     }

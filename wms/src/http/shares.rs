@@ -20,5 +20,5 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     responses((status = OK, body = SharesView), Failures),
 )]
 async fn show(State(app): State<App>, _who: Authenticated) -> Result<Json<SharesView>, Failure> {
-    Ok(Json(app.engine.look(|state, _| view::shares(state)).await?))
+    Ok(Json(app.engine.look(view::shares).await?))
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use fairway_api::public::{
     CeDeadline, CeVerdict, CeView, DeadlineView, Explanation, JobCounts, NodeAside, Refusal,
-    ShareInterval, ShareView, SharesView, SiteView, TaskView, WaitsFor,
+    ShareInterval, ShareNodeView, ShareView, SharesView, SiteView, TaskView, WaitsFor,
 };
 use fairway_jdl::{Ad, Needs, Value, eval};
 use fairway_model::{Ce, CeId, Pilot, PilotState, Principal, Site, TaskId, TaskState, Timestamp};
 use fairway_sched::glue::INFINITE;
 use fairway_sched::latch::SetAside;
 use fairway_sched::provision::Outlook;
-use fairway_sched::state::Standing;
+use fairway_sched::state::{ShareNode, Standing};
 use fairway_sched::{State, explain};
 
 /// How much there is to do, and with what.
@@ -147,20 +147,37 @@ fn json(value: &Value) -> serde_json::Value {
 }
 
 /// All users' standing.
-pub(super) fn shares(state: &State) -> SharesView {
+pub(super) fn shares(state: &State, now: Timestamp) -> SharesView {
     SharesView {
-        policy: state.policy(),
+        policy: state.policy().clone(),
         interval_begins_at: state.interval_begins_at(),
-        users: state.shares().into_iter().map(share).collect(),
+        users: state.shares(now).into_iter().map(share).collect(),
+        tree: state.share_tree().into_iter().map(share_node).collect(),
+    }
+}
+
+fn share_node(node: ShareNode) -> ShareNodeView {
+    ShareNodeView {
+        path: node.path,
+        due: node.due,
+        used: node.used,
+        usage: node.usage,
+        running: node.live,
+        running_cores: node.live_cores,
     }
 }
 
 fn share(standing: Standing) -> ShareView {
     let Standing {
         user,
+        group,
+        path,
         waiting,
         live,
+        live_cores,
         fs,
+        due,
+        used,
         place,
         intervals,
     } = standing;
@@ -174,9 +191,14 @@ fn share(standing: Standing) -> ShareView {
         });
     ShareView {
         user,
+        group,
+        path,
         waiting,
         running: live,
+        running_cores: live_cores,
         fs,
+        due,
+        used,
         place,
         intervals: intervals.collect(),
     }

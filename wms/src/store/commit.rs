@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use fairway_jdl::JobNode;
 use fairway_model::{
-    Attempt, Job, JobId, Pilot, PilotId, Policy, Site, SiteName, Task, TaskId, TaskState,
-    Timestamp, UsageRecord, UserName,
+    Attempt, GroupName, Job, JobId, Pilot, PilotId, Policy, Site, SiteName, Task, TaskId,
+    TaskState, Timestamp, UsageRecord, UserName,
 };
 use fairway_sched::Change;
 use sea_orm::sea_query::OnConflict;
@@ -53,7 +53,8 @@ struct Batch<'a> {
     /// `None`: the site is no more.
     sites: BTreeMap<&'a SiteName, Option<&'a Site>>,
     policy: Option<&'a Policy>,
-    shares: BTreeMap<(&'a UserName, Timestamp), (u64, u64)>,
+    shares: BTreeMap<(&'a fairway_sched::Entity, Timestamp), &'a fairway_sched::Used>,
+    spent: BTreeMap<(&'a UserName, Option<&'a GroupName>, Timestamp), u64>,
     usage: BTreeMap<(TaskId, Attempt), &'a UsageRecord>,
     events: Vec<&'a fairway_model::Event>,
 }
@@ -123,13 +124,19 @@ impl<'a> Batch<'a> {
             }
             Change::Policy(policy) => self.policy = Some(policy),
             Change::Share {
-                user,
+                entity,
                 interval,
-                tasks_started,
+                used,
+            } => {
+                self.shares.insert((entity, *interval), used);
+            }
+            Change::Spent {
+                user,
+                group,
+                day,
                 core_ms,
             } => {
-                self.shares
-                    .insert((user, *interval), (*tasks_started, *core_ms));
+                self.spent.insert((user, group.as_ref(), *day), *core_ms);
             }
             Change::Usage(usage) => {
                 self.usage.insert((usage.task, usage.attempt), usage);
@@ -163,10 +170,16 @@ impl<'a> Batch<'a> {
         let pilots = self.pilots.values().copied().map(entity::pilot::row);
         put::<entity::pilot::Entity>(db, pilots.collect::<Result<_, _>>()?).await?;
         self.write_settings(db).await?;
-        let shares = self.shares.iter().map(|((user, interval), (tasks, ms))| {
-            entity::share::row(user, *interval, *tasks, *ms)
-        });
-        put::<entity::share::Entity>(db, shares.collect()).await?;
+        let shares = self
+            .shares
+            .iter()
+            .map(|((of, interval), used)| entity::interval_usage::row(of, *interval, used));
+        put::<entity::interval_usage::Entity>(db, shares.collect()).await?;
+        let spent = self
+            .spent
+            .iter()
+            .map(|((user, group, day), core_ms)| entity::spent::row(user, *group, *day, *core_ms));
+        put::<entity::spent::Entity>(db, spent.collect()).await?;
         let usage = self.usage.into_values().map(entity::usage::row);
         append::<entity::usage::Entity>(db, usage.collect::<Result<_, _>>()?).await?;
         let events = self.events.into_iter().map(entity::event::row);

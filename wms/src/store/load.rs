@@ -6,7 +6,8 @@ use std::sync::Arc;
 use fairway_jdl::{JobSpec, Severity};
 use fairway_model::policy::MAX_DEPTH_MAX;
 use fairway_model::{CeId, Job, JobId, Pilot, PilotState, Task, TaskId, TaskState, Timestamp};
-use fairway_sched::command::{EndedRow, EndedTasks, Selection, Snapshot};
+use fairway_sched::command::{EndedRow, EndedTasks, Selection, Snapshot, SpentRow};
+use fairway_sched::{Entity, Used};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
 use sea_orm::{
     ColumnTrait as _, DatabaseConnection, EntityTrait, FromQueryResult, QueryFilter as _,
@@ -55,6 +56,7 @@ pub(super) async fn load(db: &DatabaseConnection) -> Result<Snapshot, StoreError
         asked: asked_of_late(db, wall_clock()).await?,
         sites: sites(db).await?,
         shares: shares(db).await?,
+        spent: spent(db).await?,
         next_job: next::<entity::job::Entity>(db, entity::job::Column::Id).await?,
         next_pilot: next::<entity::pilot::Entity>(db, entity::pilot::Column::Id).await?,
         next_event: next::<entity::event::Entity>(db, entity::event::Column::Seq).await?,
@@ -215,7 +217,7 @@ pub(super) async fn policy(
     entity::policy::Entity::find_by_id(entity::policy::ID)
         .one(db)
         .await?
-        .map(|row| from_json(&row.description, "policy.description"))
+        .map(|row| entity::policy::read(&row.description))
         .transpose()
 }
 
@@ -269,30 +271,60 @@ async fn sites(db: &DatabaseConnection) -> Result<Vec<fairway_model::Site>, Stor
         .collect()
 }
 
-async fn shares(
-    db: &DatabaseConnection,
-) -> Result<Vec<(fairway_model::UserName, Timestamp, u64, u64)>, StoreError> {
-    let rows = entity::share::Entity::find()
-        .order_by_asc(entity::share::Column::UserName)
-        .order_by_asc(entity::share::Column::IntervalStart)
+async fn shares(db: &DatabaseConnection) -> Result<Vec<(Entity, Timestamp, Used)>, StoreError> {
+    use entity::interval_usage::{Column, Entity};
+    let rows = Entity::find()
+        .order_by_asc(Column::Kind)
+        .order_by_asc(Column::Name)
+        .order_by_asc(Column::GroupName)
+        .order_by_asc(Column::IntervalStart)
         .all(db)
         .await?;
-    rows.iter()
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// What each account spent: in all, and on its last day.
+async fn spent(db: &DatabaseConnection) -> Result<Vec<SpentRow>, StoreError> {
+    const SQL: &str = "\
+        SELECT spent.user_name, spent.group_name, CAST(total AS BIGINT) AS total, day, core_ms \
+        FROM spent JOIN \
+            (SELECT user_name, group_name, MAX(day) AS last, SUM(core_ms) AS total \
+             FROM spent GROUP BY user_name, group_name) AS sums \
+        ON sums.user_name = spent.user_name AND sums.group_name = spent.group_name \
+            AND sums.last = spent.day \
+        ORDER BY spent.user_name, spent.group_name";
+    let select = Statement::from_string(db.get_database_backend(), SQL);
+    let rows = Spent::find_by_statement(select).all(db).await?;
+    rows.into_iter()
         .map(|row| {
-            Ok((
-                parse(&row.user_name, "share.user_name")?,
-                Timestamp(row.interval_start),
-                read(row.tasks_started, "share.tasks_started")?,
-                read(row.core_ms, "share.core_ms")?,
-            ))
+            Ok(SpentRow {
+                user: parse(&row.user_name, "spent.user_name")?,
+                group: match row.group_name.as_str() {
+                    "" => None,
+                    name => Some(parse(name, "spent.group_name")?),
+                },
+                total_ms: read(row.total, "the sum of spent.core_ms")?,
+                day: Timestamp(row.day),
+                day_ms: read(row.core_ms, "spent.core_ms")?,
+            })
         })
         .collect()
+}
+
+/// What an account spent.
+#[derive(FromQueryResult)]
+struct Spent {
+    user_name: String,
+    group_name: String,
+    total: i64,
+    day: i64,
+    core_ms: i64,
 }
 
 /// Removes usage in intervals so old that no policy of the present interval's length can count
 /// them. Done once a start: until then it is a row more for each user and interval.
 pub(super) async fn forget_old_shares(db: &DatabaseConnection) -> Result<(), StoreError> {
-    use entity::share::{Column, Entity};
+    use entity::interval_usage::{Column, Entity};
     let newest: Option<Option<i64>> = Entity::find()
         .select_only()
         .column_as(Column::IntervalStart.max(), "newest")
@@ -303,7 +335,7 @@ pub(super) async fn forget_old_shares(db: &DatabaseConnection) -> Result<(), Sto
         return Ok(());
     };
     let policy = policy(db).await?.unwrap_or_default();
-    let length_s = i64::try_from(policy.fairshare.duration_s).unwrap_or(i64::MAX);
+    let length_s = i64::try_from(fairway_sched::interval_s(&policy)).unwrap_or(i64::MAX);
     let span_ms = length_s.saturating_mul(i64::from(MAX_DEPTH_MAX) * 1000);
     let oldest = newest.saturating_sub(span_ms);
     Entity::delete_many()

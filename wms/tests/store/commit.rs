@@ -1,12 +1,13 @@
 //! What is committed is what is loaded.
 
+use std::collections::BTreeSet;
+
 use fairway_model::{
-    AdapterSettings, AttemptEnd, Ce, FairshareSettings, GivesWay, JobId, LocalSettings, Metric,
-    Pilot, PilotEnd, PilotId, PilotState, Policy, PolicyKind, Preemption, Site, SiteMode,
-    TaskState, Timestamp,
+    AdapterSettings, AttemptEnd, Ce, GivesWay, JobId, LocalSettings, Metric, Pilot, PilotEnd,
+    PilotId, PilotState, Policy, PolicyKind, Preemption, Site, SiteMode, TaskState, Timestamp,
 };
-use fairway_sched::Change;
 use fairway_sched::command::Selection;
+use fairway_sched::{Change, Entity, Used};
 
 use crate::bed::{
     Bed, NOW, active_tasks, ce, event, id, job, new_graph, new_job, pilot, started, submitted,
@@ -41,12 +42,34 @@ fn site(name: &str) -> Site {
 }
 
 fn share(user_name: &str, interval: i64, tasks_started: u64, core_ms: u64) -> Change {
+    let (entity, interval, used) = usage_of(user_name, interval, tasks_started, core_ms);
     Change::Share {
+        entity,
+        interval,
+        used,
+    }
+}
+
+/// Usage of a user without a group, with something in every column.
+fn usage_of(
+    user_name: &str,
+    interval: i64,
+    tasks_started: u64,
+    core_ms: u64,
+) -> (Entity, Timestamp, Used) {
+    let entity = Entity::Account {
         user: user(user_name),
-        interval: Timestamp(interval),
+        group: None,
+    };
+    let used = Used {
         tasks_started,
         core_ms,
-    }
+        cpu_ms: core_ms / 2,
+        normalised_ms: core_ms * 2,
+        memory_gib_ms: core_ms / 3,
+        gpu_ms: core_ms / 4,
+    };
+    (entity, Timestamp(interval), used)
 }
 
 async fn every_kind_of_row_comes_back(bed: &Bed) {
@@ -78,13 +101,27 @@ async fn every_kind_of_row_comes_back(bed: &Bed) {
     full_pilot.host = Some("node1".into());
     full_pilot.started_at = Some(NOW);
     full_pilot.ends_at = Some(Timestamp(NOW.0 + 9));
-    let policy = Policy {
+    let mut policy = Policy {
         kind: PolicyKind::RoundRobin,
-        fairshare: FairshareSettings {
-            decay_rate: 0.1 + 0.2,
-            metric: Metric::CoreSeconds,
-            ..FairshareSettings::default()
-        },
+        ..Policy::default()
+    };
+    policy.fairshare.decay_rate = 0.1 + 0.2;
+    policy.usage.metric = Metric::CoreSeconds;
+    let in_group = Entity::Account {
+        user: user("alice"),
+        group: Some("biomed".parse().unwrap()),
+    };
+    let others = [
+        in_group,
+        Entity::Qos("urgent".into()),
+        Entity::Queue("long".into()),
+    ];
+    let (_, hour, used) = usage_of("alice", 3_600_000, 5, u64::from(u32::MAX) * 7);
+    let spent = |group: Option<&str>, day: i64, core_ms: u64| Change::Spent {
+        user: user("alice"),
+        group: group.map(|group| group.parse().unwrap()),
+        day: Timestamp(day),
+        core_ms,
     };
     let idempotency = Some(("key".to_owned(), "hash".to_owned()));
 
@@ -99,8 +136,26 @@ async fn every_kind_of_row_comes_back(bed: &Bed) {
             Change::Task(full_task.clone()),
             Change::Pilot(full_pilot.clone()),
             Change::Site(site("lyon")),
-            Change::Policy(policy),
+            Change::Policy(policy.clone()),
             share("alice", 3_600_000, 5, u64::from(u32::MAX) * 7),
+            Change::Share {
+                entity: others[0].clone(),
+                interval: hour,
+                used,
+            },
+            Change::Share {
+                entity: others[1].clone(),
+                interval: hour,
+                used,
+            },
+            Change::Share {
+                entity: others[2].clone(),
+                interval: hour,
+                used,
+            },
+            spent(None, 0, 7),
+            spent(None, 86_400_000, 5),
+            spent(Some("biomed"), 0, 3),
             Change::Usage(usage(id(7, 1), 1, "alice", 0)),
             submitted(1, 7, "alice"),
         ])
@@ -127,14 +182,19 @@ async fn every_kind_of_row_comes_back(bed: &Bed) {
     assert_eq!(snapshot.sites, [site("lyon")]);
     assert_eq!(snapshot.policy, Some(policy));
     assert_eq!(
-        snapshot.shares,
-        [(
-            user("alice"),
-            Timestamp(3_600_000),
-            5,
-            u64::from(u32::MAX) * 7
-        )]
+        snapshot.shares.iter().cloned().collect::<BTreeSet<_>>(),
+        others
+            .into_iter()
+            .chain([usage_of("alice", 0, 0, 0).0])
+            .map(|entity| (entity, hour, used))
+            .collect()
     );
+    let spent: Vec<_> = snapshot
+        .spent
+        .iter()
+        .map(|row| (row.group.is_some(), row.total_ms, row.day.0, row.day_ms))
+        .collect();
+    assert_eq!(spent, [(false, 12, 86_400_000, 5), (true, 3, 0, 3)]);
     assert_eq!(
         (snapshot.next_job, snapshot.next_pilot, snapshot.next_event),
         (8, 10, 2)
@@ -214,7 +274,7 @@ async fn the_last_image_of_a_row_counts(bed: &Bed) {
     assert_eq!(snapshot.tasks, [task(1, 0, TaskState::Running)]);
     assert_eq!(snapshot.pilots, [pilot(1, PilotState::Queued)]);
     assert_eq!(snapshot.sites, [site("oslo")]);
-    assert_eq!(snapshot.shares, [(user("alice"), Timestamp(0), 2, 2)]);
+    assert_eq!(snapshot.shares, [usage_of("alice", 0, 2, 2)]);
 
     // The same rows again, in a later batch.
     store
@@ -230,7 +290,7 @@ async fn the_last_image_of_a_row_counts(bed: &Bed) {
     assert_eq!(snapshot.tasks, [task(1, 0, TaskState::Waiting)]);
     assert_eq!(snapshot.pilots, [pilot(1, PilotState::Active)]);
     assert_eq!(snapshot.sites, []);
-    assert_eq!(snapshot.shares, [(user("alice"), Timestamp(0), 3, 3)]);
+    assert_eq!(snapshot.shares, [usage_of("alice", 0, 3, 3)]);
     store.close().await;
 }
 

@@ -1,7 +1,7 @@
 //! One writer, whoever it is.
 
 use fairway_model::{JobId, Timestamp};
-use fairway_sched::Change;
+use fairway_sched::{Change, Entity, Used};
 use fairway_wms::store::{Store, StoreError};
 
 use crate::bed::{Bed, new_job};
@@ -37,10 +37,12 @@ async fn a_second_leader_is_refused(bed: &Bed) {
 async fn usage_too_old_to_count_is_forgotten_at_the_next_start(bed: &Bed) {
     const HOUR_MS: i64 = 3_600_000;
     let share = |interval: i64| Change::Share {
-        user: "alice".parse().unwrap(),
+        entity: Entity::Account {
+            user: "alice".parse().unwrap(),
+            group: None,
+        },
         interval: Timestamp(interval * HOUR_MS),
-        tasks_started: 1,
-        core_ms: 1,
+        used: Used::tasks(1),
     };
     let store = bed.leader().await;
     store

@@ -8,21 +8,22 @@ use std::time::Duration;
 
 use fairway_model::{
     GivesWay, PilotId, PilotState, PreemptionSettings, Resources, SiteMode, TaskId, TaskState,
-    Timestamp, UserName,
+    Timestamp,
 };
 
 use super::{State, free_later};
+use crate::bounds::{Bounds, Subject};
 use crate::element::Element;
-use crate::matching::{Lease, LivePilot, first_of};
+use crate::matching::{Lease, LivePilot};
 use crate::preempt::{self, Candidate, Rank, Victims, cheapest};
-use crate::queue::{Class, ClassId};
+use crate::queue::{Candidate as Waiter, Class, ClassId};
 
 /// Room is made for at most so many tasks in one round; for others in the next.
 const TASKS_MAX: usize = 100;
 /// Room is made for tasks of at most so many classes in one round, the first in order.
 const CLASSES_MAX: usize = 100;
-/// Of a class, so many users are looked at in one round.
-const USERS_MAX: usize = 10;
+/// Of a class, so many accounts are looked at in one round.
+const ACCOUNTS_MAX: usize = 10;
 
 /// Tasks that are to give way to another.
 pub(super) struct Decision {
@@ -48,6 +49,8 @@ pub(super) struct Beds<'a> {
     state: &'a State,
     now: Timestamp,
     settings: PreemptionSettings,
+    /// With those that room is made for counted as started.
+    bounds: Bounds,
     /// Pilots at work.
     beds: Vec<Bed<'a>>,
     /// Pilots that will be there soon.
@@ -81,6 +84,7 @@ impl<'a> Beds<'a> {
             state,
             now,
             settings: state.policy().preemption,
+            bounds: state.bounds.clone(),
             beds: Vec::new(),
             expected: Vec::new(),
         };
@@ -184,9 +188,15 @@ impl<'a> Beds<'a> {
         if self.beds.iter().all(|bed| bed.candidates.is_empty()) {
             return decisions;
         }
+        let queue = &self.state.queue;
+        let accounts = queue.accounts_in_order(&self.state.shares, self.now);
         for &id in contenders.iter().take(CLASSES_MAX) {
-            if let Some(class) = self.state.queue.class(id) {
-                self.decide_for(id, class, served, &mut decisions);
+            let Some(class) = queue.class(id) else {
+                continue;
+            };
+            let candidates = accounts.iter().filter_map(|it| class.candidate(id, *it));
+            for waiter in candidates.take(ACCOUNTS_MAX) {
+                self.decide_for(&waiter, served, &mut decisions);
             }
         }
         decisions
@@ -194,88 +204,71 @@ impl<'a> Beds<'a> {
 
     fn decide_for(
         &mut self,
-        id: ClassId,
-        class: &Class,
+        waiter: &Waiter<'a>,
         served: &BTreeSet<TaskId>,
         decisions: &mut Vec<Decision>,
     ) {
-        for (_, user, head) in class.in_order().take(USERS_MAX) {
-            let (at_work, soon) = (
-                self.open_to(&self.beds, id, class, user),
-                self.open_to(&self.expected, id, class, user),
-            );
-            // The best set at each pilot; found anew where one was chosen.
-            let mut sets: BTreeMap<usize, Option<Victims>> = BTreeMap::new();
-            for (task, since) in self.waiting_from(head, id) {
-                if decisions.len() >= TASKS_MAX {
-                    return;
-                }
-                if served.contains(&task) {
-                    continue;
-                }
-                let demand = class.needs.resources;
-                if lay(&mut self.beds, &at_work, demand) || lay(&mut self.expected, &soon, demand) {
-                    sets.clear();
-                    continue;
-                }
-                let waited = self.now.since(since);
-                if waited < Duration::from_secs(self.settings.wait_min_s) {
-                    continue;
-                }
-                let Some((place, victims)) = self.best(&at_work, class, &mut sets) else {
-                    break;
-                };
-                sets.remove(&place);
-                let rank = Rank::of(self.state.policy(), &class.needs);
-                decisions.push(Decision {
-                    task,
-                    class: id,
-                    resources: demand,
-                    pilot: self.beds[place].live.pilot.id,
-                    because: because(task, waited, rank, &victims),
-                    victims: victims.tasks().to_vec(),
-                });
-                self.beds[place].take(&victims, demand);
+        let (id, class) = (waiter.id, waiter.class);
+        let at_work = self.open_to(&self.beds, waiter);
+        let soon = self.open_to(&self.expected, waiter);
+        let demand = class.needs.resources;
+        // The best set at each pilot; found anew where one was chosen.
+        let mut sets: BTreeMap<usize, Option<Victims>> = BTreeMap::new();
+        for (task, since) in class.first_of(waiter.account, TASKS_MAX) {
+            if decisions.len() >= TASKS_MAX || !self.may_start(waiter) {
+                return;
             }
+            if served.contains(&task) {
+                continue;
+            }
+            if lay(&mut self.beds, &at_work, demand) || lay(&mut self.expected, &soon, demand) {
+                sets.clear();
+                continue;
+            }
+            let waited = self.now.since(since);
+            if waited < Duration::from_secs(self.settings.wait_min_s) {
+                continue;
+            }
+            let Some((place, victims)) = self.best(&at_work, class, &mut sets) else {
+                return;
+            };
+            sets.remove(&place);
+            let rank = Rank::of(self.state.policy(), &class.needs);
+            decisions.push(Decision {
+                task,
+                class: id,
+                resources: demand,
+                pilot: self.beds[place].live.pilot.id,
+                because: because(task, waited, rank, &victims),
+                victims: victims.tasks().to_vec(),
+            });
+            self.beds[place].take(&victims, demand);
         }
     }
 
-    /// Which of the pilots tasks of the user and class may run with, who is next among those that
-    /// may use it.
-    fn open_to(&self, beds: &[Bed<'_>], id: ClassId, class: &Class, user: &UserName) -> Vec<usize> {
+    /// Whether the bounds of the policy let one more task be started, which counts from now on.
+    fn may_start(&mut self, waiter: &Waiter<'_>) -> bool {
+        let subject = Subject {
+            shares: &self.state.shares,
+            account: waiter.account,
+            needs: &waiter.class.needs,
+            site: None,
+        };
+        self.bounds.is_empty() || self.bounds.take(subject, 1, self.now) > 0
+    }
+
+    /// Which of the pilots may run tasks of the account and class.
+    fn open_to(&self, beds: &[Bed<'_>], waiter: &Waiter<'_>) -> Vec<usize> {
+        let door = self.state.door(self.now);
+        let class = (waiter.id, waiter.class);
         let open = |bed: &Bed<'_>| {
-            let next = first_of(id, class, bed.element, &bed.live.pilot.owner);
-            let owner = next.and_then(|choice| self.state.job_owner(choice.task.job));
-            owner == Some(user)
-                && could_take(self.state, bed.live, bed.element, (id, class), self.now)
+            could_take(self.state, bed.live, bed.element, class, self.now)
+                && door.lets(waiter, bed.element, &bed.live.pilot.owner)
         };
         let places = beds.iter().enumerate();
         places
             .filter(|(_, bed)| open(bed))
             .map(|(place, _)| place)
-            .collect()
-    }
-
-    /// Tasks of the class that wait, in order from the first of their owner, each with since when;
-    /// as many of its job as room is made for in one round.
-    fn waiting_from(&self, head: TaskId, id: ClassId) -> Vec<(TaskId, Timestamp)> {
-        let Some(live) = self.state.jobs.get(&head.job) else {
-            return Vec::new();
-        };
-        let untouched = live.untouched.within(head.index, u32::MAX).into_iter();
-        let untouched = untouched.filter(|(_, _, it)| it.state == TaskState::Waiting);
-        let untouched = untouched.flat_map(|(from, to, it)| (from..to).map(move |i| (i, it.since)));
-        let touched = live.tasks.range(head.index..);
-        let touched = touched
-            .filter(|(_, row)| row.state == TaskState::Waiting)
-            .map(|(&index, row)| (index, row.since));
-        let of_class = |(index, _): &(u32, Timestamp)| live.class_of(*index) == id;
-        let mut found: Vec<_> = untouched.filter(of_class).take(TASKS_MAX).collect();
-        found.extend(touched.filter(of_class).take(TASKS_MAX));
-        found.sort_unstable();
-        let tasks = found.into_iter().take(TASKS_MAX);
-        tasks
-            .map(|(index, since)| (TaskId::new(head.job, index), since))
             .collect()
     }
 

@@ -13,13 +13,14 @@ use serde::de::DeserializeOwned;
 use super::StoreError;
 
 pub(super) mod event;
+pub(super) mod interval_usage;
 pub(super) mod job;
 pub(super) mod meta;
 pub(super) mod node;
 pub(super) mod pilot;
 pub(super) mod policy;
-pub(super) mod share;
 pub(super) mod site;
+pub(super) mod spent;
 pub(super) mod task;
 pub(super) mod token;
 pub(super) mod usage;

@@ -1,20 +1,23 @@
-//! What each user used in each interval.
+//! What each account spent on each day.
 
-use fairway_model::{Timestamp, UserName};
+use fairway_model::{GroupName, Timestamp, UserName};
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 
 use super::int;
 
-/// One user's usage in one interval.
+/// What one account spent on one day.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "share")]
+#[sea_orm(table_name = "spent")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_name: String,
+    /// Empty for none.
     #[sea_orm(primary_key, auto_increment = false)]
-    pub interval_start: i64,
-    pub tasks_started: i64,
+    pub group_name: String,
+    /// When the day began, UTC.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub day: i64,
     pub core_ms: i64,
 }
 
@@ -23,17 +26,17 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The row of a share.
+/// The row of a day.
 pub(crate) fn row(
     user: &UserName,
-    interval: Timestamp,
-    tasks_started: u64,
+    group: Option<&GroupName>,
+    day: Timestamp,
     core_ms: u64,
 ) -> ActiveModel {
     ActiveModel {
         user_name: Set(user.to_string()),
-        interval_start: Set(interval.0),
-        tasks_started: Set(int(tasks_started)),
+        group_name: Set(group.map(ToString::to_string).unwrap_or_default()),
+        day: Set(day.0),
         core_ms: Set(int(core_ms)),
     }
 }

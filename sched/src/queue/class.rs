@@ -1,0 +1,192 @@
+//! Tasks that need the same, for the same group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fairway_jdl::Needs;
+use fairway_model::{GroupName, JobId, TaskId, Timestamp, UserName};
+
+use super::{Candidate, ClassId};
+use crate::ranges::Ranges;
+use crate::shares::{AccountId, Arrangement, Shares};
+
+/// One account's place among the tasks of a class that go by task and not by account; the
+/// smallest is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// When the account's first task came into the queue; or its priority, the other way round.
+    pub(super) rank: i64,
+    pub(super) task: TaskId,
+    pub(super) account: AccountId,
+}
+
+/// One account's waiting tasks in one class, in the order of submission, each with when it came
+/// into the queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiter {
+    pub(crate) user: UserName,
+    pub(super) jobs: BTreeMap<JobId, Ranges<Timestamp>>,
+    pub(super) len: u64,
+    /// `None` if nothing of the account is to be started.
+    pub(super) place: Option<Place>,
+}
+
+impl Waiter {
+    /// The first task, and when it came into the queue.
+    pub(super) fn head(&self) -> Option<(TaskId, Timestamp)> {
+        let (&job, ranges) = self.jobs.first_key_value()?;
+        let (from, _, since) = ranges.iter().next()?;
+        Some((TaskId::new(job, from), since))
+    }
+}
+
+/// Tasks that need the same, for the same group.
+#[derive(Clone, Debug)]
+pub(crate) struct Class {
+    /// What they need.
+    pub(crate) needs: Arc<Needs>,
+    /// The group that they are submitted for.
+    pub(crate) group: Option<GroupName>,
+    /// That of their quality of service.
+    pub(super) tier: i32,
+    /// Tasks of live jobs in this class, whatever their state; the class goes with the last.
+    pub(super) members: u64,
+    pub(super) waiting: u64,
+    pub(super) waiters: BTreeMap<AccountId, Waiter>,
+    pub(super) order: BTreeSet<Place>,
+    /// Its place in tables of classes with waiting tasks, while it has some.
+    pub(super) slot: usize,
+}
+
+impl Class {
+    /// How many of its tasks wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// The accounts with waiting tasks.
+    pub(crate) fn waiters(&self) -> impl Iterator<Item = (AccountId, &Waiter)> {
+        self.waiters.iter().map(|(&id, waiter)| (id, waiter))
+    }
+
+    /// How many tasks of an account wait.
+    pub(crate) fn waiting_of(&self, account: AccountId) -> u64 {
+        self.waiters.get(&account).map_or(0, |waiter| waiter.len)
+    }
+
+    /// How many tasks of an account come before `task`.
+    pub(crate) fn ahead_of(&self, account: AccountId, task: TaskId) -> u64 {
+        let Some(queue) = self.waiters.get(&account) else {
+            return 0;
+        };
+        let whole: u64 = queue
+            .jobs
+            .range(..task.job)
+            .map(|(_, ranges)| ranges.count_below(u32::MAX))
+            .sum();
+        let own = queue.jobs.get(&task.job);
+        whole + own.map_or(0, |ranges| ranges.count_below(task.index))
+    }
+
+    /// The first tasks of an account that wait, at most `most`, each with when it came into the
+    /// queue.
+    pub(crate) fn first_of(&self, account: AccountId, most: usize) -> Vec<(TaskId, Timestamp)> {
+        let jobs = self.waiters.get(&account).into_iter();
+        let stretches = jobs
+            .flat_map(|waiter| &waiter.jobs)
+            .flat_map(|(job, ranges)| {
+                let ranges = ranges.iter();
+                ranges.map(|(from, to, since)| (*job, from, to, since))
+            });
+        stretches
+            .flat_map(|(job, from, to, since)| {
+                (from..to).map(move |index| (TaskId::new(job, index), since))
+            })
+            .take(most)
+            .collect()
+    }
+
+    /// An account that waits, as a candidate to be served.
+    pub(crate) fn candidate(&self, id: ClassId, account: AccountId) -> Option<Candidate<'_>> {
+        let waiter = self.waiters.get(&account)?;
+        Some(Candidate {
+            id,
+            class: self,
+            account,
+            user: &waiter.user,
+        })
+    }
+
+    /// Whether any account that waits may be served.
+    pub(crate) fn may_any(&self, id: ClassId, may: impl Fn(&Candidate<'_>) -> bool) -> bool {
+        let mut accounts = self.order.iter().map(|place| place.account);
+        accounts.any(|account| self.candidate(id, account).is_some_and(|it| may(&it)))
+    }
+
+    /// Finds the place of an account anew; `barred` if nothing of it is to be started.
+    pub(super) fn place(&mut self, shares: &Shares, account: AccountId, barred: bool) {
+        let place = self.place_of(shares, account).filter(|_| !barred);
+        let Some(waiter) = self.waiters.get_mut(&account) else {
+            return;
+        };
+        if waiter.place == place {
+            return;
+        }
+        if let Some(before) = waiter.place {
+            self.order.remove(&before);
+        }
+        waiter.place = place;
+        self.order.extend(place);
+    }
+
+    /// Where an account is to stand.
+    pub(super) fn place_of(&self, shares: &Shares, account: AccountId) -> Option<Place> {
+        let (task, since) = self.waiters.get(&account)?.head()?;
+        let rank = match shares.arrangement() {
+            Arrangement::Arrival | Arrangement::Tree => since.0,
+            Arrangement::Priority => {
+                let fixed = shares.priority(account, &self.needs)?;
+                // What it was at the epoch: the same for all that grow as fast.
+                let then = fixed - shares.priority_per_ms(&self.needs) * since.0 as f64;
+                ordered(-then)
+            }
+        };
+        Some(Place {
+            rank,
+            task,
+            account,
+        })
+    }
+}
+
+/// Floats as integers in the same order.
+fn ordered(number: f64) -> i64 {
+    let bits = (number + 0.0).to_bits().cast_signed();
+    if bits < 0 { bits ^ i64::MAX } else { bits }
+}
+
+/// The float that [`ordered`] made the integer of.
+pub(super) fn number(ordered: i64) -> f64 {
+    let bits = if ordered < 0 {
+        ordered ^ i64::MAX
+    } else {
+        ordered
+    };
+    f64::from_bits(bits.cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_in_the_order_of_the_floats() {
+        let floats = [-1e300, -2.5, -1e-300, 0.0, 1e-300, 2.5, 1e300];
+        let integers: Vec<i64> = floats.iter().map(|float| ordered(*float)).collect();
+        assert!(integers.is_sorted(), "{integers:?}");
+        assert_eq!(ordered(-0.0), ordered(0.0));
+        for float in floats {
+            assert_eq!(number(ordered(float)).to_bits(), float.to_bits());
+        }
+    }
+}

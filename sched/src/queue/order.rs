@@ -1,0 +1,158 @@
+//! The waiting accounts in the order of service: the tree of shares, cut down to where somebody
+//! waits. At each node the children stand by their keys; a charge moves an account and what is
+//! above it, whatever the number of classes and of other accounts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ClassId;
+use crate::shares::{AccountId, Key, NodeId, ROOT, Shares};
+
+/// A node below which somebody waits, or did.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    /// The node that it stands under.
+    above: Option<NodeId>,
+    /// Its place there; `None` if nobody waits at it or below.
+    key: Option<Key>,
+    children: BTreeSet<(Key, NodeId)>,
+    /// The classes in which somebody waits at it or below, and how many accounts do.
+    classes: BTreeMap<ClassId, u32>,
+    /// Of users.
+    account: Option<AccountId>,
+}
+
+/// The accounts with waiting tasks, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Order {
+    nodes: Vec<Node>,
+}
+
+impl Order {
+    fn at(&mut self, id: NodeId) -> &mut Node {
+        if self.nodes.len() <= id.at() {
+            self.nodes.resize_with(id.at() + 1, Node::default);
+        }
+        &mut self.nodes[id.at()]
+    }
+
+    fn get(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.at())
+    }
+
+    /// An account has begun to wait in a class.
+    pub(super) fn add(&mut self, shares: &Shares, account: AccountId, class: ClassId) {
+        let mut id = shares.books(account).node;
+        self.at(id).account = Some(account);
+        loop {
+            *self.at(id).classes.entry(class).or_default() += 1;
+            self.place(shares, id);
+            match shares.above(id) {
+                Some(above) => id = above,
+                None => return,
+            }
+        }
+    }
+
+    /// An account does not wait in a class any more.
+    pub(super) fn remove(&mut self, shares: &Shares, account: AccountId, class: ClassId) {
+        let mut id = shares.books(account).node;
+        loop {
+            let node = self.at(id);
+            if let Some(waiting) = node.classes.get_mut(&class) {
+                *waiting -= 1;
+                if *waiting == 0 {
+                    node.classes.remove(&class);
+                }
+            }
+            self.place(shares, id);
+            match shares.above(id) {
+                Some(above) => id = above,
+                None => return,
+            }
+        }
+    }
+
+    /// An account's standing has changed, and with it that of all above.
+    pub(super) fn rekey(&mut self, shares: &Shares, account: AccountId) {
+        let mut id = shares.books(account).node;
+        while let Some(above) = shares.above(id) {
+            self.place(shares, id);
+            id = above;
+        }
+    }
+
+    /// Puts a node where it belongs under the one above.
+    fn place(&mut self, shares: &Shares, id: NodeId) {
+        let Some(above) = shares.above(id) else {
+            return;
+        };
+        let node = self.at(id);
+        let before = node.key;
+        let after = (!node.classes.is_empty()).then(|| shares.key(id));
+        if before == after {
+            return;
+        }
+        node.key = after;
+        node.above = Some(above);
+        let siblings = &mut self.at(above).children;
+        if let Some(key) = before {
+            siblings.remove(&(key, id));
+        }
+        if let Some(key) = after {
+            siblings.insert((key, id));
+        }
+    }
+
+    /// The first account, from the top of the tree down, that `take` makes something of. A node
+    /// is passed over if none of its classes is `wanted`.
+    pub(super) fn first<T>(
+        &self,
+        wanted: &mut impl FnMut(ClassId) -> bool,
+        take: &mut impl FnMut(AccountId) -> Option<T>,
+    ) -> Option<T> {
+        self.first_below(ROOT, wanted, take)
+    }
+
+    fn first_below<T>(
+        &self,
+        id: NodeId,
+        wanted: &mut impl FnMut(ClassId) -> bool,
+        take: &mut impl FnMut(AccountId) -> Option<T>,
+    ) -> Option<T> {
+        let node = self.get(id)?;
+        if !node.classes.keys().any(|class| wanted(*class)) {
+            return None;
+        }
+        if let Some(account) = node.account {
+            return take(account);
+        }
+        let mut children = node.children.iter();
+        children.find_map(|(_, child)| self.first_below(*child, wanted, take))
+    }
+
+    /// Compares what is kept with what follows from `waiting`: who waits in which classes.
+    pub(super) fn check(
+        &self,
+        shares: &Shares,
+        waiting: &BTreeMap<AccountId, BTreeSet<ClassId>>,
+    ) -> Result<(), String> {
+        let mut again = Self::default();
+        for (account, classes) in waiting {
+            for class in classes {
+                again.add(shares, *account, *class);
+            }
+        }
+        for (at, node) in self.nodes.iter().enumerate() {
+            let counted = again.nodes.get(at).cloned().unwrap_or_default();
+            let same = node.key == counted.key
+                && node.children == counted.children
+                && node.classes == counted.classes;
+            if !same {
+                let id = NodeId(u32::try_from(at).unwrap_or(u32::MAX));
+                let path = shares.path(id);
+                return Err(format!("`{path}` stands wrong: {node:?}, not {counted:?}"));
+            }
+        }
+        Ok(())
+    }
+}

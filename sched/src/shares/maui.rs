@@ -1,0 +1,270 @@
+//! Maui's priority; its formula is told with [`MauiSettings`].
+//!
+//! A priority is a part that stays as it is while a task waits, and a part that grows with time.
+//! How fast it grows depends on the class alone, so that the order within a class does not
+//! change by waiting. Usage of others changes it: it is computed anew now and then, as Maui does
+//! at each of its iterations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fairway_jdl::Needs;
+use fairway_model::policy::{MauiSettings, MauiTarget, TargetKind};
+
+use super::{AccountId, Amounts, Book, Shares};
+
+/// For a task without a walltime in the expansion factor, in seconds.
+const WALLTIME_UNKNOWN_S: u64 = 24 * 3600;
+
+/// How far everybody is from their targets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Maui {
+    /// By account: user, group and account together.
+    accounts: Vec<Part>,
+    qos: BTreeMap<Arc<str>, Part>,
+    queues: BTreeMap<Arc<str>, Part>,
+}
+
+/// What a distance from targets is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Part {
+    /// Percent away from the target, times its weight.
+    pub(crate) worth: f64,
+    /// Whether a cap is reached: nothing is started.
+    pub(crate) capped: bool,
+}
+
+impl Part {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            worth: self.worth + other.worth,
+            capped: self.capped || other.capped,
+        }
+    }
+}
+
+/// Usage in percent of all: over all intervals, and in the current one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Percent {
+    pub(crate) all: f64,
+    pub(crate) current: f64,
+}
+
+/// What usage is worth, in all and in the current interval.
+#[derive(Clone, Copy, Debug, Default)]
+struct Worth {
+    all: f64,
+    current: f64,
+}
+
+impl Worth {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            all: self.all + other.all,
+            current: self.current + other.current,
+        }
+    }
+
+    fn percent_of(self, total: Self) -> Percent {
+        let percent = |part: f64, total: f64| {
+            if total > 0.0 {
+                100.0 * part / total
+            } else {
+                0.0
+            }
+        };
+        Percent {
+            all: percent(self.all, total.all),
+            current: percent(self.current, total.current),
+        }
+    }
+}
+
+/// What it is worth to be at this percentage with that target.
+pub(crate) fn part(target: Option<MauiTarget>, used: Percent, weight: f64) -> Part {
+    let Some(MauiTarget { percent, kind }) = target else {
+        return Part::default();
+    };
+    let away = percent - used.all;
+    let (away, capped) = match kind {
+        TargetKind::Target => (away, false),
+        TargetKind::Floor => (away.max(0.0), false),
+        TargetKind::Ceiling => (away.min(0.0), false),
+        TargetKind::Cap => (0.0, used.all >= percent),
+        TargetKind::IntervalCap => (0.0, used.current >= percent),
+    };
+    Part {
+        worth: weight * away,
+        capped,
+    }
+}
+
+/// The target of that name, or that of all not named.
+fn target(targets: &BTreeMap<String, MauiTarget>, name: &str) -> Option<MauiTarget> {
+    targets.get(name).or_else(|| targets.get("*")).copied()
+}
+
+impl Maui {
+    /// How far everybody is from their targets now.
+    pub(crate) fn of(shares: &Shares) -> Self {
+        let settings = &shares.policy.maui;
+        let worth = |past: Amounts, current| {
+            let usage = &shares.policy.usage;
+            let mut now = Amounts::default();
+            now.add(current, 1.0);
+            let mut all = past;
+            all.add_all(now);
+            Worth {
+                all: all.worth(usage),
+                current: now.worth(usage),
+            }
+        };
+        let at = |id| {
+            let node = shares.tree.node(id);
+            worth(node.past, node.current)
+        };
+        let total = at(super::ROOT);
+        let mut users: BTreeMap<&str, Worth> = BTreeMap::new();
+        for account in &shares.accounts {
+            let user = users.entry(account.user.as_str()).or_default();
+            *user = user.plus(at(account.node));
+        }
+        let accounts = shares.accounts.iter().map(|account| {
+            let user = account.user.as_str();
+            let used = users.get(user).copied().unwrap_or_default();
+            let mut sum = part(
+                target(&settings.users, user),
+                used.percent_of(total),
+                settings.user_weight,
+            );
+            let mut above = shares.tree.upward(account.node).skip(1);
+            if let (Some(group), Some(id)) = (&account.group, above.next()) {
+                sum = sum.plus(part(
+                    target(&settings.groups, group.as_str()),
+                    at(id).percent_of(total),
+                    settings.group_weight,
+                ));
+                if let Some(id) = above.next().filter(|id| *id != super::ROOT) {
+                    sum = sum.plus(part(
+                        target(&settings.accounts, shares.path(id)),
+                        at(id).percent_of(total),
+                        settings.account_weight,
+                    ));
+                }
+            }
+            sum
+        });
+        let named = |books: &BTreeMap<Arc<str>, Book>,
+                     targets: &BTreeMap<String, MauiTarget>,
+                     weight: f64| {
+            let part = |(name, book): (&Arc<str>, &Book)| {
+                let used = worth(book.past, book.current).percent_of(total);
+                (name.clone(), part(target(targets, name), used, weight))
+            };
+            books.iter().map(part).collect()
+        };
+        Self {
+            accounts: accounts.collect(),
+            qos: named(&shares.qos, &settings.qos, settings.qos_weight),
+            queues: named(&shares.queues, &settings.queues, settings.queue_weight),
+        }
+    }
+
+    /// The fairshare component of a task's priority.
+    pub(crate) fn fairshare(&self, shares: &Shares, account: AccountId, needs: &Needs) -> Part {
+        let settings = &shares.policy.maui;
+        let unused =
+            |targets, name: &str, weight| part(target(targets, name), Percent::default(), weight);
+        // Who has come since the last count has used nothing to speak of.
+        let known = self.accounts.get(account.0 as usize).copied();
+        let mut sum = known.unwrap_or_else(|| {
+            let user = shares.books(account).user.as_str();
+            unused(&settings.users, user, settings.user_weight)
+        });
+        if let Some(name) = &needs.qos {
+            let known = self.qos.get(name).copied();
+            sum =
+                sum.plus(known.unwrap_or_else(|| unused(&settings.qos, name, settings.qos_weight)));
+        }
+        if let Some(name) = &needs.queue {
+            let known = self.queues.get(name).copied();
+            sum = sum.plus(
+                known.unwrap_or_else(|| unused(&settings.queues, name, settings.queue_weight)),
+            );
+        }
+        Part {
+            worth: settings.fairshare_weight * sum.worth,
+            capped: sum.capped,
+        }
+    }
+
+    /// See [`Shares::priority`].
+    pub(super) fn priority(
+        &self,
+        shares: &Shares,
+        account: AccountId,
+        needs: &Needs,
+    ) -> Option<f64> {
+        let fairshare = self.fairshare(shares, account, needs);
+        let qos = needs.qos.as_ref();
+        let qos = qos.and_then(|name| shares.policy.qos_named(name));
+        let settings = &shares.policy.maui;
+        // The expansion factor of a task that has not waited yet is 1.
+        let fixed = settings.expansion_factor_weight
+            + resources(settings, needs)
+            + qos.map_or(0.0, |qos| qos.priority);
+        (!fairshare.capped).then_some(fairshare.worth + fixed)
+    }
+}
+
+/// What the resources asked for are worth.
+pub(crate) fn resources(settings: &MauiSettings, needs: &Needs) -> f64 {
+    let asked = needs.resources;
+    settings.resource_weight
+        * (settings.core_weight * f64::from(asked.cores)
+            + settings.memory_gib_weight * asked.memory_mib as f64 / 1024.0
+            + settings.gpu_weight * f64::from(asked.gpus)
+            + settings.walltime_hour_weight * needs.walltime_s.unwrap_or(0) as f64 / 3600.0)
+}
+
+/// What a millisecond in the queue is worth: of its own, and by the expansion factor.
+pub(super) fn per_ms(settings: &MauiSettings, needs: &Needs) -> f64 {
+    let walltime_s = needs.walltime_s.unwrap_or(WALLTIME_UNKNOWN_S).max(1);
+    settings.queue_time_weight / 60_000.0
+        + settings.expansion_factor_weight / (walltime_s as f64 * 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn away(target: &str, used: f64) -> Part {
+        let used = Percent {
+            all: used,
+            current: used,
+        };
+        part(Some(target.parse().unwrap()), used, 1.0)
+    }
+
+    #[test]
+    fn suffixes_say_on_which_side_a_target_counts() {
+        let worth = |target, used| away(target, used).worth;
+        assert_eq!((worth("25", 20.0), worth("25", 30.0)), (5.0, -5.0));
+        assert_eq!((worth("25+", 20.0), worth("25+", 30.0)), (5.0, 0.0));
+        assert_eq!((worth("25-", 20.0), worth("25-", 30.0)), (0.0, -5.0));
+        for cap in ["25%", "25^"] {
+            assert_eq!((worth(cap, 20.0), worth(cap, 30.0)), (0.0, 0.0));
+            assert!(!away(cap, 24.9).capped && away(cap, 25.0).capped);
+        }
+    }
+
+    /// The worked example: a percent from the target is worth four hours in the queue.
+    #[test]
+    fn a_percent_from_the_target_is_four_hours() {
+        let settings = MauiSettings::default();
+        let percent = settings.fairshare_weight * settings.user_weight;
+        let (spec, _) = fairway_jdl::JobSpec::read("[ Executable = \"/bin/true\" ]").unwrap();
+        let hours = 4.0 * 3_600_000.0 * per_ms(&settings, &spec.needs(0));
+        assert!((percent - hours).abs() < 1e-9, "{percent} {hours}");
+    }
+}
