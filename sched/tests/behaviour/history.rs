@@ -11,7 +11,7 @@ use fairway_model::{
     PilotState, Policy, PolicyKind, TaskId, TaskState, Timestamp,
 };
 use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant, Selection};
-use fairway_sched::{Command, RefusedKind, Reply, State};
+use fairway_sched::{Command, Entity, RefusedKind, Reply, State};
 use proptest::prelude::*;
 
 use crate::graphs::check_graph;
@@ -391,9 +391,8 @@ impl Run {
                 if *metric {
                     policy.usage.metric = Metric::CoreSeconds;
                 }
-                if *preempts {
-                    policy = with_preemption(policy);
-                }
+                policy = with_preemption(policy);
+                policy.preemption.enabled = *preempts;
                 let by = user("root");
                 self.world.ask(Command::SetPolicy { policy, by }).unwrap();
             }
@@ -647,7 +646,9 @@ impl Run {
             let times = task.preemption.map_or(0, |it| it.times);
             assert_eq!(told.count(), times as usize, "{task:?}");
         }
-        let started: u64 = rows.shares.values().map(|used| used.tasks_started).sum();
+        let shares = rows.shares.iter();
+        let accounts = shares.filter(|((entity, _), _)| matches!(entity, Entity::Account { .. }));
+        let started: u64 = accounts.map(|(_, used)| used.tasks_started).sum();
         assert_eq!(started, leased.len() as u64, "every lease is charged once");
     }
 
