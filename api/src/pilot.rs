@@ -18,7 +18,7 @@
 //! Every refusal is a [`Problem`](crate::Problem). `pilot-ended` and
 //! `unauthorized` tell the pilot to stop its payloads and end.
 
-use fairway_model::{Attempt, AttemptEnd, CeId, PilotId, Resources, TaskId, Timestamp};
+use fairway_model::{Attempt, AttemptEnd, CeId, Order, PilotId, Resources, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -127,10 +127,10 @@ pub struct SyncReply {
     /// Work. May repeat a lease that the pilot has already: it is then left alone.
     #[serde(default)]
     pub leases: Vec<Lease>,
-    /// Attempts to stop. Those that are not the live ones (any more) are to be stopped and
-    /// forgotten without a report: `stale` is then true.
+    /// What is to be done with attempts. May repeat an order that the pilot has already: it is
+    /// then left alone, but that a payload sleeps or goes on is told again.
     #[serde(default)]
-    pub stop: Vec<StopOrder>,
+    pub orders: Vec<AttemptOrder>,
     /// Finish what is there, take no more, end.
     #[serde(default)]
     pub drain: bool,
@@ -141,15 +141,16 @@ pub struct SyncReply {
     pub stay: Option<bool>,
 }
 
-/// An order to stop one attempt.
+/// What is to be done with one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct StopOrder {
+pub struct AttemptOrder {
     /// Which task.
     pub task: TaskId,
     /// Which try.
     pub attempt: Attempt,
-    /// Whether the server has written this attempt off: no report is wanted.
-    pub stale: bool,
+    /// What.
+    #[serde(flatten)]
+    pub what: Order,
 }
 
 /// What a pilot tells about one attempt.
@@ -170,6 +171,10 @@ pub struct Report {
 pub enum ReportKind {
     /// The payload started.
     Started,
+    /// The payload sleeps: its cores are free.
+    Suspended,
+    /// The payload goes on.
+    Resumed,
     /// The attempt is over.
     Ended {
         /// How.
@@ -182,7 +187,8 @@ pub enum ReportKind {
 /// What an attempt used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Used {
-    /// From the payload's start to its end, in milliseconds; 0 if it did not start.
+    /// From the payload's start to its end without the time that it slept, in milliseconds; 0 if
+    /// it did not start.
     pub wall_ms: u64,
     /// Processor time of the whole process tree, in milliseconds.
     pub cpu_ms: u64,
@@ -231,7 +237,8 @@ pub struct Payload {
     /// here; how it reaches the others is its own affair.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<PayloadHost>,
-    /// Longest time that it may run, in seconds; no limit of its own if not set.
+    /// Longest time that it may run, without the time that it sleeps, in seconds; no limit of its
+    /// own if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub walltime_s: Option<u64>,
 }

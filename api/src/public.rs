@@ -209,6 +209,12 @@ pub struct TaskView {
     pub leased_at: Option<Timestamp>,
     /// When the live or last attempt's payload started.
     pub started_at: Option<Timestamp>,
+    /// How often it was told to give way to others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub preemptions: u32,
+    /// Since when its payload is suspended, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_at: Option<Timestamp>,
     /// How the last ended attempt ended.
     pub last_end: Option<AttemptEnd>,
     /// The same in words.

@@ -11,6 +11,7 @@ mod m20261122_000001_first_tables;
 mod m20261122_000002_nodes;
 mod m20261128_000003_private_pilots;
 mod m20261128_000004_packing;
+mod m20261128_000005_preemption;
 mod m20261128_000006_accounts;
 
 /// All migrations, in order.
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_nodes::Migration),
             Box::new(m20261128_000003_private_pilots::Migration),
             Box::new(m20261128_000004_packing::Migration),
+            Box::new(m20261128_000005_preemption::Migration),
             Box::new(m20261128_000006_accounts::Migration),
         ]
     }

@@ -62,7 +62,34 @@ pub enum EventKind {
         /// Why, in a sentence for the user.
         because: String,
     },
-    /// A person's word changed a task: cancel, hold, release or retry.
+    /// A running task was told to make room for another.
+    TaskGivesWay {
+        /// Which task.
+        task: TaskId,
+        /// Which try.
+        attempt: Attempt,
+        /// For which task.
+        to: TaskId,
+        /// How: it ends and goes back to the queue, or sleeps.
+        how: crate::GivesWay,
+        /// Why, in a sentence for the user.
+        because: String,
+    },
+    /// A payload was put to sleep, so that others have its cores.
+    TaskSuspended {
+        /// Which task.
+        task: TaskId,
+        /// Which try.
+        attempt: Attempt,
+    },
+    /// A payload that slept goes on.
+    TaskResumed {
+        /// Which task.
+        task: TaskId,
+        /// Which try.
+        attempt: Attempt,
+    },
+    /// A person's word changed a task: cancel, hold, release, retry, suspend or resume.
     TaskChanged {
         /// Which task.
         task: TaskId,
@@ -185,11 +212,22 @@ pub enum TaskVerb {
     Release,
     /// Queue it again after it failed or was cancelled, with its retries restored.
     Retry,
+    /// Let its payload sleep, if it says that it can, until it is resumed.
+    Suspend,
+    /// Let its payload go on as soon as there is room.
+    Resume,
 }
 
 impl TaskVerb {
     /// All verbs.
-    pub const ALL: [Self; 4] = [Self::Cancel, Self::Hold, Self::Release, Self::Retry];
+    pub const ALL: [Self; 6] = [
+        Self::Cancel,
+        Self::Hold,
+        Self::Release,
+        Self::Retry,
+        Self::Suspend,
+        Self::Resume,
+    ];
 
     /// The name used on the wire.
     pub const fn name(self) -> &'static str {
@@ -198,6 +236,8 @@ impl TaskVerb {
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Retry => "retry",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
         }
     }
 }
@@ -209,6 +249,9 @@ impl EventKind {
             Self::TaskLeased { task, .. }
             | Self::TaskStarted { task, .. }
             | Self::AttemptEnded { task, .. }
+            | Self::TaskGivesWay { task, .. }
+            | Self::TaskSuspended { task, .. }
+            | Self::TaskResumed { task, .. }
             | Self::TaskChanged { task, .. } => Some(*task),
             _ => None,
         }

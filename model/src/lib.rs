@@ -8,6 +8,7 @@
 pub mod event;
 pub mod id;
 pub mod job;
+pub mod order;
 pub mod pilot;
 pub mod policy;
 pub mod principal;
@@ -20,8 +21,11 @@ pub mod usage;
 pub use event::{Event, EventKind, TaskVerb};
 pub use id::{Attempt, CeId, CeName, GroupName, JobId, PilotId, SiteName, TaskId, UserName};
 pub use job::Job;
+pub use order::Order;
 pub use pilot::{Pilot, PilotEnd, PilotOwner, PilotState};
-pub use policy::{FairshareSettings, Metric, Policy, PolicyKind, UsageSettings};
+pub use policy::{
+    FairshareSettings, Metric, Policy, PolicyKind, PreemptionSettings, UsageSettings,
+};
 pub use principal::{Principal, Role};
 pub use resources::{CustomResources, Resources};
 pub use site::{
@@ -30,6 +34,6 @@ pub use site::{
     RestSettings, SecretRef, Site, SiteMode, SlurmSettings, SshSettings, SupplySettings,
     WarmSettings,
 };
-pub use task::{AttemptEnd, Task, TaskState};
+pub use task::{AttemptEnd, GivesWay, Preemption, Task, TaskState};
 pub use time::Timestamp;
 pub use usage::UsageRecord;

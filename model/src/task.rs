@@ -200,6 +200,56 @@ impl std::fmt::Display for AttemptEnd {
     }
 }
 
+/// How a task gave way to others or was suspended by hand, and what holds of its live attempt
+/// because of that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Preemption {
+    /// How often it was told to give way to others.
+    pub times: u32,
+    /// When it was told last.
+    pub at: Option<Timestamp>,
+    /// What the live attempt is to do; `None` if it is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<GivesWay>,
+    /// Whether it sleeps by a person's word, until that person says otherwise.
+    #[serde(default)]
+    pub by_hand: bool,
+    /// Since when the payload of the live attempt sleeps, as its pilot told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_at: Option<Timestamp>,
+    /// When the payload of the live attempt went on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_at: Option<Timestamp>,
+    /// How long the payload of the live attempt slept before that, in milliseconds.
+    #[serde(default)]
+    pub suspended_ms: u64,
+}
+
+/// How a live attempt gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum GivesWay {
+    /// It ends, and the task goes back to the queue.
+    Stops,
+    /// It sleeps until there is room again.
+    Sleeps,
+}
+
+impl Preemption {
+    /// The same once the live attempt is over.
+    #[must_use]
+    pub const fn after_attempt(self) -> Self {
+        Self {
+            order: None,
+            by_hand: false,
+            suspended_at: None,
+            resumed_at: None,
+            suspended_ms: 0,
+            ..self
+        }
+    }
+}
+
 /// A task as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
@@ -232,6 +282,9 @@ pub struct Task {
     pub hold_on_return: bool,
     /// How the last ended attempt ended.
     pub last_end: Option<AttemptEnd>,
+    /// How it gave way to others, if it ever did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preemption: Option<Preemption>,
 }
 
 impl Task {
@@ -252,7 +305,27 @@ impl Task {
             losses: 0,
             hold_on_return: false,
             last_end: None,
+            preemption: None,
         }
+    }
+
+    /// How the live attempt is to give way, if it is.
+    pub fn gives_way(&self) -> Option<GivesWay> {
+        self.preemption?.order
+    }
+
+    /// For how long the payload of the live attempt has slept until `now`, in milliseconds.
+    pub fn slept_ms(&self, now: Timestamp) -> u64 {
+        self.preemption.map_or(0, |it| {
+            let sleeps = it.suspended_at.map_or(0, |at| now.since(at).as_millis());
+            let sleeps = u64::try_from(sleeps).unwrap_or(u64::MAX);
+            it.suspended_ms.saturating_add(sleeps)
+        })
+    }
+
+    /// Since when the payload sleeps, if it does.
+    pub fn suspended_since(&self) -> Option<Timestamp> {
+        self.preemption?.suspended_at
     }
 }
 

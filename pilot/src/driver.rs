@@ -71,8 +71,11 @@ struct Running {
     pid: Pid,
     at: Instant,
     memory_limit_mib: u64,
-    /// Whether the pilot has sent it a signal.
+    /// Whether the pilot has sent it a signal to end it.
     signalled: bool,
+    /// Since when it sleeps, and for how long it slept before.
+    asleep: Option<Instant>,
+    slept: Duration,
 }
 
 struct Driver {
@@ -359,6 +362,8 @@ impl Driver {
         match step {
             Step::Stage(lease) => self.stage(lease),
             Step::Start(key) => self.start(key),
+            Step::Suspend(key) => self.suspend_tree(key),
+            Step::Resume(key) => self.resume_tree(key),
             Step::Terminate(key) => self.signal_tree(key, Signal::TERM),
             Step::Kill(key) => self.signal_tree(key, Signal::KILL),
             Step::Deliver { key, outputs } => self.deliver(key, outputs),
@@ -477,6 +482,8 @@ impl Driver {
             at: launched.at,
             memory_limit_mib: lease.payload.resources.memory_mib,
             signalled: false,
+            asleep: None,
+            slept: Duration::ZERO,
         });
         self.roots.insert(launched.pid.as_raw_nonzero().get(), key);
         self.census_at.get_or_insert(now + CENSUS_PAUSE);

@@ -2,6 +2,7 @@
 //! server and when, and when to end. It does no I/O and reads no clock: the driver
 //! tells what happened and when, and carries out the [`Step`]s that come of it.
 
+mod sleep;
 mod talk;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -9,8 +10,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairway_api::pilot::{Lease, Report, ReportKind, StopOrder, SyncReply, SyncRequest, Used};
-use fairway_model::{Attempt, AttemptEnd, Resources, TaskId};
+use fairway_api::pilot::{AttemptOrder, Lease, Report, ReportKind, SyncReply, SyncRequest, Used};
+use fairway_model::{Attempt, AttemptEnd, Order, Resources, TaskId};
+
+use self::sleep::Sleep;
 
 /// Between SIGTERM and SIGKILL for a payload that is stopped.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -75,7 +78,11 @@ pub enum Step {
     Stage(Arc<Lease>),
     /// Start the payload, then tell [`Machine::started`] and later [`Machine::exited`].
     Start(Key),
-    /// Ask the payload's whole tree to end (SIGTERM).
+    /// Put the payload's whole tree to sleep (SIGSTOP).
+    Suspend(Key),
+    /// Let the payload's whole tree go on (SIGCONT).
+    Resume(Key),
+    /// Ask the payload's whole tree to end (SIGTERM), which it can only if it does not sleep.
     Terminate(Key),
     /// End the payload's whole tree (SIGKILL).
     Kill(Key),
@@ -113,6 +120,8 @@ enum Cause {
     HandBack {
         reason: String,
     },
+    /// Others need the room. That it ended well nevertheless is what is reported then.
+    GiveWay,
     /// The server has written the attempt off: nothing is reported.
     Stale,
 }
@@ -131,6 +140,7 @@ enum Stage {
         ordered: Moment,
         since: Moment,
         kill_at: Option<Moment>,
+        sleep: Sleep,
     },
     /// The payload is over; its logs and outputs are on their way.
     Delivering { end: AttemptEnd, used: Used },
@@ -252,12 +262,12 @@ impl Machine {
         self.wish.take_if(|(wish, _)| *wish == id);
         self.beat.take_if(|beat| *beat == id);
         // Orders come first: what is to be stopped may be among the leases as well.
-        for order in reply.stop {
+        for order in reply.orders {
             self.obey(now, order);
         }
         self.staying = reply.stay.unwrap_or(self.staying);
         if reply.drain {
-            self.drain("the server asked it to finish");
+            self.drain(now, "the server asked it to finish");
         }
         for lease in reply.leases {
             self.accept(lease);
@@ -314,25 +324,38 @@ impl Machine {
         }
     }
 
-    fn obey(&mut self, now: Moment, order: StopOrder) {
+    fn obey(&mut self, now: Moment, order: AttemptOrder) {
         let key = Key {
             task: order.task,
             attempt: order.attempt,
         };
-        let cause = if order.stale {
-            Cause::Stale
-        } else {
-            Cause::Cancelled
-        };
-        self.stop(now, key, cause, STOP_GRACE);
+        match order.what {
+            Order::Cancel => self.stop(now, key, Cause::Cancelled, STOP_GRACE),
+            Order::WriteOff => self.stop(now, key, Cause::Stale, STOP_GRACE),
+            Order::GiveWay { grace_s } => {
+                self.give_way(now, key, Duration::from_secs(grace_s));
+            }
+            Order::Suspend => self.suspend(now, key),
+            Order::Resume => self.resume(key),
+        }
     }
 
-    /// Finish what is there, take no more, end.
-    fn drain(&mut self, reason: &str) {
+    /// Told again, this changes nothing: the payload has its grace from the first time.
+    fn give_way(&mut self, now: Moment, key: Key, grace: Duration) {
+        let is_stopped = |held: &Held| held.cause.is_some();
+        if !self.held.get(&key).is_some_and(is_stopped) {
+            self.stop(now, key, Cause::GiveWay, grace);
+        }
+    }
+
+    /// Finish what is there, take no more, end. What sleeps is handed back: nobody knows when
+    /// it could go on.
+    fn drain(&mut self, now: Moment, reason: &str) {
         if self.phase == Phase::Working {
             self.phase = Phase::Draining {
                 reason: reason.to_owned(),
             };
+            self.hand_back_sleepers(now, reason);
         }
     }
 
@@ -370,6 +393,7 @@ impl Machine {
                     ordered,
                     since: now,
                     kill_at: None,
+                    sleep: Sleep::default(),
                 };
                 if let Some(cause) = held.cause.take() {
                     let grace = if matches!(cause, Cause::HandBack { .. }) {
@@ -395,10 +419,10 @@ impl Machine {
         let Some(held) = self.held.get(&key) else {
             return;
         };
-        let Stage::Running { ordered, .. } = held.stage else {
+        let Stage::Running { ordered, sleep, .. } = held.stage else {
             return;
         };
-        self.payload_time = Some(mean(self.payload_time, now.saturating_sub(ordered)));
+        self.payload_time = Some(mean(self.payload_time, sleep.awake(ordered, now)));
         self.give_back_resources(key);
         self.over(key, end, used);
         self.settle(now);
@@ -473,10 +497,8 @@ impl Machine {
             .idle_since
             .is_some_and(|since| now >= since + self.terms.idle);
         if idle {
-            self.drain(&format!(
-                "there was no work for {} s",
-                self.terms.idle.as_secs()
-            ));
+            let reason = format!("there was no work for {} s", self.terms.idle.as_secs());
+            self.drain(now, &reason);
         }
         self.settle(now);
     }
@@ -494,10 +516,13 @@ impl Machine {
             Stage::Running {
                 since,
                 kill_at: None,
+                sleep,
                 ..
             } => {
                 if let Some(limit_s) = held.lease.payload.walltime_s
-                    && now >= *since + Duration::from_secs(limit_s)
+                    && sleep
+                        .over_at(*since, limit_s)
+                        .is_some_and(|over_at| now >= over_at)
                 {
                     self.stop(now, key, Cause::Walltime { limit_s }, STOP_GRACE);
                 }
@@ -535,14 +560,18 @@ impl Machine {
                 self.over(key, AttemptEnd::Cancelled, Used::default());
             }
             Stage::Starting { .. } => held.cause = Some(cause),
-            Stage::Running { kill_at, .. } => {
+            Stage::Running { kill_at, sleep, .. } => {
                 let at = now + grace;
                 *kill_at = Some(kill_at.map_or(at, |already| already.min(at)));
+                let slept = sleep.end(now);
                 // The first reason stands, unless nobody wants to hear it any more.
                 if held.cause.is_none() || cause == Cause::Stale {
                     held.cause = Some(cause);
                 }
                 self.steps.push(Step::Terminate(key));
+                if slept {
+                    self.steps.push(Step::Resume(key));
+                }
             }
             Stage::Delivering { .. } | Stage::Over => {
                 if cause == Cause::Stale {
@@ -572,6 +601,11 @@ impl Machine {
                 true,
             ),
             Some(Cause::HandBack { reason }) => (AttemptEnd::HandedBack { reason }, false),
+            Some(Cause::GiveWay) if end.is_success() => (end, true),
+            Some(Cause::GiveWay) => {
+                let reason = "it gave way to others".to_owned();
+                (AttemptEnd::HandedBack { reason }, false)
+            }
             Some(Cause::Stale) => return self.forget(key),
         };
         if matches!(held.stage, Stage::Running { .. }) {
@@ -584,7 +618,7 @@ impl Machine {
 
     fn give_back_resources(&mut self, key: Key) {
         if let Some(held) = self.held.get(&key) {
-            self.free = self.free.plus(held.lease.payload.resources);
+            self.free = self.free.plus(held.takes());
         }
     }
 
@@ -623,6 +657,7 @@ impl Machine {
 
     /// After each event: start what can be started, and note since when nothing is there.
     fn settle(&mut self, now: Moment) {
+        self.wake(now);
         let mut place = 0;
         while let Some(key) = self.queue.get(place).copied() {
             let Some(held) = self.held.get_mut(&key) else {

@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use fairway_api::pilot::{InputFile, StopOrder};
-use fairway_model::{Attempt, AttemptEnd, JobId, Resources, TaskId};
+use fairway_api::pilot::{AttemptOrder, InputFile, ReportKind};
+use fairway_model::{Attempt, AttemptEnd, JobId, Order, Resources, TaskId};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use stand_in::{PATIENCE, Pilot, SECRET, StandIn, TOKEN, lease, shell};
 
 const OK: AttemptEnd = AttemptEnd::Exited { code: 0 };
 
-fn stop(index: u32, stale: bool) -> StopOrder {
-    StopOrder {
+fn order(index: u32, what: Order) -> AttemptOrder {
+    AttemptOrder {
         task: TaskId::new(JobId(1), index),
         attempt: Attempt(1),
-        stale,
+        what,
     }
 }
 
@@ -211,17 +211,116 @@ async fn cancel_ends_the_whole_tree() {
         .wait_until("the start", |books| books.has_started(1))
         .await;
     assert!(runs("86311") && runs("86312"));
-    server.change(|books| books.stops.push(stop(0, false)));
+    server.change(|books| books.orders.push(order(0, Order::Cancel)));
     assert_eq!(server.end_of(0).await.0, AttemptEnd::Cancelled);
     for process in ["86311", "86312", "86313"] {
         wait_until_gone(process).await;
     }
     assert!(runs("86314"), "the other task is left alone");
     // One that the server has written off is stopped without a word.
-    server.change(|books| books.stops.push(stop(1, true)));
+    server.change(|books| books.orders.push(order(1, Order::WriteOff)));
     wait_until_gone("86314").await;
     drain(&server, &mut pilot).await;
     assert!(server.look().end_of(1).is_none());
+}
+
+/// The states (proc_pid_stat(5)) of the processes that carry this text in their command line.
+fn states(text: &str) -> Vec<char> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let of = |entry: std::fs::DirEntry| {
+        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let carries = line.windows(text.len()).any(|part| part == text.as_bytes());
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let state = stat.rsplit_once(") ")?.1.chars().next()?;
+        carries.then_some(state)
+    };
+    processes.filter_map(of).collect()
+}
+
+async fn wait_until_all(text: &str, state: impl Fn(char) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let states = states(text);
+        if !states.is_empty() && states.iter().all(|it| state(*it)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "`{text}` is {states:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_gives_way_may_end_well() {
+    let server = StandIn::start().await;
+    server.submit(shell(
+        0,
+        "trap 'echo saved; exit 0' TERM; echo up; while :; do sleep 0.01; done",
+    ));
+    server.submit(shell(1, "exec sleep 86341"));
+    let mut pilot = Pilot::start(&server.bootstrap()).await;
+    server
+        .wait_until("the start", |books| {
+            books.stream(0, "stdout") == "up\n" && books.has_started(1)
+        })
+        .await;
+    let way = Order::GiveWay { grace_s: 60 };
+    server.change(|books| books.orders.extend([order(0, way), order(1, way)]));
+    assert_eq!(server.end_of(0).await.0, OK);
+    assert_eq!(server.look().stream(0, "stdout"), "up\nsaved\n");
+    assert!(matches!(
+        server.end_of(1).await.0,
+        AttemptEnd::HandedBack { .. }
+    ));
+    drain(&server, &mut pilot).await;
+}
+
+#[tokio::test]
+async fn a_whole_tree_sleeps_and_goes_on() {
+    let server = StandIn::start().await;
+    let outside = tempfile::tempdir().unwrap();
+    let flag = outside.path().join("flag");
+    // One child in a session of its own whose parent is gone.
+    let script = format!(
+        "(setsid sleep 86351 &) ; sleep 86352 & echo up; \
+         until [ -e {} ]; do sleep 0.01; done",
+        flag.display()
+    );
+    let began = Instant::now();
+    server.submit(shell(0, &script));
+    let mut pilot = Pilot::start(&server.bootstrap()).await;
+    server
+        .wait_until("the start", |books| books.stream(0, "stdout") == "up\n")
+        .await;
+    server.change(|books| books.orders.push(order(0, Order::Suspend)));
+    let said = |books: &stand_in::Books, wanted: fn(&ReportKind) -> bool| {
+        books.reports.iter().any(|report| wanted(&report.what))
+    };
+    server
+        .wait_until("its sleep", |books| {
+            said(books, |what| matches!(what, ReportKind::Suspended))
+        })
+        .await;
+    let asleep = Instant::now();
+    for process in ["86351", "86352", "until [ -e"] {
+        wait_until_all(process, |state| state == 'T').await;
+    }
+    std::fs::write(&flag, "").unwrap();
+    let syncs = server.look().syncs;
+    server
+        .wait_until("another sync", |books| books.syncs > syncs)
+        .await;
+    assert!(server.look().end_of(0).is_none(), "it sleeps");
+    let slept = asleep.elapsed();
+    server.change(|books| books.orders.push(order(0, Order::Resume)));
+    let (end, used) = server.end_of(0).await;
+    assert_eq!(end, OK);
+    assert!(said(&server.look(), |what| matches!(
+        what,
+        ReportKind::Resumed
+    )));
+    let awake = began.elapsed().saturating_sub(slept);
+    assert!(Duration::from_millis(used.wall_ms) <= awake, "{used:?}");
+    drain(&server, &mut pilot).await;
 }
 
 #[tokio::test]

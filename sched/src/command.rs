@@ -6,8 +6,8 @@ use std::sync::Arc;
 use fairway_jdl::{JobNode, JobSpec};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Maintenance, Pilot,
-    PilotEnd, PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId,
+    Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Maintenance, Order,
+    Pilot, PilotEnd, PilotId, Policy, Principal, Resources, Site, SiteMode, SiteName, Task, TaskId,
     TaskState, Timestamp, UsageRecord, UserName,
 };
 
@@ -17,6 +17,10 @@ use crate::shares::Used;
 /// Something to do. Who may ask for it has been checked, except where a
 /// [`Principal`] comes along to be checked against the owner of a task.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a policy is rare, and a command is moved a few times in its life"
+)]
 pub enum Command {
     /// Accept a job with all its tasks.
     Submit(Submission),
@@ -241,6 +245,10 @@ pub struct AttemptReport {
 pub enum AttemptNews {
     /// The payload started.
     Started,
+    /// It was put to sleep, as was asked for.
+    Suspended,
+    /// It goes on, as was asked for.
+    Resumed,
     /// It is over.
     Ended {
         /// How.
@@ -330,8 +338,8 @@ pub enum Reply {
     Synced {
         /// Work.
         grants: Vec<Grant>,
-        /// Attempts to stop; `true`: written off, no report is wanted.
-        stop: Vec<(TaskId, Attempt, bool)>,
+        /// What is to be done with attempts that it has, and those that it had better not have.
+        orders: Vec<(TaskId, Attempt, Order)>,
         /// To finish what it has and take no more.
         drain: bool,
         /// Whether to stay though it has no task, since it is part of one of which another pilot

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use fairway_jdl::{Needs, Value, eval};
 use fairway_model::{
-    CeId, GroupName, JobId, PilotOwner, PolicyKind, Resources, SiteName, Task, TaskId, TaskState,
-    Timestamp, UserName,
+    CeId, GivesWay, GroupName, JobId, PilotOwner, PolicyKind, Preemption, Resources, SiteName,
+    Task, TaskId, TaskState, Timestamp, UserName,
 };
 
 use crate::State;
@@ -404,7 +404,8 @@ fn summary(
             let because = barrier.map_or("", |barrier| &barrier.because);
             format!("It may not be started now: {because}.")
         }
-        TaskState::Waiting => waiting_summary(state, row.id.job, ces, ahead.unwrap_or(0)),
+        TaskState::Waiting => room_summary(state, row.id)
+            .unwrap_or_else(|| waiting_summary(state, row.id.job, ces, ahead.unwrap_or(0))),
         TaskState::Held if !waits_for.is_empty() => {
             format!(
                 "Once it is released, it waits until {}.",
@@ -413,6 +414,9 @@ fn summary(
         }
         TaskState::Held => "It waits in the queue again once it is released.".into(),
         TaskState::Leased => format!("It was given to {} and starts there.", place()),
+        TaskState::Running if row.preemption.is_some_and(|it| is_giving_way(&it)) => {
+            giving_way_summary(row, &place())
+        }
         TaskState::Running if row.hold_on_return => {
             format!("It runs with {} and is held if it comes back.", place())
         }
@@ -427,6 +431,55 @@ fn summary(
         TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => {
             "It is over.".into()
         }
+    }
+}
+
+/// Where others give way to a task that waits, if they do.
+fn room_summary(state: &State, task: TaskId) -> Option<String> {
+    const TOLD_MAX: usize = 5;
+    let (pilot, room) = state.rooms.of(task)?;
+    let ce = state.pilots.get(&pilot).map(|live| &live.pilot.ce)?;
+    let told = room.victims.iter().take(TOLD_MAX).map(TaskId::to_string);
+    let told: Vec<String> = told.collect();
+    let more = match room.victims.len() {
+        n if n > TOLD_MAX => format!(" and {} more", n - TOLD_MAX),
+        _ => String::new(),
+    };
+    let give = match room.victims.len() {
+        1 => "gives",
+        _ => "give",
+    };
+    Some(format!(
+        "Room is being made for it on pilot {pilot} at {ce}: {}{more} {give} way.",
+        told.join(", ")
+    ))
+}
+
+/// Whether its live attempt does anything but run.
+fn is_giving_way(preemption: &Preemption) -> bool {
+    preemption.order.is_some() || preemption.suspended_at.is_some()
+}
+
+fn giving_way_summary(row: &Task, place: &str) -> String {
+    let by_hand = row.preemption.is_some_and(|it| it.by_hand);
+    match (row.gives_way(), row.suspended_since()) {
+        (Some(GivesWay::Stops), _) => format!(
+            "It gives way to others: {place} has been or will be told to stop it. It goes back to \
+             the queue, in its old place."
+        ),
+        (Some(GivesWay::Sleeps), None) if by_hand => {
+            format!("It is to be suspended, as was asked for; {place} has been or will be told.")
+        }
+        (Some(GivesWay::Sleeps), Some(since)) if by_hand => {
+            format!("It is suspended with {place} since {since}, as was asked for: resume it.")
+        }
+        (Some(GivesWay::Sleeps), None) => {
+            format!("It gives way to others: {place} has been or will be told to suspend it.")
+        }
+        (Some(GivesWay::Sleeps), Some(since)) => format!(
+            "It is suspended with {place} since {since}, and goes on when its cores are free again."
+        ),
+        (None, _) => format!("It was suspended; {place} has been or will be told to let it go on."),
     }
 }
 

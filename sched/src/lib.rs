@@ -16,6 +16,7 @@ pub mod latch;
 mod matching;
 mod nodes;
 mod packing;
+mod preempt;
 pub mod provision;
 mod queue;
 mod ranges;

@@ -16,6 +16,7 @@ use crate::packing::{Portion, Room};
 use crate::provision::Purpose;
 use crate::queue::{Candidate, Choice, Class, ClassId, Queue};
 use crate::shares::{AccountId, Shares};
+use crate::state::give_way::Yielding;
 
 /// A task that a pilot has.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Lease {
     /// When its payload started; `None` before, and once it has run for longer than what fails
     /// at once.
     pub(crate) young_since: Option<Timestamp>,
+    /// How it gives way to others, if it does.
+    pub(crate) yielding: Yielding,
 }
 
 /// A part of a task of which another pilot, the lead, has the lease.
@@ -144,7 +147,7 @@ impl LivePilot {
             room.take(portion.resources, &portion.custom);
         }
         for (place, lease) in self.leases.iter().enumerate() {
-            if !room.take(lease.resources, &lease.custom) {
+            if !room.take(lease.takes(), &lease.custom) {
                 return (room, self.leases.len() - place);
             }
         }
@@ -190,7 +193,8 @@ impl Limits {
         self.lasts_s(needs.walltime_s.unwrap_or(self.remaining_min_s), until)
     }
 
-    fn lasts_s(&self, needed_s: u64, until: Timestamp) -> bool {
+    /// Whether what takes so many seconds can end before `until`.
+    pub(crate) fn lasts_s(&self, needed_s: u64, until: Timestamp) -> bool {
         self.now.plus(Duration::from_secs(needed_s)) <= until
     }
 }

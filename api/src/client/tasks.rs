@@ -81,7 +81,7 @@ impl Client {
         self.decode(response).await
     }
 
-    /// Cancels, holds, releases or retries many tasks; at most 10,000 at a time.
+    /// Cancels, holds, releases, retries, suspends or resumes many tasks; at most 10,000 at a time.
     ///
     /// # Errors
     /// See [`ClientError`].

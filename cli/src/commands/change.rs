@@ -1,4 +1,4 @@
-//! `fairway cancel`, `hold`, `release` and `retry`
+//! `fairway cancel`, `hold`, `release`, `retry`, `suspend` and `resume`
 
 use fairway_api::public::{TasksChange, TasksChanged};
 use fairway_model::{TaskId, TaskVerb};

@@ -58,6 +58,10 @@ enum Command {
     Release(change::Change),
     /// Queue tasks again that failed or were cancelled, with their retries restored
     Retry(change::Change),
+    /// Put running tasks that say `Suspendable` to sleep; they keep their memory
+    Suspend(change::Change),
+    /// Let suspended tasks go on as soon as their cores are free
+    Resume(change::Change),
     Explain(explain::Explain),
     #[command(subcommand)]
     Jdl(jdl::Jdl),
@@ -96,6 +100,8 @@ impl Fairway {
             Command::Hold(change) => on_this_thread(change.run(TaskVerb::Hold)),
             Command::Release(change) => on_this_thread(change.run(TaskVerb::Release)),
             Command::Retry(change) => on_this_thread(change.run(TaskVerb::Retry)),
+            Command::Suspend(change) => on_this_thread(change.run(TaskVerb::Suspend)),
+            Command::Resume(change) => on_this_thread(change.run(TaskVerb::Resume)),
             Command::Explain(explain) => on_this_thread(explain.run()),
             Command::Jdl(jdl) => jdl.run(),
             Command::Shares(shares) => on_this_thread(shares.run()),

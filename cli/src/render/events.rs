@@ -1,6 +1,6 @@
 //! The history of a task, a job or a pilot.
 
-use fairway_model::{Event, EventKind};
+use fairway_model::{Event, EventKind, GivesWay};
 
 use super::table::harmless;
 
@@ -25,6 +25,25 @@ fn sentence(kind: &EventKind) -> String {
             ce,
         } => format!("{task} given to pilot {pilot} at {ce} (attempt {attempt})"),
         EventKind::TaskStarted { task, attempt } => format!("{task} started (attempt {attempt})"),
+        EventKind::TaskGivesWay {
+            task,
+            attempt,
+            to,
+            how,
+            because,
+        } => {
+            let how = match how {
+                GivesWay::Stops => "is stopped and queued again",
+                GivesWay::Sleeps => "is suspended",
+            };
+            format!("{task} gives way to {to} and {how}: {because} (attempt {attempt})")
+        }
+        EventKind::TaskSuspended { task, attempt } => {
+            format!("{task} suspended (attempt {attempt})")
+        }
+        EventKind::TaskResumed { task, attempt } => {
+            format!("{task} goes on (attempt {attempt})")
+        }
         EventKind::AttemptEnded {
             task,
             attempt,

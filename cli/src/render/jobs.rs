@@ -126,13 +126,15 @@ pub(crate) fn node(job: JobId, node: &NodeView) -> String {
     facts(&rows)
 }
 
-/// What became of a cancel, hold, release or retry.
+/// What became of a cancel, hold, release, retry, suspend or resume.
 pub(crate) fn changed(verb: TaskVerb, changed: &TasksChanged) -> String {
     let done = match verb {
         TaskVerb::Cancel => "cancelled",
         TaskVerb::Hold => "held",
         TaskVerb::Release => "released",
         TaskVerb::Retry => "queued again",
+        TaskVerb::Suspend => "suspended",
+        TaskVerb::Resume => "resumed",
     };
     let mut text = format!("{} {done}\n", words::count(changed.changed, "task"));
     for left in changed.left.iter().filter(|left| !left.missing) {

@@ -13,7 +13,7 @@ pub(crate) fn list(tasks: &[TaskView], now: Timestamp) -> String {
         table.row([
             Cell::new(task.id),
             Cell::maybe(task.node.as_ref()),
-            Cell::new(task.state.name()).styled(task_style(task.state)),
+            Cell::new(state(task)).styled(task_style(task.state)),
             Cell::new(words::age(now, task.since)),
             Cell::number(task.attempt),
             Cell::maybe(task.ce.as_ref()),
@@ -32,10 +32,12 @@ pub(crate) fn one(task: &TaskView, now: Timestamp) -> String {
         (
             "state",
             format!(
-                "{} since {} ({})",
+                "{} since {} ({}){}",
                 task.state.name(),
                 task.since,
-                words::age(now, task.since)
+                words::age(now, task.since),
+                task.suspended_at
+                    .map_or(String::new(), |at| format!(", suspended since {at}"))
             ),
         ),
         ("owner", task.owner.to_string()),
@@ -54,10 +56,22 @@ pub(crate) fn one(task: &TaskView, now: Timestamp) -> String {
     if let Some(started_at) = task.started_at {
         rows.push(("started", started_at.to_string()));
     }
+    if task.preemptions > 0 {
+        let times = words::count(task.preemptions, "time");
+        rows.push(("gave way", times));
+    }
     if let Some(detail) = detail(task) {
         rows.push(("detail", detail));
     }
     facts(&rows)
+}
+
+/// Its state in a word or two.
+fn state(task: &TaskView) -> &'static str {
+    match task.suspended_at {
+        Some(_) => "suspended",
+        None => task.state.name(),
+    }
 }
 
 /// What is worth knowing about how it stands: nothing more, if it went well.

@@ -17,6 +17,7 @@ mod graphs;
 mod grid;
 mod jdl;
 mod policies;
+mod preempt;
 mod run;
 mod site_agent;
 mod sites;

@@ -336,6 +336,8 @@ pub struct Needs {
     pub tags: Arc<[Arc<str>]>,
     /// Whether it may be stopped and queued again in favour of others (`Preemptible`).
     pub preemptible: bool,
+    /// Whether, if it gives way, it is put to sleep rather than stopped (`Suspendable`).
+    pub suspendable: bool,
 }
 
 impl Needs {

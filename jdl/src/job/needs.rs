@@ -61,6 +61,7 @@ pub(super) const SOURCES: &[&str] = &[
     "QoS",
     "QueueName",
     "Preemptible",
+    "Suspendable",
 ];
 
 impl Builder<'_> {
@@ -114,6 +115,7 @@ impl Builder<'_> {
             queue: self.values.text("QueueName").map(Arc::from),
             tags: self.tags(),
             preemptible: self.values.is_true("Preemptible"),
+            suspendable: self.values.is_true("Suspendable"),
         };
         needs.key = key(&needs);
         needs
@@ -466,6 +468,9 @@ fn key(needs: &Needs) -> String {
     }
     if needs.preemptible {
         key.push_str(" preemptible");
+    }
+    if needs.suspendable {
+        key.push_str(" suspendable");
     }
     // Quoted, since a name may hold anything.
     for (label, name) in [("qos", &needs.qos), ("queue", &needs.queue)] {

@@ -6,7 +6,7 @@ use fairway_api::pilot::Used;
 use fairway_model::AttemptEnd;
 use rustix::process::{Pid, Signal};
 
-use super::{CENSUS_PAUSE, Driver, News, millis, tell};
+use super::{CENSUS_PAUSE, Driver, News, Running, millis, tell};
 use crate::machine::Key;
 use crate::payload;
 use crate::wait::{self, Ended};
@@ -56,7 +56,8 @@ impl Driver {
         let Some(running) = work.running.take() else {
             return;
         };
-        let wall = running.at.elapsed();
+        let slept = running.slept + running.asleep.map_or(Duration::ZERO, |at| at.elapsed());
+        let wall = running.at.elapsed().saturating_sub(slept);
         let (cpu, memory_peak_kib) = work.account.close(ended.cpu, ended.memory_peak_kib);
         let used = Used {
             wall_ms: millis(wall),
@@ -80,15 +81,43 @@ impl Driver {
     }
 
     pub(super) fn signal_tree(&mut self, key: Key, signal: Signal) {
-        let Some(running) = self
-            .work
-            .get_mut(&key)
-            .and_then(|work| work.running.as_mut())
-        else {
+        let Some(running) = self.running_mut(key) else {
             return;
         };
         running.signalled = true;
-        let leader = running.pid;
+        self.send_to_tree(key, signal);
+    }
+
+    /// Puts a payload's whole tree to sleep.
+    pub(super) fn suspend_tree(&mut self, key: Key) {
+        let Some(running) = self.running_mut(key) else {
+            return;
+        };
+        running.asleep.get_or_insert_with(Instant::now);
+        // The second time for what was started outside of the group during the first.
+        self.send_to_tree(key, Signal::STOP);
+        self.send_to_tree(key, Signal::STOP);
+    }
+
+    /// Lets a payload's whole tree go on.
+    pub(super) fn resume_tree(&mut self, key: Key) {
+        let Some(running) = self.running_mut(key) else {
+            return;
+        };
+        if let Some(since) = running.asleep.take() {
+            running.slept += since.elapsed();
+        }
+        self.send_to_tree(key, Signal::CONT);
+    }
+
+    fn running_mut(&mut self, key: Key) -> Option<&mut Running> {
+        self.work.get_mut(&key)?.running.as_mut()
+    }
+
+    fn send_to_tree(&mut self, key: Key, signal: Signal) {
+        let Some(leader) = self.running_mut(key).map(|running| running.pid) else {
+            return;
+        };
         payload::signal_group(leader, signal);
         let picture = self.census.take(&self.roots, &self.starting);
         for pid in picture

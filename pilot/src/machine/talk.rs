@@ -104,10 +104,13 @@ impl Machine {
                 Stage::Running {
                     since,
                     kill_at: None,
+                    sleep,
                     ..
                 } => {
-                    if let Some(limit_s) = held.lease.payload.walltime_s {
-                        sooner(since + Duration::from_secs(limit_s));
+                    let limit_s = held.lease.payload.walltime_s;
+                    if let Some(over_at) = limit_s.and_then(|limit_s| sleep.over_at(since, limit_s))
+                    {
+                        sooner(over_at);
                     }
                 }
                 Stage::Waiting { since } => sooner(since + PATIENCE),
@@ -166,8 +169,8 @@ impl Machine {
         // A running payload that already took longer than usual tells more than the past.
         let (mut sum, mut count) = (usual, 1);
         for held in self.held.values() {
-            if let Stage::Running { ordered, .. } = held.stage {
-                sum += usual.max(now.saturating_sub(ordered));
+            if let Stage::Running { ordered, sleep, .. } = held.stage {
+                sum += usual.max(sleep.awake(ordered, now));
                 count += 1;
             }
         }

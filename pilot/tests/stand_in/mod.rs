@@ -24,7 +24,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use fairway_api::pilot::*;
 use fairway_api::{Problem, ProblemCode};
-use fairway_model::{Attempt, AttemptEnd, JobId, PilotId, Resources, TaskId};
+use fairway_model::{Attempt, AttemptEnd, JobId, Order, PilotId, Resources, TaskId};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -46,7 +46,7 @@ pub struct Books {
     pub reports: Vec<Report>,
     /// How many of the reports are of an end.
     pub reports_of_ends: u32,
-    pub stops: Vec<StopOrder>,
+    pub orders: Vec<AttemptOrder>,
     pub drain: bool,
     pub inputs: BTreeMap<String, Vec<u8>>,
     pub input_fetches: u32,
@@ -331,10 +331,10 @@ async fn sync(State(me): State<StandIn>, Json(request): Json<SyncRequest>) -> Re
                 if let Some(want) = request.want {
                     grant(&mut books, &want, &request.holding, &mut reply);
                 }
-                reply.stop.append(&mut books.stops);
+                reply.orders.append(&mut books.orders);
                 reply.drain = books.drain;
                 let newer = request.want.is_none_or(|want| want.round < books.round);
-                let news = !reply.leases.is_empty() || !reply.stop.is_empty() || reply.drain;
+                let news = !reply.leases.is_empty() || !reply.orders.is_empty() || reply.drain;
                 if reports || newer || news || books.away || books.ended_session {
                     return;
                 }
@@ -355,10 +355,10 @@ fn take_reports(books: &mut Books, reports: &[Report], reply: &mut SyncReply) {
         let key = (report.task, report.attempt);
         if !books.live.contains_key(&key) {
             let (task, attempt) = key;
-            reply.stop.push(StopOrder {
+            reply.orders.push(AttemptOrder {
                 task,
                 attempt,
-                stale: true,
+                what: Order::WriteOff,
             });
             continue;
         }

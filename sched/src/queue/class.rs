@@ -88,6 +88,24 @@ impl Class {
         whole + own.map_or(0, |ranges| ranges.count_below(task.index))
     }
 
+    /// The first tasks of an account that wait, at most `most`, each with when it came into the
+    /// queue.
+    pub(crate) fn first_of(&self, account: AccountId, most: usize) -> Vec<(TaskId, Timestamp)> {
+        let jobs = self.waiters.get(&account).into_iter();
+        let stretches = jobs
+            .flat_map(|waiter| &waiter.jobs)
+            .flat_map(|(job, ranges)| {
+                let ranges = ranges.iter();
+                ranges.map(|(from, to, since)| (*job, from, to, since))
+            });
+        stretches
+            .flat_map(|(job, from, to, since)| {
+                (from..to).map(move |index| (TaskId::new(job, index), since))
+            })
+            .take(most)
+            .collect()
+    }
+
     /// An account that waits, as a candidate to be served.
     pub(crate) fn candidate(&self, id: ClassId, account: AccountId) -> Option<Candidate<'_>> {
         let waiter = self.waiters.get(&account)?;

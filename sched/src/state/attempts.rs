@@ -2,8 +2,8 @@
 
 use fairway_jdl::Needs;
 use fairway_model::{
-    Attempt, AttemptEnd, CeId, EventKind, PilotId, Resources, Task, TaskId, TaskState, Timestamp,
-    UsageRecord,
+    Attempt, AttemptEnd, CeId, EventKind, PilotId, Preemption, Resources, Task, TaskId, TaskState,
+    Timestamp, UsageRecord,
 };
 
 use super::State;
@@ -170,7 +170,9 @@ impl State {
             round: at.round,
             charged_until: None,
             young_since: None,
+            yielding: Default::default(),
         });
+        self.rooms.granted(task, class, pilot);
         let ce = at.pilot.ce.clone();
         if let Some(element) = self.elements.get_mut(&ce) {
             element.experience.note_useful(first);
@@ -205,7 +207,13 @@ impl State {
     }
 
     /// What running at a CE took between two moments.
-    fn ran(&self, ce: &CeId, resources: Resources, from: Timestamp, to: Timestamp) -> Used {
+    pub(super) fn ran(
+        &self,
+        ce: &CeId,
+        resources: Resources,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Used {
         let benchmark = self.elements.get(ce).map_or(1.0, Element::benchmark);
         running(resources, benchmark, from, to)
     }
@@ -285,6 +293,8 @@ impl State {
         row.since = now;
         row.last_end = Some(end.clone());
         row.hold_on_return = false;
+        let slept_ms = row.slept_ms(now);
+        row.preemption = row.preemption.map(Preemption::after_attempt);
         let row = row.clone();
         live.moved((task.index, task.index + 1), before, outcome.state);
         let owner = live.job.owner.clone();
@@ -295,12 +305,14 @@ impl State {
 
         self.note_live(pilot, lease.account, &needs, lease.all.cores, false);
         let mut used = Used::cpu(measured.map_or(0, |measured| measured.cpu_ms));
-        if let Some(until) = lease.charged_until {
+        if let Some(until) = lease.charged_until.filter(|_| !lease.yielding.asleep) {
             used = used.plus(self.ran(&ce, lease.all, until, now));
         }
         self.charge(lease.account, &needs, used);
         let measured = measured.unwrap_or_else(|| Measured {
-            wall_ms: row.started_at.map_or(0, |start| core_ms(start, now, 1)),
+            wall_ms: row
+                .started_at
+                .map_or(0, |start| core_ms(start, now, 1).saturating_sub(slept_ms)),
             cpu_ms: 0,
             memory_peak_kib: 0,
         });

@@ -69,6 +69,9 @@ fn effect(verb: TaskVerb, state: TaskState, hold_on_return: bool) -> Effect {
         (TaskVerb::Retry, Waiting) => Leave("it waits in the queue"),
         (TaskVerb::Retry, Held) => Leave("it is held: release it"),
         (TaskVerb::Retry, Leased | Running) => Leave("it is with a pilot"),
+        (TaskVerb::Suspend | TaskVerb::Resume, Blocked | Waiting | Held | Leased | Running) => {
+            Leave("it does not run")
+        }
     }
 }
 
@@ -265,6 +268,9 @@ impl State {
             return;
         };
         let before = row.state;
+        if before == TaskState::Running && matches!(verb, TaskVerb::Suspend | TaskVerb::Resume) {
+            return self.sleep_by_hand(verb, task, by, tally, now);
+        }
         let state = match effect(verb, before, row.hold_on_return) {
             Effect::Become(state) => {
                 row.since = now;

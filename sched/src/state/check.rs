@@ -78,6 +78,7 @@ impl State {
                         && row.attempt == lease.attempt
                         && row.pilot == Some(*id)
                         && row.started_at.is_some() == lease.charged_until.is_some()
+                        && lease.yielding.is_as(row)
                 });
                 if !fits {
                     return Err(format!("pilot {id} has {lease:?}, the task is {row:?}"));

@@ -6,6 +6,7 @@ use fairway_jdl::JobSpec;
 use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp};
 
 use super::gang::Placement;
+use super::give_way::Yielding;
 use super::{Counts, LiveJob, Settings, State, Untouched};
 use crate::bounds::Bounds;
 use crate::command::{ActiveJob, EndedRow, Snapshot};
@@ -43,6 +44,7 @@ impl State {
             keys: BTreeMap::new(),
             news: Default::default(),
             wishes_may_be_granted: false,
+            rooms: Default::default(),
             refreshed_at: now,
             // Numbers begin at 1.
             next_job: snapshot.next_job.max(1),
@@ -165,6 +167,7 @@ impl State {
     /// Gives the pilots their tasks back, in the order of leasing.
     fn load_leases(&mut self, mut leased: Vec<Task>, now: Timestamp) {
         leased.sort_by_key(|row| (row.leased_at, row.id));
+        let grace_s = self.policy().preemption.grace_s;
         for row in leased {
             let Some(live) = self.jobs.get(&row.id.job) else {
                 continue;
@@ -204,6 +207,7 @@ impl State {
                     // What ran while nobody counted is not charged.
                     charged_until: row.started_at.map(|_| now),
                     young_since: row.started_at,
+                    yielding: Yielding::of(&row, grace_s),
                 });
             }
         }

@@ -7,6 +7,7 @@ mod change_tasks;
 mod check;
 mod follow;
 mod gang;
+pub(crate) mod give_way;
 mod load;
 mod pilots;
 mod policy;
@@ -97,7 +98,7 @@ impl Default for Settings {
 ///
 /// Jobs whose tasks are all over, tasks that are over, and pilots that are over are not in it.
 /// Not durable, and begun anew after a restart: who was served when (users with live tasks
-/// count as served when these were leased), when pilots were heard of, open wishes for work,
+/// count as served when these were leased), for whom room is being made, when pilots were heard of, open wishes for work,
 /// what CEs published, what was learnt of them (back-offs, trust, decisions, since when a pilot is
 /// not needed), and which nodes are set aside. How many pilots were asked for in the last day comes
 /// from the store.
@@ -120,6 +121,8 @@ pub struct State {
     news: BTreeSet<PilotId>,
     /// Whether an open wish may be granted that could not be before.
     wishes_may_be_granted: bool,
+    /// Room that is being made for tasks that others give way to.
+    pub(crate) rooms: give_way::Rooms,
     /// When standings were computed anew for all.
     refreshed_at: Timestamp,
     next_job: u64,

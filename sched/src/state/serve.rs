@@ -84,6 +84,7 @@ impl State {
             live.holds(wish, &class.needs, limits)
                 && self.purpose_of(live, limits).takes(self, id, class)
                 && self.is_complete(live, id, class, limits)
+                && self.leaves_room(live, id, class)
                 && (live.purpose.is_for(id, class)
                     || !self.kept_for_better(id, class, element, limits))
         };
@@ -136,6 +137,7 @@ impl State {
                 live.wish.is_some_and(fits)
                     && among(**pilot)
                     && self.purpose_of(live, limits).takes(self, id, class)
+                    && self.leaves_room(live, id, class)
                     && self.node_admits(live, limits.now)
                     && self.is_complete(live, id, class, limits)
             })
@@ -156,6 +158,7 @@ impl State {
                 served.entry(pilot).or_default().grants.push(grant);
             }
         }
+        self.make_room(now);
         let mut answers = Vec::new();
         for pilot in std::mem::take(&mut self.news) {
             if self.pilots.contains_key(&pilot) {
@@ -172,6 +175,7 @@ impl State {
             let wish = self.pilots.get(&pilot).and_then(|live| live.wish);
             let staying = wish.map(|wish| wish.staying);
             self.add_orders(pilot, staying, &mut orders, now);
+            self.add_give_way(pilot, &mut orders, now);
             if orders.is_empty() {
                 continue;
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fairway_model::{
-    Attempt, AttemptEnd, PilotId, PilotState, SiteMode, TaskId, TaskState, Timestamp,
+    Attempt, AttemptEnd, Order, PilotId, PilotState, SiteMode, TaskId, TaskState, Timestamp,
 };
 
 use super::State;
@@ -16,8 +16,8 @@ use crate::matching::Wish;
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     pub(super) grants: Vec<Grant>,
-    /// `true`: written off, no report is wanted.
-    pub(super) stop: Vec<(TaskId, Attempt, bool)>,
+    /// What is to be done with attempts that the pilot has.
+    pub(super) what: Vec<(TaskId, Attempt, Order)>,
     pub(super) drain: bool,
     /// Whether it is to stay though it has no task; `None` where it knows.
     pub(super) stay: Option<bool>,
@@ -26,7 +26,7 @@ pub(super) struct Orders {
 impl Orders {
     /// Whether there is nothing to tell.
     pub(super) fn is_empty(&self) -> bool {
-        self.grants.is_empty() && self.stop.is_empty() && !self.drain && self.stay.is_none()
+        self.grants.is_empty() && self.what.is_empty() && !self.drain && self.stay.is_none()
     }
 }
 
@@ -34,7 +34,7 @@ impl From<Orders> for Reply {
     fn from(orders: Orders) -> Self {
         Self::Synced {
             grants: orders.grants,
-            stop: orders.stop,
+            orders: orders.what,
             drain: orders.drain,
             stay: orders.stay,
         }
@@ -66,7 +66,9 @@ impl State {
             let attempt = (report.task, report.attempt);
             if !self.is_live(pilot, report.task, report.attempt) {
                 if !settled.contains(&attempt) {
-                    orders.stop.push((report.task, report.attempt, true));
+                    orders
+                        .what
+                        .push((report.task, report.attempt, Order::WriteOff));
                 }
                 settled.insert(attempt);
                 continue;
@@ -78,13 +80,15 @@ impl State {
         }
         for &(task, attempt) in holding {
             if !self.is_live(pilot, task, attempt) && settled.insert((task, attempt)) {
-                orders.stop.push((task, attempt, true));
+                orders.what.push((task, attempt, Order::WriteOff));
             }
         }
         if let Some(want) = want {
             orders.grants = self.missing_leases(pilot, holding, want.round, now);
         }
+        self.resume_sleepers(pilot, now);
         self.add_orders(pilot, want.map(|want| want.staying), &mut orders, now);
+        self.add_give_way(pilot, &mut orders, now);
         if let Some(want) = want {
             self.answer_wish(pilot, want, &mut orders, now);
         }
@@ -94,6 +98,8 @@ impl State {
     fn report(&mut self, pilot: PilotId, report: AttemptReport, now: Timestamp) {
         match report.what {
             AttemptNews::Started => self.attempt_started(pilot, report.task, now),
+            AttemptNews::Suspended => self.attempt_suspended(pilot, report.task, now),
+            AttemptNews::Resumed => self.attempt_resumed(pilot, report.task, now),
             AttemptNews::Ended {
                 end,
                 wall_ms,
@@ -170,8 +176,9 @@ impl State {
             return;
         };
         for (task, attempt) in std::mem::take(&mut live.written_off) {
-            if !orders.stop.contains(&(task, attempt, true)) {
-                orders.stop.push((task, attempt, true));
+            let written_off = (task, attempt, Order::WriteOff);
+            if !orders.what.contains(&written_off) {
+                orders.what.push(written_off);
             }
         }
         let Some(live) = self.pilots.get(&pilot) else {
@@ -184,8 +191,8 @@ impl State {
             .iter()
             .filter(|lease| self.is_cancelling(lease.task));
         orders
-            .stop
-            .extend(cancelling.map(|lease| (lease.task, lease.attempt, false)));
+            .what
+            .extend(cancelling.map(|lease| (lease.task, lease.attempt, Order::Cancel)));
         let mode = self.elements.get(&live.pilot.ce).map(|e| e.mode());
         orders.drain =
             live.pilot.state == PilotState::Draining || mode.is_none_or(|m| m != SiteMode::Open);

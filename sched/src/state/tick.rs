@@ -42,6 +42,8 @@ impl State {
             }
         }
         self.note_plan(now);
+        self.watch_yielding(now);
+        self.make_room(now);
         Reply::Done
     }
 
@@ -95,7 +97,8 @@ impl State {
             let element = self.elements.get(&live.pilot.ce);
             let benchmark = element.map_or(1.0, Element::benchmark);
             for lease in &mut live.leases {
-                let Some(until) = lease.charged_until.filter(|until| *until < now) else {
+                let counts = |until: &Timestamp| *until < now && !lease.yielding.asleep;
+                let Some(until) = lease.charged_until.filter(counts) else {
                     continue;
                 };
                 let Some(job) = self.jobs.get(&lease.task.job) else {

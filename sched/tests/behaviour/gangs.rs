@@ -3,8 +3,8 @@
 use fairway_model::event::TaskVerb;
 use fairway_model::policy::{Limit, Who};
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, PilotId, PilotShape, PilotState, Policy, PolicyKind, TaskId,
-    TaskState,
+    Attempt, AttemptEnd, EventKind, Order, PilotId, PilotShape, PilotState, Policy, PolicyKind,
+    TaskId, TaskState,
 };
 use fairway_sched::Command;
 use fairway_sched::command::{Observation, Selection};
@@ -206,7 +206,7 @@ fn a_lost_node_ends_the_attempt_and_its_lead_is_told() {
         @"pilot p1 on node1, one of its 3 nodes, lost: it is over in the batch system: NODE_FAIL"
     );
     let served = world.serve();
-    assert_eq!(served[&lead].stop, [(task, attempt, true)]);
+    assert_eq!(served[&lead].orders, [(task, attempt, Order::WriteOff)]);
     assert_eq!(free(&world, &[seats[1]]), [4], "its other node is free");
     // Three nodes are left: it runs again, as another attempt.
     let rest: Vec<PilotId> = world.state.pilots_live().map(|it| it.id).collect();
@@ -223,9 +223,9 @@ fn a_lead_that_did_not_hear_it_is_told_again() {
     assert_eq!(world.row(task).losses, 0);
     world.reload();
     let synced = world.sync(lead, Vec::new(), &[(task, attempt)], None);
-    assert_eq!(synced.stop, [(task, attempt, true)]);
+    assert_eq!(synced.orders, [(task, attempt, Order::WriteOff)]);
     let late = world.end(lead, (task, attempt), exit(0));
-    assert_eq!(late.stop, [(task, attempt, true)]);
+    assert_eq!(late.orders, [(task, attempt, Order::WriteOff)]);
     assert_eq!(world.row(task).state, TaskState::Waiting);
 }
 
@@ -309,7 +309,7 @@ fn a_cancelled_gang_is_stopped_by_its_lead_and_frees_its_nodes() {
     let (mut world, seats, lead, (task, attempt)) = running();
     world.change(TaskVerb::Cancel, Selection::Tasks(vec![task]), "alice");
     let synced = world.sync(lead, Vec::new(), &[(task, attempt)], None);
-    assert_eq!(synced.stop, [(task, attempt, false)]);
+    assert_eq!(synced.orders, [(task, attempt, Order::Cancel)]);
     assert_eq!(free(&world, &seats), [2, 2], "until it has stopped");
     world.end(lead, (task, attempt), AttemptEnd::Cancelled);
     assert_eq!(world.row(task).state, TaskState::Cancelled);

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_model::event::TaskVerb;
+use fairway_model::policy::Qos;
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, JobId, Metric, PilotId, PilotOwner, PilotSharing, PilotState,
-    Policy, PolicyKind, TaskId, TaskState, Timestamp,
+    Attempt, AttemptEnd, EventKind, JobId, Metric, Order, PilotId, PilotOwner, PilotSharing,
+    PilotState, Policy, PolicyKind, TaskId, TaskState, Timestamp,
 };
 use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant, Selection};
-use fairway_sched::{Command, RefusedKind, Reply, State};
+use fairway_sched::{Command, Entity, RefusedKind, Reply, State};
 use proptest::prelude::*;
 
 use crate::graphs::check_graph;
@@ -98,11 +99,14 @@ enum Step {
         seconds: u64,
     },
     Serve,
+    /// All is well for a minute: what pilots hold starts, and they are heard of.
+    Minute,
     Tick,
     Plan,
     Policy {
         kind: usize,
         metric: bool,
+        preempts: bool,
     },
     Publish {
         ce: usize,
@@ -119,7 +123,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Fate::Repeated),
     ];
     prop_oneof![
-        3 => (0..3_usize, 1..12_u32, 0..13_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
+        3 => (0..3_usize, 1..12_u32, 0..17_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
         2 => graph(),
         3 => (3..5_usize, 1..5_u32, 2..4_u32, prop::option::weighted(0.7, 0..3_usize))
             .prop_map(|(ce, cores, nodes, gang)| Step::NewAllocation { ce, cores, nodes, gang }),
@@ -133,17 +137,34 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8_usize, any::<bool>()).prop_map(|(pilot, observed)| Step::LosePilot { pilot, observed }),
         1 => (0..8_usize).prop_map(|pilot| Step::Goodbye { pilot }),
         1 => (0..8_usize).prop_map(|pilot| Step::Drain { pilot }),
-        4 => (0..3_usize, 0..8_usize, prop::option::of(0..12_u32))
+        4 => (0..5_usize, 0..8_usize, prop::option::of(0..12_u32))
             .prop_map(|(verb, job, some)| Step::Change { verb, job, some }),
         3 => (0..8_usize, prop::option::of(0..12_u32))
             .prop_map(|(job, some)| Step::Retry { job, some }),
         2 => (1..2000_u64).prop_map(|seconds| Step::Pass { seconds }),
         3 => Just(Step::Serve),
+        2 => Just(Step::Minute),
         2 => Just(Step::Tick),
         1 => Just(Step::Plan),
-        1 => (0..3_usize, any::<bool>()).prop_map(|(kind, metric)| Step::Policy { kind, metric }),
+        2 => (0..3_usize, any::<bool>(), any::<bool>())
+            .prop_map(|(kind, metric, preempts)| Step::Policy { kind, metric, preempts }),
         1 => (0..5_usize, any::<bool>()).prop_map(|(ce, up)| Step::Publish { ce, up }),
         1 => Just(Step::Restart),
+    ]
+}
+
+/// Steps of a busy grid, in which much gives way.
+fn busy_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3_usize, 1..5_u32, 7..11_usize)
+            .prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
+        1 => (1..4_u32).prop_map(|cores| Step::NewPilot { ce: 0, cores, owner: None }),
+        8 => Just(Step::Minute),
+        3 => (0..8_usize, 0..8_usize, 0..7_usize)
+            .prop_map(|(pilot, which, how)| Step::End { pilot, which, how }),
+        1 => (3..5_usize, 0..8_usize)
+            .prop_map(|(verb, job)| Step::Change { verb, job, some: None }),
+        1 => step(),
     ]
 }
 
@@ -192,6 +213,29 @@ struct Run {
     sent: Vec<Message>,
 }
 
+/// Urgent tasks go before all others, polite ones give way, and the plain go before the polite.
+fn with_preemption(mut policy: Policy) -> Policy {
+    policy.preemption.enabled = true;
+    policy.preemption.again_after_s = 600;
+    let named = |name: &str| Qos {
+        name: name.to_owned(),
+        usage_factor: 1.0,
+        ..Qos::default()
+    };
+    policy.qos = vec![
+        Qos {
+            tier: 1,
+            ..named("urgent")
+        },
+        Qos {
+            preemptible: true,
+            tier: -1,
+            ..named("polite")
+        },
+    ];
+    policy
+}
+
 fn pick<T: Clone>(from: impl IntoIterator<Item = T>, which: usize) -> Option<T> {
     let all: Vec<T> = from.into_iter().collect();
     (!all.is_empty()).then(|| all[which % all.len()].clone())
@@ -214,6 +258,9 @@ impl Run {
             }
         }
         world.describe(site);
+        let policy = with_preemption(Policy::default());
+        let by = user("root");
+        world.ask(Command::SetPolicy { policy, by }).unwrap();
         Self {
             world,
             agents: BTreeMap::new(),
@@ -243,6 +290,10 @@ impl Run {
                     "CpuNumber = 6; HostNumber = 3; RetryCount = 1;",
                     "WholeNodes = true; HostNumber = 2;",
                     "CustomResources = [ FPGA = 1 ];",
+                    "Preemptible = true;",
+                    "Preemptible = true; Suspendable = true; CpuNumber = 2;",
+                    "QoS = \"urgent\";",
+                    "QoS = \"polite\"; CpuNumber = 2;",
                 ][*more];
                 self.world.submit(USERS[*user], &sweep(*tasks, more));
             }
@@ -349,9 +400,14 @@ impl Run {
                 self.world.ask(Command::ObservePilots(Vec::new())).unwrap();
             }
             Step::Serve => self.serve(),
+            Step::Minute => self.minute(),
             Step::Tick => drop(self.world.ask(Command::Tick)),
             Step::Plan => self.plan(),
-            Step::Policy { kind, metric } => {
+            Step::Policy {
+                kind,
+                metric,
+                preempts,
+            } => {
                 let kinds = [
                     PolicyKind::Fifo,
                     PolicyKind::RoundRobin,
@@ -364,6 +420,8 @@ impl Run {
                 if *metric {
                     policy.usage.metric = Metric::CoreSeconds;
                 }
+                policy = with_preemption(policy);
+                policy.preemption.enabled = *preempts;
                 let by = user("root");
                 self.world.ask(Command::SetPolicy { policy, by }).unwrap();
             }
@@ -390,6 +448,19 @@ impl Run {
         }
         let tasks = sweep(2, "CpuNumber = 2; HostNumber = 2;");
         self.world.submit(USERS[gang], &tasks);
+        self.serve();
+    }
+
+    fn minute(&mut self) {
+        self.world.pass(61);
+        for pilot in self.agents.keys().copied().collect::<Vec<_>>() {
+            if !self.agents[&pilot].over {
+                self.sync(pilot, Fate::Arrives, Some(0));
+                (0..4).for_each(|_| self.start(pilot, 0));
+                self.sync(pilot, Fate::Arrives, None);
+            }
+        }
+        self.world.ask(Command::Tick).unwrap();
         self.serve();
     }
 
@@ -428,7 +499,10 @@ impl Run {
         let agent = self.agents.get_mut(&pilot).unwrap();
         match reply {
             Ok(Reply::Synced {
-                grants, stop, stay, ..
+                grants,
+                orders,
+                stay,
+                ..
             }) => {
                 agent.staying = stay.unwrap_or(agent.staying);
                 for report in std::mem::take(&mut agent.unsaid) {
@@ -442,18 +516,25 @@ impl Run {
                         .entry((grant.task, grant.attempt))
                         .or_insert(false);
                 }
-                for (task, attempt, stale) in stop {
+                for (task, attempt, order) in orders {
                     let held = agent.holding.contains_key(&(task, attempt));
-                    if stale {
-                        agent.holding.remove(&(task, attempt));
-                    } else if held {
-                        let what = ended(AttemptEnd::Cancelled);
-                        agent.unsaid.push(AttemptReport {
-                            task,
-                            attempt,
-                            what,
-                        });
-                    }
+                    let reason = || "it gives way".to_owned();
+                    let what = match order {
+                        Order::WriteOff => {
+                            agent.holding.remove(&(task, attempt));
+                            continue;
+                        }
+                        _ if !held => continue,
+                        Order::Cancel => ended(AttemptEnd::Cancelled),
+                        Order::GiveWay { .. } => ended(AttemptEnd::HandedBack { reason: reason() }),
+                        Order::Suspend => AttemptNews::Suspended,
+                        Order::Resume => AttemptNews::Resumed,
+                    };
+                    agent.unsaid.push(AttemptReport {
+                        task,
+                        attempt,
+                        what,
+                    });
                 }
             }
             Ok(other) => panic!("{other:?}"),
@@ -507,7 +588,13 @@ impl Run {
         let Some(job) = pick(self.world.rows.jobs.keys().copied(), job) else {
             return;
         };
-        let verb = [TaskVerb::Cancel, TaskVerb::Hold, TaskVerb::Release][verb];
+        let verb = [
+            TaskVerb::Cancel,
+            TaskVerb::Hold,
+            TaskVerb::Release,
+            TaskVerb::Suspend,
+            TaskVerb::Resume,
+        ][verb];
         let by = crate::world::principal(self.world.rows.jobs[&job].0.owner.as_str());
         let tasks = match some {
             None => Selection::Job(job),
@@ -526,7 +613,7 @@ impl Run {
         for (pilot, synced) in self.world.serve() {
             let reply = Reply::Synced {
                 grants: synced.grants,
-                stop: synced.stop,
+                orders: synced.orders,
                 drain: synced.drain,
                 stay: synced.stay,
             };
@@ -610,7 +697,16 @@ impl Run {
                 (TaskState::Succeeded, record.attempt)
             );
         }
-        let started: u64 = rows.shares.values().map(|used| used.tasks_started).sum();
+        for task in rows.tasks.values() {
+            let told = rows.events.iter().filter(|event| {
+                matches!(event.kind, EventKind::TaskGivesWay { task: of, .. } if of == task.id)
+            });
+            let times = task.preemption.map_or(0, |it| it.times);
+            assert_eq!(told.count(), times as usize, "{task:?}");
+        }
+        let shares = rows.shares.iter();
+        let accounts = shares.filter(|((entity, _), _)| matches!(entity, Entity::Account { .. }));
+        let started: u64 = accounts.map(|(_, used)| used.tasks_started).sum();
         assert_eq!(started, leased.len() as u64, "every lease is charged once");
     }
 
@@ -762,6 +858,20 @@ proptest! {
         run.check_ledger();
         let left = run.world.state.pilots_live().filter(|pilot| pilot.state != PilotState::Ended);
         prop_assert!(left.count() <= run.agents.len());
+    }
+
+    #[test]
+    fn every_history_of_giving_way_is_sound(
+        steps in prop::collection::vec(busy_step(), 1..80)
+    ) {
+        let mut run = Run::new();
+        for step in &steps {
+            run.take(step);
+            run.check();
+        }
+        run.settle();
+        run.check();
+        run.check_ledger();
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod latch;
 mod order;
 mod packing;
 mod policies;
+mod preempt;
 mod probe;
 mod provision;
 mod shapes;

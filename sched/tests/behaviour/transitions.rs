@@ -3,7 +3,8 @@
 use crate::world::{World, changed, exit, principal, report, sweep, user};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, PilotEnd, PilotState, PolicyKind, SiteMode, TaskId, TaskState,
+    Attempt, AttemptEnd, EventKind, Order, PilotEnd, PilotState, PolicyKind, SiteMode, TaskId,
+    TaskState,
 };
 use fairway_sched::command::{Observation, PilotWant, Selection};
 use fairway_sched::{Change, Command, RefusedKind, Reply};
@@ -222,10 +223,10 @@ fn a_zombie_changes_nothing() {
     let before = world.history.len();
     for attempt in [first, second] {
         let synced = world.report(zombie, attempt, crate::world::ended(exit(0)));
-        assert_eq!(synced.stop, [(attempt.0, attempt.1, true)]);
+        assert_eq!(synced.orders, [(attempt.0, attempt.1, Order::WriteOff)]);
     }
     let synced = world.sync(zombie, Vec::new(), &[first], None);
-    assert_eq!(synced.stop, [(first.0, first.1, true)]);
+    assert_eq!(synced.orders, [(first.0, first.1, Order::WriteOff)]);
     assert_eq!(world.history.len(), before);
     assert_eq!(world.state_of(job, 0), TaskState::Leased);
 }
@@ -247,7 +248,7 @@ fn a_lease_whose_reply_was_lost_is_sent_again() {
     let next = world.sync(pilot, reports, &lost, want);
     assert_eq!(next.granted().len(), 1);
     assert!(!lost.contains(&next.granted()[0]));
-    assert!(next.stop.is_empty());
+    assert!(next.orders.is_empty());
 }
 
 #[test]
@@ -392,10 +393,13 @@ fn open_wishes_get_orders() {
     assert_eq!(world.pull(pilot, &held), []);
     world.change(TaskVerb::Cancel, Selection::Job(job), "alice");
     let served = world.serve();
-    assert_eq!(served[&pilot].stop, [(held[0].0, held[0].1, false)]);
+    assert_eq!(
+        served[&pilot].orders,
+        [(held[0].0, held[0].1, Order::Cancel)]
+    );
     // Again on every sync, until it is reported.
     let synced = world.sync(pilot, Vec::new(), &held, None);
-    assert_eq!(synced.stop.len(), 1);
+    assert_eq!(synced.orders.len(), 1);
     world.end(pilot, held[0], AttemptEnd::Cancelled);
     assert_eq!(world.state_of(job, 0), TaskState::Cancelled);
     assert_eq!(world.pull(pilot, &[]), []);

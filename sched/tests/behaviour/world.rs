@@ -8,7 +8,7 @@ use fairway_jdl::JobSpec;
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     AdapterSettings, Attempt, AttemptEnd, Ce, CeId, CeState, CeStatus, Event, EventKind, GroupName,
-    Job, JobId, LocalSettings, Pilot, PilotEnd, PilotId, PilotOwner, PilotShape, PilotState,
+    Job, JobId, LocalSettings, Order, Pilot, PilotEnd, PilotId, PilotOwner, PilotShape, PilotState,
     Policy, PolicyKind, Principal, Resources, Role, Site, Task, TaskId, TaskState, Timestamp,
     UsageRecord, UserName,
 };
@@ -560,17 +560,7 @@ impl World {
             })
             .unwrap()
         {
-            Reply::Synced {
-                grants,
-                stop,
-                drain,
-                stay,
-            } => Synced {
-                grants,
-                stop,
-                drain,
-                stay,
-            },
+            reply @ Reply::Synced { .. } => Synced::of(reply),
             other => panic!("{other:?}"),
         };
         self.note_stay(pilot, &synced);
@@ -690,23 +680,9 @@ impl World {
         let Ok(Reply::Served(served)) = self.ask(Command::Serve) else {
             panic!("Serve is answered with Served");
         };
-        let synced = |reply| match reply {
-            Reply::Synced {
-                grants,
-                stop,
-                drain,
-                stay,
-            } => Synced {
-                grants,
-                stop,
-                drain,
-                stay,
-            },
-            other => panic!("{other:?}"),
-        };
+        let served = served.into_iter();
         let served: BTreeMap<PilotId, Synced> = served
-            .into_iter()
-            .map(|(pilot, reply)| (pilot, synced(reply)))
+            .map(|(pilot, reply)| (pilot, Synced::of(reply)))
             .collect();
         for (pilot, synced) in &served {
             self.note_stay(*pilot, synced);
@@ -787,12 +763,29 @@ pub(crate) fn site(ces: &[&str]) -> Site {
 #[derive(Debug, Default)]
 pub(crate) struct Synced {
     pub(crate) grants: Vec<Grant>,
-    pub(crate) stop: Vec<(TaskId, Attempt, bool)>,
+    pub(crate) orders: Vec<(TaskId, Attempt, Order)>,
     pub(crate) drain: bool,
     pub(crate) stay: Option<bool>,
 }
 
 impl Synced {
+    fn of(reply: Reply) -> Self {
+        match reply {
+            Reply::Synced {
+                grants,
+                orders,
+                drain,
+                stay,
+            } => Self {
+                grants,
+                orders,
+                drain,
+                stay,
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(crate) fn granted(&self) -> Vec<(TaskId, Attempt)> {
         self.grants
             .iter()

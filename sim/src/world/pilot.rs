@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairway_model::{Attempt, AttemptEnd, PilotId, Resources, TaskId, Timestamp};
+use fairway_model::{Attempt, AttemptEnd, Order, PilotId, Resources, TaskId, Timestamp};
 use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant};
 use fairway_sched::{Command, Grant, Reply};
 
@@ -203,19 +203,28 @@ impl<S: Scenario> World<S> {
     fn take(&mut self, id: PilotId, reply: Reply) -> (Vec<AttemptReport>, bool) {
         let Reply::Synced {
             grants,
-            stop,
+            orders,
             drain,
             stay,
         } = reply
         else {
             return (Vec::new(), false);
         };
-        let told = !grants.is_empty() || !stop.is_empty();
+        let told = !grants.is_empty() || !orders.is_empty();
         let mut reports = Vec::new();
-        for (task, attempt, written_off) in stop {
+        for (task, attempt, order) in orders {
+            let end = match order {
+                Order::WriteOff => None,
+                Order::Cancel => Some(AttemptEnd::Cancelled),
+                // Payloads here cannot sleep: they end at once, and begin anew elsewhere.
+                Order::GiveWay { .. } | Order::Suspend => Some(AttemptEnd::HandedBack {
+                    reason: "it gave way".into(),
+                }),
+                Order::Resume => continue,
+            };
             let stopped = self.forget(id, task, attempt);
-            if let Some(running) = stopped.filter(|_| !written_off) {
-                reports.push(ended(&running, AttemptEnd::Cancelled, self.now));
+            if let Some((running, end)) = stopped.zip(end) {
+                reports.push(ended(&running, end, self.now));
             }
         }
         for grant in grants {

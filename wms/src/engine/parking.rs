@@ -78,7 +78,7 @@ pub(super) fn wish(command: &Command) -> Option<PilotId> {
 pub(super) fn empty() -> Reply {
     Reply::Synced {
         grants: Vec::new(),
-        stop: Vec::new(),
+        orders: Vec::new(),
         drain: false,
         stay: None,
     }
@@ -88,6 +88,6 @@ pub(super) fn empty() -> Reply {
 pub(super) fn is_empty(reply: &Result<Reply, Refused>) -> bool {
     matches!(
         reply,
-        Ok(Reply::Synced { grants, stop, drain: false, stay: None }) if grants.is_empty() && stop.is_empty()
+        Ok(Reply::Synced { grants, orders, drain: false, stay: None }) if grants.is_empty() && orders.is_empty()
     )
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use fairway_model::{
-    AdapterSettings, AttemptEnd, Ce, JobId, LocalSettings, Metric, Pilot, PilotEnd, PilotId,
-    PilotState, Policy, PolicyKind, Site, SiteMode, TaskState, Timestamp,
+    AdapterSettings, AttemptEnd, Ce, GivesWay, JobId, LocalSettings, Metric, Pilot, PilotEnd,
+    PilotId, PilotState, Policy, PolicyKind, Preemption, Site, SiteMode, TaskState, Timestamp,
 };
 use fairway_sched::command::Selection;
 use fairway_sched::{Change, Entity, Used};
@@ -82,6 +82,15 @@ async fn every_kind_of_row_comes_back(bed: &Bed) {
     full_task.shallow_failures = 3;
     full_task.losses = 4;
     full_task.hold_on_return = true;
+    full_task.preemption = Some(Preemption {
+        times: 2,
+        at: Some(NOW),
+        by_hand: true,
+        order: Some(GivesWay::Sleeps),
+        suspended_at: Some(Timestamp(NOW.0 + 5)),
+        resumed_at: None,
+        suspended_ms: 7,
+    });
     full_task.last_end = Some(AttemptEnd::PilotLost {
         reason: "silent — \"since\" noon".into(),
     });

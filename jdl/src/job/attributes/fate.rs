@@ -55,6 +55,14 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
         "Whether the job may be stopped and queued again in favour of others, where the policy has that.",
     )
     .default("false"),
+    Attribute::new(
+        "Suspendable",
+        Boolean,
+        FAIRWAY,
+        "Whether the job, if it gives way to others, may be put to sleep (SIGSTOP) until there is room again, \
+         instead of being stopped: its memory stays in use.",
+    )
+    .default("false"),
     Attribute::new("MyProxyServer", Text, GLITE, "Where the proxy is renewed.")
         .not_done("no proxy is renewed: tasks get no credential of their user"),
     Attribute::new("LBAddress", Text, GLITE, "Logging and bookkeeping server.")

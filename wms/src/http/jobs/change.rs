@@ -12,7 +12,7 @@ use crate::http::extract::Path;
 use crate::http::tasks::change_tasks;
 use crate::http::{App, Failure, Failures};
 
-/// Cancels, holds, releases or retries all tasks of a job for which that makes sense.
+/// Cancels, holds, releases, retries, suspends or resumes all tasks of a job for which that makes sense.
 #[utoipa::path(
     post, path = "/v1/jobs/{job}/{verb}", tag = "jobs", operation_id = "change_job",
     params(

@@ -7,8 +7,8 @@ use axum::Json as Answer;
 use axum::extract::State;
 use fairway_api::ProblemCode;
 use fairway_api::pilot::{
-    InputFile, Lease, Payload, PayloadHost, Report, ReportKind, StopOrder, SyncReply, SyncRequest,
-    Want,
+    AttemptOrder, InputFile, Lease, Payload, PayloadHost, Report, ReportKind, SyncReply,
+    SyncRequest, Want,
 };
 use fairway_model::{AttemptEnd, PilotId};
 use fairway_sched::command::{AttemptNews, AttemptReport, GrantedHost, PilotWant};
@@ -51,22 +51,22 @@ pub(super) async fn sync(
     match app.engine.sync(command, wait).await.map_err(Failure::from) {
         Ok(Reply::Synced {
             grants,
-            stop,
+            orders,
             drain,
             stay,
         }) => {
             let leases = leases(&app, pilot, grants).await?;
-            let stop = stop
+            let orders = orders
                 .into_iter()
-                .map(|(task, attempt, stale)| StopOrder {
+                .map(|(task, attempt, what)| AttemptOrder {
                     task,
                     attempt,
-                    stale,
+                    what,
                 })
                 .collect();
             Ok(Answer(SyncReply {
                 leases,
-                stop,
+                orders,
                 drain,
                 stay,
             }))
@@ -91,6 +91,8 @@ fn report(report: Report) -> AttemptReport {
     } = report;
     let what = match what {
         ReportKind::Started => AttemptNews::Started,
+        ReportKind::Suspended => AttemptNews::Suspended,
+        ReportKind::Resumed => AttemptNews::Resumed,
         ReportKind::Ended { end, used } => AttemptNews::Ended {
             end,
             wall_ms: used.wall_ms,

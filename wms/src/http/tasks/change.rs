@@ -1,4 +1,4 @@
-//! `POST /v1/tasks/cancel|hold|release|retry` and `POST /v1/tasks/{task}/{verb}`
+//! `POST /v1/tasks/cancel|hold|release|retry|suspend|resume` and `POST /v1/tasks/{task}/{verb}`
 
 use axum::Json as Answer;
 use axum::extract::State;
@@ -77,6 +77,34 @@ pub(super) async fn retry_many(
     change_many(&app, who, TaskVerb::Retry, change).await
 }
 
+/// Puts many running tasks to sleep that say `Suspendable`.
+#[utoipa::path(
+    post, path = "/v1/tasks/suspend", tag = "tasks", operation_id = "suspend_tasks",
+    request_body = TasksChange,
+    responses((status = OK, body = TasksChanged), Failures),
+)]
+pub(super) async fn suspend_many(
+    State(app): State<App>,
+    Authenticated(who): Authenticated,
+    Json(change): Json<TasksChange>,
+) -> Result<Answer<TasksChanged>, Failure> {
+    change_many(&app, who, TaskVerb::Suspend, change).await
+}
+
+/// Lets many suspended tasks go on, as soon as there is room for them.
+#[utoipa::path(
+    post, path = "/v1/tasks/resume", tag = "tasks", operation_id = "resume_tasks",
+    request_body = TasksChange,
+    responses((status = OK, body = TasksChanged), Failures),
+)]
+pub(super) async fn resume_many(
+    State(app): State<App>,
+    Authenticated(who): Authenticated,
+    Json(change): Json<TasksChange>,
+) -> Result<Answer<TasksChanged>, Failure> {
+    change_many(&app, who, TaskVerb::Resume, change).await
+}
+
 async fn change_many(
     app: &App,
     who: Principal,
@@ -118,7 +146,7 @@ async fn split_visible(
     Ok((theirs, missing.collect()))
 }
 
-/// Cancels, holds, releases or retries one task. That it is not in a state for it is a conflict.
+/// Cancels, holds, releases, retries, suspends or resumes one task. That it is not in a state for it is a conflict.
 #[utoipa::path(
     post, path = "/v1/tasks/{task}/{verb}", tag = "tasks", operation_id = "change_task",
     params(

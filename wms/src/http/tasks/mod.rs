@@ -31,6 +31,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(change::hold_many))
         .routes(routes!(change::release_many))
         .routes(routes!(change::retry_many))
+        .routes(routes!(change::suspend_many))
+        .routes(routes!(change::resume_many))
         .routes(routes!(change::change_one))
 }
 

@@ -31,6 +31,8 @@ pub struct Model {
     pub cores: Option<i64>,
     /// Ids of pilots as JSON; `NULL` is none.
     pub seats: Option<String>,
+    /// `Preemption` as JSON.
+    pub preemption_json: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -74,6 +76,10 @@ impl TryFrom<Model> for Task {
                 Some(text) => from_json(&text, "task.seats")?,
                 None => Vec::new(),
             },
+            preemption: row
+                .preemption_json
+                .map(|text| from_json(&text, "task.preemption_json"))
+                .transpose()?,
         })
     }
 }
@@ -99,5 +105,6 @@ pub(crate) fn row(task: &Task) -> Result<ActiveModel, StoreError> {
             [] => None,
             seats => Some(to_json(&seats)?),
         }),
+        preemption_json: Set(task.preemption.as_ref().map(to_json).transpose()?),
     })
 }

@@ -198,9 +198,11 @@ impl Around {
             ce,
             pilot: task.pilot,
             cores: (task.cores > 0).then_some(task.cores),
+            suspended_at: task.suspended_since(),
             seats: task.seats,
             leased_at: task.leased_at,
             started_at: task.started_at,
+            preemptions: task.preemption.map_or(0, |it| it.times),
             detail: task.last_end.as_ref().map(ToString::to_string),
             last_end: task.last_end,
         })
