@@ -9,6 +9,7 @@ use fairway_model::{
 };
 
 use crate::State;
+use crate::backfill::remark;
 use crate::element::Element;
 use crate::matching::serves;
 use crate::provision::{Ledger, Outlook, Size, closures, deadline_outlook, misfits, too_few};
@@ -109,12 +110,20 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
             .then_with(|| a.ce.cmp(&b.ce))
     });
     let waits_for = waits_for(live, task.index);
+    let waits = row.state == TaskState::Waiting;
+    let remark = waits
+        .then(|| remark(state, task, (id, class), now))
+        .flatten();
     let ahead = (row.state == TaskState::Waiting).then(|| ahead(state, task, owner));
     Some(Explained {
         task,
         state: row.state,
         node: live.node_name(task.index).map(str::to_owned),
-        summary: summary(state, &row, &waits_for, &ces, ahead),
+        summary: [Some(summary(state, &row, &waits_for, &ces, ahead)), remark]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" "),
         waits_for,
         ahead,
         standing: state.standing(owner),

@@ -11,7 +11,7 @@ use crate::matching::Lease;
 use crate::shares::Used;
 
 /// Core-milliseconds between two moments.
-pub(super) fn core_ms(from: Timestamp, to: Timestamp, cores: u32) -> u64 {
+pub(crate) fn core_ms(from: Timestamp, to: Timestamp, cores: u32) -> u64 {
     let wall_ms = u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX);
     wall_ms.saturating_mul(u64::from(cores))
 }
@@ -133,7 +133,8 @@ impl State {
             sandbox: live.job.sandbox.clone(),
         };
         let class = live.class_of(task.index);
-        let resources = self.queue.class(class)?.needs.resources;
+        let needs = &self.queue.class(class)?.needs;
+        let (resources, walltime_s) = (needs.resources, needs.walltime_s);
 
         let at = self.pilots.get_mut(&pilot)?;
         let first = !std::mem::replace(&mut at.useful, true);
@@ -142,10 +143,13 @@ impl State {
             task,
             attempt,
             resources,
+            walltime_s,
+            since: now,
             round: at.round,
             charged_until: None,
             young_since: None,
         });
+        self.rooms.touch(pilot);
         let ce = at.pilot.ce.clone();
         if let Some(element) = self.elements.get_mut(&ce) {
             element.experience.note_useful(first);
@@ -205,6 +209,8 @@ impl State {
         {
             lease.charged_until = Some(now);
             lease.young_since = Some(now);
+            lease.since = now;
+            self.rooms.touch(pilot);
         }
     }
 
@@ -224,6 +230,7 @@ impl State {
             return;
         };
         let lease = at.leases.remove(place);
+        self.rooms.touch(pilot);
         let ce = at.pilot.ce.clone();
         self.wishes_may_be_granted |= at.wish.is_some();
         let excuse = self.blame_node(pilot, task, &end, measured, now);

@@ -31,6 +31,7 @@ impl State {
         self.shares.check(&live)?;
         self.check_leases(live.values().sum())?;
         self.latch.check()?;
+        self.rooms.check(self)?;
         self.check_elements()
     }
 

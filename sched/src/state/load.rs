@@ -35,6 +35,8 @@ impl State {
             keys: BTreeMap::new(),
             news: Default::default(),
             wishes_may_be_granted: false,
+            rooms: Default::default(),
+            kept: Default::default(),
             // Numbers begin at 1.
             next_job: snapshot.next_job.max(1),
             next_pilot: snapshot.next_pilot.max(1),
@@ -162,9 +164,10 @@ impl State {
             };
             let owner: UserName = live.job.owner.clone();
             let class = self.queue.class(live.classes.of(row.id.index));
-            let Some(resources) = class.map(|class| class.needs.resources) else {
+            let Some(needs) = class.map(|class| &class.needs) else {
                 continue;
             };
+            let (resources, walltime_s) = (needs.resources, needs.walltime_s);
             self.shares.live_begins(&owner);
             self.shares.take_turn(&owner);
             let pilot = row.pilot.and_then(|id| self.pilots.get_mut(&id));
@@ -177,6 +180,8 @@ impl State {
                     task: row.id,
                     attempt: row.attempt,
                     resources,
+                    walltime_s,
+                    since: row.started_at.or(row.leased_at).unwrap_or(now),
                     round: 0,
                     // What ran while nobody counted is not charged.
                     charged_until: row.started_at.map(|_| now),

@@ -28,6 +28,7 @@ use fairway_model::{
     Timestamp, UserName,
 };
 
+use crate::backfill::{Kept, Rooms};
 use crate::command::{Applied, Change, Command, Refused, RefusedKind, Reply};
 use crate::element::Element;
 use crate::latch::Latch;
@@ -37,6 +38,7 @@ use crate::queue::{ClassId, Queue};
 use crate::ranges::Ranges;
 use crate::shares::Shares;
 
+pub(crate) use attempts::core_ms;
 pub use read::{ClassSummary, PilotView, Standing};
 
 /// The operator's settings that decisions depend on, beside the policy.
@@ -115,6 +117,10 @@ pub struct State {
     news: BTreeSet<PilotId>,
     /// Whether an open wish may be granted that could not be before.
     wishes_may_be_granted: bool,
+    /// From when on pilots have room, while tasks are blocked.
+    pub(crate) rooms: Rooms,
+    /// Where tasks are kept back for others.
+    pub(crate) kept: Kept,
     next_job: u64,
     next_pilot: u64,
     next_event: u64,
@@ -323,7 +329,7 @@ impl State {
             .push(Change::Event(Event { seq, at: now, kind }));
     }
 
-    fn limits(&self, now: Timestamp) -> Limits {
+    pub(crate) fn limits(&self, now: Timestamp) -> Limits {
         Limits {
             now,
             remaining_min_s: self.settings.remaining_min_s,
@@ -387,6 +393,8 @@ impl State {
         for (class, from, to) in live.classes.stretches(from, to) {
             self.queue.remove(class, owner, standing, (job, from, to));
         }
+        // What was kept for them may go to others.
+        self.wishes_may_be_granted |= self.kept.is_any();
     }
 
     /// Lets a job go if all its tasks are over.

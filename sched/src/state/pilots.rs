@@ -178,6 +178,7 @@ impl State {
             round: 0,
             backlog: 0,
             wish: None,
+            until: None,
             purpose: Purpose::Any,
             useful: false,
             proven: false,
@@ -229,6 +230,7 @@ impl State {
         }
         let probe = is_probe(&row);
         self.changed_pilot(row, call.host, now);
+        self.rooms.touch(id);
         self.arrive(id, now);
         if probe {
             // It has shown what it was to show. Its first wish is answered with the order to end.
@@ -386,6 +388,7 @@ impl State {
         let Some(mut live) = self.pilots.remove(&id) else {
             return;
         };
+        self.rooms.touch(id);
         self.depart(&live, &end, now);
         self.note_use(&live, &end, now);
         live.pilot.state = PilotState::Ended;

@@ -7,6 +7,7 @@ use fairway_model::{PilotId, SiteMode, TaskId, Timestamp};
 
 use super::State;
 use super::sync::Orders;
+use crate::backfill::Keeper;
 use crate::command::{Grant, Reply};
 use crate::element::Element;
 use crate::matching::{Choice, Limits, LivePilot, Wish, first_of, next_for};
@@ -70,7 +71,19 @@ impl State {
         }
     }
 
-    fn next_task(&self, pilot: PilotId, wish: Wish, limits: Limits) -> Option<TaskId> {
+    fn next_task(&mut self, pilot: PilotId, wish: Wish, limits: Limits) -> Option<TaskId> {
+        self.with_reservations(limits, |state, keeper| {
+            state.next_task_kept(pilot, wish, limits, keeper)
+        })
+    }
+
+    fn next_task_kept<'a>(
+        &'a self,
+        pilot: PilotId,
+        wish: Wish,
+        limits: Limits,
+        keeper: &Keeper<'a>,
+    ) -> Option<TaskId> {
         let live = self.pilots.get(&pilot)?;
         let element = self.elements.get(&live.pilot.ce)?;
         if !self.node_admits(live, limits.now) {
@@ -81,6 +94,7 @@ impl State {
                 && live.purpose.takes(self, id, class)
                 && (live.purpose.is_for(id, class)
                     || !self.kept_for_better(id, class, element, limits))
+                && keeper.lets(live, id, class)
         };
         next_for(&self.queue, element, &live.pilot.owner, wanted).map(|choice| choice.task)
     }
@@ -109,21 +123,21 @@ impl State {
     }
 
     /// The first of the pilots, which wait for work, that can take tasks of the class.
-    fn parked_for(
-        &self,
+    fn parked_for<'a>(
+        &'a self,
         id: ClassId,
         class: &Class,
         pilots: &BTreeSet<PilotId>,
         limits: Limits,
-        among: impl Fn(PilotId) -> bool,
+        among: impl Fn(&'a LivePilot) -> bool,
     ) -> Option<PilotId> {
         let can_take = |pilot: &&PilotId| {
-            self.pilots.get(pilot).is_some_and(|live: &LivePilot| {
+            self.pilots.get(pilot).is_some_and(|live| {
                 let fits = |wish| live.holds(wish, &class.needs, limits);
                 live.wish.is_some_and(fits)
-                    && among(**pilot)
                     && live.purpose.takes(self, id, class)
                     && self.node_admits(live, limits.now)
+                    && among(live)
             })
         };
         pilots.iter().find(can_take).copied()
@@ -135,7 +149,12 @@ impl State {
         let mut served: BTreeMap<PilotId, Orders> = BTreeMap::new();
         if std::mem::take(&mut self.wishes_may_be_granted) {
             let limits = self.limits(now);
-            while let Some((pilot, task)) = self.next_pair(limits, &served) {
+            let next = |state: &mut Self, served: &_| {
+                state.with_reservations(limits, |state, keeper| {
+                    state.next_pair(limits, served, keeper)
+                })
+            };
+            while let Some((pilot, task)) = next(self, &served) {
                 let Some(grant) = self.grant(task, pilot, now) else {
                     break;
                 };
@@ -166,10 +185,11 @@ impl State {
     }
 
     /// The next task and the pilot to give it to.
-    fn next_pair(
-        &self,
+    fn next_pair<'a>(
+        &'a self,
         limits: Limits,
         served: &BTreeMap<PilotId, Orders>,
+        keeper: &Keeper<'a>,
     ) -> Option<(PilotId, TaskId)> {
         let waiting_at: Vec<&Element> = self
             .elements
@@ -204,7 +224,9 @@ impl State {
                 if !better {
                     continue;
                 }
-                if let Some(pilot) = self.parked_for(id, class, pilots, limits, has_room) {
+                let among =
+                    |live: &'a LivePilot| has_room(live.pilot.id) && keeper.lets(live, id, class);
+                if let Some(pilot) = self.parked_for(id, class, pilots, limits, among) {
                     best = Some((choice, rank, pilot));
                 }
             }

@@ -1,0 +1,242 @@
+//! For which tasks cores are kept on the pilots of one owner at a CE, and what that leaves to
+//! others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use fairway_jdl::Needs;
+use fairway_model::policy::Backfill;
+use fairway_model::{PilotId, PilotOwner, PilotState, Resources, TaskId, Timestamp};
+
+use super::profile::after;
+use super::rooms::{Room, Rooms, profile};
+use crate::State;
+use crate::element::Element;
+use crate::matching::{Limits, LivePilot, next_for};
+use crate::queue::{Class, ClassId};
+
+/// So many tasks at the head of the order are laid out at most to find the first that does not
+/// fit: what fits is given out sooner than others are planned for.
+const FITTING_MAX: usize = 64;
+
+/// A task laid onto a pilot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) task: TaskId,
+    pub(super) pilot: PilotId,
+    pub(super) from: Timestamp,
+    until: Timestamp,
+    pub(super) demand: Resources,
+    /// Whether it is the first of its class; of the others it is only known that there are as many.
+    pub(super) first: bool,
+    /// Whether it has to wait for its place, so that others must leave it alone. One that fits now
+    /// gets it as soon as its pilot asks.
+    pub(super) kept: bool,
+}
+
+/// How far tasks are laid out.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    /// So many that have to wait.
+    kept_max: usize,
+    places_max: usize,
+    /// So many classes are looked at.
+    classes_max: usize,
+    /// Whether all tasks of a class are, not only the first.
+    all: bool,
+    latest: Timestamp,
+}
+
+impl Reach {
+    fn of(state: &State, now: Timestamp) -> Self {
+        let settings = state.shares.policy().backfill;
+        let depth = settings.depth as usize;
+        let (kept_max, places_max, all) = match settings.mode {
+            Backfill::Off => (0, 0, false),
+            Backfill::Easy => (1, FITTING_MAX, false),
+            Backfill::Conservative => (depth, depth, true),
+        };
+        Self {
+            kept_max,
+            places_max,
+            classes_max: places_max.saturating_add(FITTING_MAX),
+            all,
+            latest: now.plus(Duration::from_secs(settings.drain_max_s)),
+        }
+    }
+}
+
+/// The tasks at the head of the order of service, laid onto the pilots of one owner at a CE. It is
+/// made as far as somebody wants to know of it.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    state: &'a State,
+    element: &'a Element,
+    owner: &'a PilotOwner,
+    limits: Limits,
+    reach: Reach,
+    places: Vec<Place>,
+    /// How many places come before each class that has been looked at.
+    before: BTreeMap<ClassId, usize>,
+    /// Pilots with places.
+    taken: BTreeSet<PilotId>,
+    complete: bool,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(
+        state: &'a State,
+        element: &'a Element,
+        owner: &'a PilotOwner,
+        limits: Limits,
+    ) -> Self {
+        let reach = Reach::of(state, limits.now);
+        Self {
+            state,
+            element,
+            owner,
+            limits,
+            reach,
+            places: Vec::new(),
+            before: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            complete: reach.kept_max == 0,
+        }
+    }
+
+    /// All places.
+    pub(super) fn places(&mut self, rooms: &mut Rooms) -> &[Place] {
+        self.reach_class(rooms, None);
+        &self.places
+    }
+
+    /// The task that comes before this class in the order of service and that a task of it would
+    /// delay, if it were given to the pilot now.
+    pub(super) fn delays(
+        &mut self,
+        rooms: &mut Rooms,
+        live: &LivePilot,
+        (id, needs): (ClassId, &Needs),
+    ) -> Option<Place> {
+        let before = self.reach_class(rooms, Some(id));
+        let here = |place: &&Place| place.kept && place.pilot == live.pilot.id;
+        let mut kept = self.places[..before].iter().filter(here).peekable();
+        kept.peek()?;
+        let mut free = profile(live, self.limits.now)?;
+        let start = free.earliest(needs.resources, None)?;
+        let end = after(start, walltime_ms(needs));
+        kept.find(|place| {
+            free.take(place.from, place.until, place.demand);
+            !free.fits(start, end, needs.resources)
+        })
+        .copied()
+    }
+
+    /// Lays out what comes before the class; everything if there is none. How many places come
+    /// before it.
+    fn reach_class(&mut self, rooms: &mut Rooms, until: Option<ClassId>) -> usize {
+        while !self.complete {
+            if let Some(&before) = until.and_then(|id| self.before.get(&id)) {
+                return before;
+            }
+            let looked_at = self.before.len() >= self.reach.classes_max;
+            let next = (!looked_at).then(|| self.next(rooms)).flatten();
+            let Some((id, class, task)) = next else {
+                self.complete = true;
+                break;
+            };
+            if Some(id) == until {
+                return self.places.len();
+            }
+            self.before.insert(id, self.places.len());
+            self.place_class(rooms, (id, class), task);
+        }
+        let before = until.and_then(|id| self.before.get(&id));
+        before.copied().unwrap_or(self.places.len())
+    }
+
+    /// The first task of the next class in the order of service.
+    fn next(&self, rooms: &Rooms) -> Option<(ClassId, &'a Class, TaskId)> {
+        let wanted = |id: ClassId, class: &Class| {
+            !self.before.contains_key(&id)
+                && rooms.may_hold(&self.element.id, self.owner, class.needs.resources)
+        };
+        let task = next_for(&self.state.queue, self.element, self.owner, wanted)?.task;
+        let id = self.state.jobs.get(&task.job)?.class_of(task.index);
+        Some((id, self.state.queue.class(id)?, task))
+    }
+
+    fn place_class(&mut self, rooms: &mut Rooms, (id, class): (ClassId, &Class), task: TaskId) {
+        let waiting = if self.reach.all { class.waiting() } else { 1 };
+        for n in 0..waiting {
+            if self.complete {
+                return;
+            }
+            let Some(mut place) = self.place(rooms, (id, class), task) else {
+                return;
+            };
+            place.first = n == 0;
+            self.taken.insert(place.pilot);
+            self.places.push(place);
+            let kept = self.places.iter().filter(|place| place.kept).count();
+            self.complete =
+                kept >= self.reach.kept_max || self.places.len() >= self.reach.places_max;
+        }
+    }
+
+    /// The earliest place for a task; of several the one where it leaves the fewest cores.
+    fn place(
+        &self,
+        rooms: &mut Rooms,
+        (id, class): (ClassId, &Class),
+        task: TaskId,
+    ) -> Option<Place> {
+        let demand = class.needs.resources;
+        let lasts_ms = walltime_ms(&class.needs);
+        let usable_until = self
+            .element
+            .usable_until(Timestamp(i64::MAX), self.limits.now);
+        let fits = |room: Room| {
+            let live = self.state.pilots.get(&room.pilot)?;
+            let task_s = live
+                .purpose
+                .task_s(&class.needs, self.limits.remaining_min_s);
+            let ends = room.from.plus(Duration::from_secs(task_s));
+            let fits = ends <= room.ends_at.min(usable_until)
+                && live.pilot.state == PilotState::Active
+                && live.purpose.takes(self.state, id, class)
+                && self.state.node_admits(live, self.limits.now);
+            fits.then_some(room)
+        };
+        let all = rooms.for_demand(self.state, self.element, self.owner, demand);
+        let untouched = all.iter().filter(|room| !self.taken.contains(&room.pilot));
+        let untouched = untouched
+            .map(|room| room.as_of(self.limits.now))
+            .find_map(fits);
+        let taken = self.taken.iter().filter_map(|pilot| {
+            let live = self.state.pilots.get(pilot)?;
+            if !live.pilot.resources.holds(demand) {
+                return None;
+            }
+            let mut free = profile(live, self.limits.now)?;
+            for place in self.places.iter().filter(|place| place.pilot == *pilot) {
+                free.take(place.from, place.until, place.demand);
+            }
+            fits(Room::in_profile(live, &free, demand, lasts_ms)?)
+        });
+        let room = taken.chain(untouched).min()?;
+        (room.from <= self.reach.latest).then_some(Place {
+            task,
+            pilot: room.pilot,
+            from: room.from,
+            until: after(room.from, lasts_ms),
+            demand,
+            first: true,
+            kept: room.from > self.limits.now,
+        })
+    }
+}
+
+fn walltime_ms(needs: &Needs) -> Option<i64> {
+    needs.walltime_s.map(crate::matching::millis)
+}
