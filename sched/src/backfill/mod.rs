@@ -13,6 +13,8 @@
 //! - Conservative (Mu'alem and Feitelson 2001): one for each blocked task, up to a depth, each laid
 //!   around those before it. What has a reservation is not delayed by anything behind it.
 //!
+//! Of tasks with equal needs only the first has one: tasks are not walked, classes are.
+//!
 //! **The bound.** A task at the head of the order that asks for what some pilot holds, and lasts for,
 //! starts within the longest walltime of the tasks that run at the CE: by then every one of them has
 //! ended, on the pilot of the reservation as on any other, and nothing that would end later was
@@ -167,8 +169,8 @@ impl State {
         for (element, owner) in self.pools() {
             let mut plan = Plan::new(self, element, owner, self.limits(now));
             let places = plan.places(&mut rooms).iter();
-            let told = places.filter(|place| place.kept && place.first);
-            reservations.extend(told.map(|place| self.reservation(element, place)));
+            let kept = places.filter(|place| place.kept);
+            reservations.extend(kept.map(|place| self.reservation(element, place)));
         }
         reservations
     }

@@ -27,8 +27,6 @@ pub(super) struct Place {
     pub(super) from: Timestamp,
     until: Timestamp,
     pub(super) demand: Resources,
-    /// Whether it is the first of its class; of the others it is only known that there are as many.
-    pub(super) first: bool,
     /// Whether it has to wait for its place, so that others must leave it alone. One that fits now
     /// gets it as soon as its pilot asks.
     pub(super) kept: bool,
@@ -42,8 +40,6 @@ struct Reach {
     places_max: usize,
     /// So many classes are looked at.
     classes_max: usize,
-    /// Whether all tasks of a class are, not only the first.
-    all: bool,
     latest: Timestamp,
 }
 
@@ -51,16 +47,15 @@ impl Reach {
     fn of(state: &State, now: Timestamp) -> Self {
         let settings = state.shares.policy().backfill;
         let depth = settings.depth as usize;
-        let (kept_max, places_max, all) = match settings.mode {
-            Backfill::Off => (0, 0, false),
-            Backfill::Easy => (1, FITTING_MAX, false),
-            Backfill::Conservative => (depth, depth, true),
+        let (kept_max, places_max) = match settings.mode {
+            Backfill::Off => (0, 0),
+            Backfill::Easy => (1, FITTING_MAX),
+            Backfill::Conservative => (depth, depth),
         };
         Self {
             kept_max,
             places_max,
             classes_max: places_max.saturating_add(FITTING_MAX),
-            all,
             latest: now.plus(Duration::from_secs(settings.drain_max_s)),
         }
     }
@@ -80,6 +75,8 @@ pub(super) struct Plan<'a> {
     before: BTreeMap<ClassId, usize>,
     /// Pilots with places.
     taken: BTreeSet<PilotId>,
+    /// How many places are kept.
+    kept: usize,
     complete: bool,
 }
 
@@ -100,6 +97,7 @@ impl<'a> Plan<'a> {
             places: Vec::new(),
             before: BTreeMap::new(),
             taken: BTreeSet::new(),
+            kept: 0,
             complete: reach.kept_max == 0,
         }
     }
@@ -139,9 +137,7 @@ impl<'a> Plan<'a> {
             if let Some(&before) = until.and_then(|id| self.before.get(&id)) {
                 return before;
             }
-            let looked_at = self.before.len() >= self.reach.classes_max;
-            let next = (!looked_at).then(|| self.next(rooms)).flatten();
-            let Some((id, class, task)) = next else {
+            let Some((id, class, task)) = self.next(rooms) else {
                 self.complete = true;
                 break;
             };
@@ -149,7 +145,14 @@ impl<'a> Plan<'a> {
                 return self.places.len();
             }
             self.before.insert(id, self.places.len());
-            self.place_class(rooms, (id, class), task);
+            if let Some(place) = self.place(rooms, (id, class), task) {
+                self.kept += usize::from(place.kept);
+                self.taken.insert(place.pilot);
+                self.places.push(place);
+            }
+            self.complete = self.kept >= self.reach.kept_max
+                || self.places.len() >= self.reach.places_max
+                || self.before.len() >= self.reach.classes_max;
         }
         let before = until.and_then(|id| self.before.get(&id));
         before.copied().unwrap_or(self.places.len())
@@ -166,25 +169,8 @@ impl<'a> Plan<'a> {
         Some((id, self.state.queue.class(id)?, task))
     }
 
-    fn place_class(&mut self, rooms: &mut Rooms, (id, class): (ClassId, &Class), task: TaskId) {
-        let waiting = if self.reach.all { class.waiting() } else { 1 };
-        for n in 0..waiting {
-            if self.complete {
-                return;
-            }
-            let Some(mut place) = self.place(rooms, (id, class), task) else {
-                return;
-            };
-            place.first = n == 0;
-            self.taken.insert(place.pilot);
-            self.places.push(place);
-            let kept = self.places.iter().filter(|place| place.kept).count();
-            self.complete =
-                kept >= self.reach.kept_max || self.places.len() >= self.reach.places_max;
-        }
-    }
-
-    /// The earliest place for a task; of several the one where it leaves the fewest cores.
+    /// The earliest place for a task. Which of several follows from what does not change while
+    /// tasks come and go: what a task behind is given moves no place before it.
     fn place(
         &self,
         rooms: &mut Rooms,
@@ -231,7 +217,6 @@ impl<'a> Plan<'a> {
             from: room.from,
             until: after(room.from, lasts_ms),
             demand,
-            first: true,
             kept: room.from > self.limits.now,
         })
     }

@@ -72,7 +72,8 @@ impl Profile {
     }
 
     /// What is free from `at` on.
-    pub(super) fn at(&self, at: Timestamp) -> Option<Resources> {
+    #[cfg(test)]
+    fn at(&self, at: Timestamp) -> Option<Resources> {
         let steps = self.steps.iter().take_while(|(from, _)| *from <= at);
         steps.last().map(|(_, free)| *free)
     }

@@ -30,7 +30,7 @@ pub(crate) fn remark(
         }
         let mut plan = Plan::new(state, element, pilots_of, state.limits(now));
         let kept = plan.places(&mut rooms).iter().filter(|place| place.kept);
-        let own = kept.clone().find(|place| place.task == task && place.first);
+        let own = kept.clone().find(|place| place.task == task);
         if let Some(own) = own {
             return Some(kept_for(state, &state.reservation(element, own)));
         }

@@ -34,14 +34,14 @@ pub(super) fn profile(live: &LivePilot, present: Timestamp) -> Option<Profile> {
     })
 }
 
-/// From when on a pilot has room for a demand. Those come first that have it first; of these, those
-/// that it leaves the fewest cores of.
+/// From when on a pilot has room for a demand. Those come first that have it first; of these the
+/// smallest, which leave the others to wider tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Room {
     /// [`NOW`], or when tasks that run now end at the latest: that may be over by now.
     pub(super) from: Timestamp,
-    /// Cores that are left then.
-    left: u32,
+    /// Cores of the pilot.
+    cores: u32,
     pub(super) pilot: PilotId,
     /// When the pilot ends.
     pub(super) ends_at: Timestamp,
@@ -73,10 +73,9 @@ impl Room {
         lasts_ms: Option<i64>,
     ) -> Option<Self> {
         let from = profile.earliest(demand, lasts_ms)?;
-        let free = profile.at(from)?;
         Some(Self {
             from,
-            left: free.cores.saturating_sub(demand.cores),
+            cores: live.pilot.resources.cores,
             pilot: live.pilot.id,
             ends_at: live.ends_by(),
         })

@@ -339,6 +339,7 @@ impl State {
         live.pilot.state = PilotState::Draining;
         live.pilot.since = now;
         let row = live.pilot.clone();
+        self.rooms.touch(id);
         self.tell(id);
         self.changed_pilot(row, detail.to_owned(), now);
     }
