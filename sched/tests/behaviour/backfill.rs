@@ -324,6 +324,7 @@ fn both_sides_can_read_why_and_what_it_costs() {
     let wide = machine.submit("bob", 8, 600, 600);
     let small = machine.submit("carol", 4, 2000, 2000);
     machine.ask_all();
+    machine.world.ask(Command::Tick).unwrap();
     for _ in 0..900 {
         machine.world.pass(1);
         machine.world.ask(Command::Tick).unwrap();
