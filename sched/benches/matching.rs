@@ -8,13 +8,15 @@
 #[expect(dead_code, reason = "the tests use all of it")]
 mod world;
 
+use std::collections::{BTreeMap, VecDeque};
+
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fairway_model::policy::Backfill;
-use fairway_model::{Attempt, PilotId, PolicyKind, TaskId};
+use fairway_model::{Attempt, JobId, PilotId, PolicyKind, TaskId};
 use fairway_sched::command::PilotWant;
 use fairway_sched::{Command, Reply};
 
-use world::{HOUR_S, World, ended, exit, report, sweep, user};
+use world::{HOUR_S, World, ended, exit, report, site, sweep, user};
 
 const PILOTS: usize = 1000;
 const CORES: u32 = 8;
@@ -22,7 +24,8 @@ const CORES: u32 = 8;
 /// Pilots that run seven tasks of one core each, and one that has ended.
 struct Site {
     world: World,
-    pilots: Vec<(PilotId, Vec<(TaskId, Attempt)>)>,
+    pilots: Vec<(PilotId, VecDeque<(TaskId, Attempt)>)>,
+    wide: BTreeMap<JobId, u64>,
     next: usize,
     round: u64,
 }
@@ -34,23 +37,24 @@ impl Site {
         policy.backfill.mode = mode;
         let by = user("admin");
         world.ask(Command::SetPolicy { policy, by }).unwrap();
+        let mut described = site(&["short"]);
+        let limits = &mut described.ces[0].limits;
+        (limits.pilots_max, limits.queued_max) = (2000, 2000);
+        world.describe(described);
         world.submit("alice", &sweep(1_000_000, "WallTime = 600;"));
         let mut pilots = Vec::new();
         for _ in 0..PILOTS {
             let pilot = world.pilot("short", CORES);
-            pilots.push((pilot, world.pull(pilot, &[])));
+            pilots.push((pilot, world.pull(pilot, &[]).into()));
             world.pass(1);
         }
-        // Of another user, whose turn it is; each of a class of its own.
-        for n in 0..blocked {
-            world.submit(
-                "bob",
-                &sweep(1, &format!("CpuNumber = 8; WallTime = {};", 900 + n)),
-            );
-        }
+        let wide = (0..blocked)
+            .map(|n| (submit_wide(&mut world, n), n))
+            .collect();
         Self {
             world,
             pilots,
+            wide,
             next: 0,
             round: 1_000_000,
         }
@@ -62,12 +66,15 @@ impl Site {
         self.next += 1;
         self.round += 1;
         let (pilot, holding) = &mut self.pilots[place];
-        let over = holding.remove(0);
+        let over = holding.pop_front();
         let applied = self.world.state.apply(
             Command::Sync {
                 pilot: *pilot,
-                reports: vec![report(over, ended(exit(0)))],
-                holding: holding.clone(),
+                reports: over
+                    .map(|over| report(over, ended(exit(0))))
+                    .into_iter()
+                    .collect(),
+                holding: holding.iter().copied().collect(),
                 want: Some(PilotWant {
                     round: self.round,
                     remaining_s: HOUR_S,
@@ -80,11 +87,23 @@ impl Site {
             panic!("a sync is answered");
         };
         holding.extend(grants.iter().map(|grant| (grant.task, grant.attempt)));
-        // The one pilot that cores are kept on runs empty, and is then given a wide task.
-        if holding.is_empty() {
-            self.pilots.remove(place);
+        // One that cores were kept for makes room for the next of its kind.
+        for grant in grants {
+            if let Some(n) = self.wide.remove(&grant.task.job) {
+                let job = submit_wide(&mut self.world, n);
+                self.wide.insert(job, n);
+            }
         }
     }
+}
+
+/// A task that does not fit, of a user whose turn it is; each number is a class of its own.
+fn submit_wide(world: &mut World, n: u64) -> JobId {
+    let walltime_s = 900 + n;
+    world.submit(
+        "bob",
+        &sweep(1, &format!("CpuNumber = {CORES}; WallTime = {walltime_s};")),
+    )
 }
 
 fn matching(c: &mut Criterion) {

@@ -25,7 +25,8 @@
 //! does a pilot on its way stop cores from being kept: nobody knows when a batch system starts it,
 //! and the bound is to hold whatever that does. Should it come first, the task goes there, and what
 //! was kept is given out again with the next match; so the price of keeping both is what stays idle
-//! until then, which is counted.
+//! until then, which is counted. What is kept from a task is no room for it: pilots are asked for
+//! as if it were not there.
 //!
 //! **Pilots of one owner** at a CE are planned for together, and apart from those of others: what is
 //! kept on a user's own pilots is in nobody else's way.
@@ -39,6 +40,7 @@ mod plan;
 mod profile;
 mod remark;
 mod rooms;
+mod withheld;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +57,7 @@ use crate::queue::{Class, ClassId};
 pub(crate) use self::cost::Kept;
 pub(crate) use self::remark::remark;
 pub(crate) use self::rooms::Rooms;
+pub(crate) use self::withheld::Withheld;
 
 /// Room that is kept for a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +107,12 @@ impl<'a> Keeper<'a> {
     /// Whether a task of the class, which the pilot has room for, may be given to it: it delays no
     /// task before it that something is kept for.
     pub(crate) fn lets(&self, live: &'a LivePilot, id: ClassId, class: &Class) -> bool {
-        if !self.may_keep(live) {
-            return true;
-        }
         let Some(element) = self.state.elements.get(&live.pilot.ce) else {
             return true;
         };
+        if !self.may_keep(live, element) {
+            return true;
+        }
         let pool = (&element.id, &live.pilot.owner);
         let mut plans = self.plans.borrow_mut();
         let plan = plans
@@ -126,7 +129,7 @@ impl<'a> Keeper<'a> {
 
     /// Whether anything could be kept on the pilot: some class would fit if it were empty, and
     /// does not now. Where all tasks ask for one core, it is never so.
-    fn may_keep(&self, live: &LivePilot) -> bool {
+    fn may_keep(&self, live: &LivePilot, element: &Element) -> bool {
         if live.leases.is_empty() || self.state.shares.policy().backfill.mode == Backfill::Off {
             return false;
         }
@@ -137,9 +140,11 @@ impl<'a> Keeper<'a> {
             return kept;
         }
         let (free, waiting) = live.books();
-        let kept = self.state.queue.active().any(|(_, class)| {
+        let kept = self.state.queue.active().any(|(id, class)| {
             let demand = class.needs.resources;
-            live.pilot.resources.holds(demand) && (waiting > 0 || !free.holds(demand))
+            live.pilot.resources.holds(demand)
+                && (waiting > 0 || !free.holds(demand))
+                && element.verdicts.get(&id).is_some_and(|it| it.eligible)
         });
         self.last.set(Some((id, kept)));
         kept

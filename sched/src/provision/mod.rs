@@ -30,6 +30,7 @@ use self::demand::Demand;
 use self::fit::{times, without};
 use self::supply::Supply;
 use crate::State;
+use crate::backfill::Withheld;
 use crate::element::{Element, PILOT_MARGIN_S};
 use crate::queue::{Class, ClassId};
 
@@ -164,6 +165,7 @@ impl Layout {
             state,
             now,
             ledger: Ledger::of(state, now),
+            withheld: Withheld::of(state, now),
             waiting_at: threshold::waiting_at(state, &supplies),
             supplies,
             orders: Vec::new(),
@@ -256,6 +258,7 @@ struct Planner<'a> {
     now: Timestamp,
     ledger: Ledger,
     supplies: Vec<Supply<'a>>,
+    withheld: Withheld<'a>,
     orders: Vec<PilotOrder>,
     waiting_at: BTreeMap<CeId, u64>,
 }
@@ -267,7 +270,9 @@ impl<'a> Planner<'a> {
             if demand.is_met() {
                 return;
             }
-            supply.lay(self.state, id, class, demand);
+            if !self.withheld.from(supply.pilot, id, class) {
+                supply.lay(self.state, id, class, demand);
+            }
         }
     }
 

@@ -93,7 +93,7 @@ impl State {
             live.holds(wish, &class.needs, limits)
                 && live.purpose.takes(self, id, class)
                 && (live.purpose.is_for(id, class)
-                    || !self.kept_for_better(id, class, element, limits))
+                    || !self.kept_for_better(id, class, element, limits, keeper))
                 && keeper.lets(live, id, class)
         };
         next_for(&self.queue, element, &live.pilot.owner, wanted).map(|choice| choice.task)
@@ -101,12 +101,13 @@ impl State {
 
     /// Whether a pilot that waits for work at a CE that ranks higher for this class could
     /// take its tasks.
-    fn kept_for_better(
-        &self,
+    fn kept_for_better<'a>(
+        &'a self,
         id: ClassId,
         class: &Class,
         element: &Element,
         limits: Limits,
+        keeper: &Keeper<'a>,
     ) -> bool {
         let rank_at = |e: &Element| e.verdicts.get(&id).map(|verdict| verdict.rank_or_last());
         let here = rank_at(element);
@@ -116,7 +117,9 @@ impl State {
                 && other.parked.by_owner().any(|(owner, pilots)| {
                     first_of(id, class, other, owner).is_some()
                         && self
-                            .parked_for(id, class, pilots, limits, |_| true)
+                            .parked_for(id, class, pilots, limits, |live| {
+                                keeper.lets(live, id, class)
+                            })
                             .is_some()
                 })
         })

@@ -415,6 +415,55 @@ fn a_new_pilot_is_asked_for_where_cores_are_kept() {
     assert_eq!(machine.history[&small].0, 0);
 }
 
+/// Two CEs; at the one that ranks higher a pilot has a task of two cores and is kept for one of four.
+fn kept_at_the_better() -> (World, PilotId) {
+    let mut world = World::new(PolicyKind::Fifo, &["better", "short"]);
+    let mut described = site(&["better", "short"]);
+    described.ces[0].limits.pilots_max = 1;
+    world.describe(described);
+    let pilot = world.pilot("better", 4);
+    let better = "Requirements = other.GlueCEName == \"better\";";
+    world.submit(
+        "alice",
+        &sweep(1, &format!("CpuNumber = 2; WallTime = 500; {better}")),
+    );
+    let running = world.pull(pilot, &[]);
+    world.submit(
+        "alice",
+        &sweep(1, &format!("CpuNumber = 4; WallTime = 100; {better}")),
+    );
+    assert!(world.pull(pilot, &running).is_empty());
+    (world, pilot)
+}
+
+const RANK_BETTER: &str = "WallTime = 1000; Rank = other.GlueCEName == \"better\" ? 2 : 1;";
+
+#[test]
+fn what_is_kept_at_a_better_ce_is_no_reason_to_wait_for_it() {
+    let (mut world, kept) = kept_at_the_better();
+    let other = world.pilot("short", 1);
+    let job = world.submit("bob", &sweep(1, RANK_BETTER));
+    assert!(world.serve().is_empty(), "the pilot that waits is kept");
+    let granted = world.pull(other, &[]);
+    assert_eq!(granted[0].0, TaskId::new(job, 0));
+    assert_eq!(world.state.reservations(world.now)[0].pilot, kept);
+}
+
+#[test]
+fn what_is_kept_is_no_room_when_pilots_are_planned() {
+    let (mut world, _) = kept_at_the_better();
+    assert!(world.plan().orders.is_empty(), "the CE is full");
+    world.submit("bob", &sweep(1, RANK_BETTER));
+    world.serve();
+    let orders = world.plan().orders;
+    assert_eq!(orders.len(), 1);
+    assert_eq!(orders[0].ce, ce("lyon/short"));
+    // One that is out of the way in time has its place.
+    world.submit("bob", &sweep(1, &RANK_BETTER.replace("1000", "400")));
+    assert_eq!(world.plan().orders.len(), 1);
+    assert_eq!(world.serve().len(), 1);
+}
+
 #[test]
 fn a_stream_of_small_tasks_does_not_starve_a_wide_one() {
     for kind in PolicyKind::ALL {
