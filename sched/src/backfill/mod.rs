@@ -44,14 +44,19 @@ mod withheld;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use fairway_model::policy::Backfill;
-use fairway_model::{CeId, PilotId, PilotOwner, Resources, SiteMode, TaskId, Timestamp};
+use fairway_model::{
+    CeId, PilotId, PilotOwner, PilotState, Resources, SiteMode, TaskId, Timestamp,
+};
 
-use self::plan::{Place, Plan};
+use self::plan::{Place, Plan, places_max};
+use self::rooms::Room;
 use crate::State;
 use crate::element::Element;
 use crate::matching::{Limits, LivePilot};
+use crate::provision::Purpose;
 use crate::queue::{Class, ClassId};
 
 pub(crate) use self::cost::Kept;
@@ -75,6 +80,9 @@ pub struct Reservation {
     /// Cores of these that are free already, and kept.
     pub cores_kept: u32,
 }
+
+/// With more demands that do not fit on one pilot, a plan is made at once.
+const DEMANDS_MAX: usize = 16;
 
 /// The pilots of one owner at a CE.
 type Pool<'a> = (&'a Element, &'a PilotOwner);
@@ -127,8 +135,7 @@ impl<'a> Keeper<'a> {
         delayed.is_none()
     }
 
-    /// Whether anything could be kept on the pilot: some class would fit if it were empty, and
-    /// does not now. Where all tasks ask for one core, it is never so.
+    /// Whether anything could be kept on the pilot. Where all tasks ask for one core, it is never so.
     fn may_keep(&self, live: &LivePilot, element: &Element) -> bool {
         if live.leases.is_empty() || self.state.shares.policy().backfill.mode == Backfill::Off {
             return false;
@@ -139,15 +146,61 @@ impl<'a> Keeper<'a> {
         {
             return kept;
         }
-        let (free, waiting) = live.books();
-        let kept = self.state.queue.active().any(|(id, class)| {
-            let demand = class.needs.resources;
-            live.pilot.resources.holds(demand)
-                && (waiting > 0 || !free.holds(demand))
-                && element.verdicts.get(&id).is_some_and(|it| it.eligible)
-        });
+        let demands = self.blocked_on(live, element);
+        let kept = !demands.is_empty() && self.may_be_first(live, element, &demands);
         self.last.set(Some((id, kept)));
         kept
+    }
+
+    /// What tasks ask for that would fit if the pilot were empty, and do not now.
+    fn blocked_on(&self, live: &LivePilot, element: &Element) -> Vec<Resources> {
+        let (free, waiting) = live.books();
+        let mut demands = Vec::new();
+        for (id, class) in self.state.queue.active() {
+            let demand = class.needs.resources;
+            let blocked = live.pilot.resources.holds(demand)
+                && (waiting > 0 || !free.holds(demand))
+                && element.verdicts.get(&id).is_some_and(|it| it.eligible);
+            if blocked && !demands.contains(&demand) {
+                demands.push(demand);
+            }
+            if demands.len() > DEMANDS_MAX {
+                break;
+            }
+        }
+        demands
+    }
+
+    /// Whether the pilot could be the first to have room for one of the demands, after all others
+    /// that are laid out have theirs. Each of them takes one pilot at most out of the way, so that
+    /// one which many others are ahead of is never reached. It spares most pilots of a large CE a
+    /// plan.
+    fn may_be_first(&self, live: &LivePilot, element: &Element, demands: &[Resources]) -> bool {
+        if demands.len() > DEMANDS_MAX {
+            return true;
+        }
+        let Limits {
+            now,
+            remaining_min_s,
+        } = self.limits;
+        let classes = self.state.queue.active();
+        let longest_s = classes
+            .map(|(_, class)| class.needs.walltime_s.unwrap_or(remaining_min_s))
+            .max();
+        let lasts = Duration::from_secs(longest_s.unwrap_or(0));
+        let usable_until = element.usable_until(Timestamp(i64::MAX), now);
+        // By anybody, for anything.
+        let usable = |other: &LivePilot, room: Room| {
+            room.as_of(now).from.plus(lasts) <= room.ends_at.min(usable_until)
+                && other.pilot.state == PilotState::Active
+                && other.purpose == Purpose::Any
+                && self.state.node_admits(other, now)
+        };
+        let n = places_max(self.state);
+        let rooms = &mut self.rooms.borrow_mut();
+        demands
+            .iter()
+            .any(|&demand| rooms.is_among_first((self.state, element), (demand, n), live, usable))
     }
 }
 

@@ -1,14 +1,14 @@
 //! For which tasks cores are kept on the pilots of one owner at a CE, and what that leaves to
 //! others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairway_jdl::Needs;
 use fairway_model::policy::Backfill;
 use fairway_model::{PilotId, PilotOwner, PilotState, Resources, TaskId, Timestamp};
 
-use super::profile::after;
+use super::profile::{Profile, after};
 use super::rooms::{Room, Rooms, profile};
 use crate::State;
 use crate::element::Element;
@@ -30,6 +30,11 @@ pub(super) struct Place {
     /// Whether it has to wait for its place, so that others must leave it alone. One that fits now
     /// gets it as soon as its pilot asks.
     pub(super) kept: bool,
+}
+
+/// How many tasks are laid out at most.
+pub(super) fn places_max(state: &State) -> usize {
+    Reach::of(state, Timestamp::default()).places_max
 }
 
 /// How far tasks are laid out.
@@ -73,8 +78,8 @@ pub(super) struct Plan<'a> {
     places: Vec<Place>,
     /// How many places come before each class that has been looked at.
     before: BTreeMap<ClassId, usize>,
-    /// Pilots with places.
-    taken: BTreeSet<PilotId>,
+    /// What pilots with places have left beside these.
+    taken: BTreeMap<PilotId, Profile>,
     /// How many places are kept.
     kept: usize,
     complete: bool,
@@ -96,7 +101,7 @@ impl<'a> Plan<'a> {
             reach,
             places: Vec::new(),
             before: BTreeMap::new(),
-            taken: BTreeSet::new(),
+            taken: BTreeMap::new(),
             kept: 0,
             complete: reach.kept_max == 0,
         }
@@ -146,9 +151,7 @@ impl<'a> Plan<'a> {
             }
             self.before.insert(id, self.places.len());
             if let Some(place) = self.place(rooms, (id, class), task) {
-                self.kept += usize::from(place.kept);
-                self.taken.insert(place.pilot);
-                self.places.push(place);
+                self.take(place);
             }
             self.complete = self.kept >= self.reach.kept_max
                 || self.places.len() >= self.reach.places_max
@@ -156,6 +159,20 @@ impl<'a> Plan<'a> {
         }
         let before = until.and_then(|id| self.before.get(&id));
         before.copied().unwrap_or(self.places.len())
+    }
+
+    fn take(&mut self, place: Place) {
+        if !self.taken.contains_key(&place.pilot)
+            && let Some(live) = self.state.pilots.get(&place.pilot)
+            && let Some(free) = profile(live, self.limits.now)
+        {
+            self.taken.insert(place.pilot, free);
+        }
+        if let Some(free) = self.taken.get_mut(&place.pilot) {
+            free.take(place.from, place.until, place.demand);
+        }
+        self.kept += usize::from(place.kept);
+        self.places.push(place);
     }
 
     /// The first task of the next class in the order of service.
@@ -195,20 +212,15 @@ impl<'a> Plan<'a> {
             fits.then_some(room)
         };
         let all = rooms.for_demand(self.state, self.element, self.owner, demand);
-        let untouched = all.iter().filter(|room| !self.taken.contains(&room.pilot));
+        let untouched = all
+            .iter()
+            .filter(|room| !self.taken.contains_key(&room.pilot));
         let untouched = untouched
             .map(|room| room.as_of(self.limits.now))
             .find_map(fits);
-        let taken = self.taken.iter().filter_map(|pilot| {
+        let taken = self.taken.iter().filter_map(|(pilot, free)| {
             let live = self.state.pilots.get(pilot)?;
-            if !live.pilot.resources.holds(demand) {
-                return None;
-            }
-            let mut free = profile(live, self.limits.now)?;
-            for place in self.places.iter().filter(|place| place.pilot == *pilot) {
-                free.take(place.from, place.until, place.demand);
-            }
-            fits(Room::in_profile(live, &free, demand, lasts_ms)?)
+            fits(Room::in_profile(live, free, demand, lasts_ms)?)
         });
         let room = taken.chain(untouched).min()?;
         (room.from <= self.reach.latest).then_some(Place {

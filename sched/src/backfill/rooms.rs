@@ -178,6 +178,28 @@ impl Rooms {
         &index.in_order
     }
 
+    /// Whether a pilot is among those that have room for a demand before `n` others that are usable.
+    pub(super) fn is_among_first(
+        &mut self,
+        (state, element): (&State, &Element),
+        (demand, n): (Resources, usize),
+        live: &LivePilot,
+        usable: impl Fn(&LivePilot, Room) -> bool,
+    ) -> bool {
+        let mut before = 0;
+        for room in self.for_demand(state, element, &live.pilot.owner, demand) {
+            if room.pilot == live.pilot.id {
+                return true;
+            }
+            let other = state.pilots.get(&room.pilot);
+            before += usize::from(other.is_some_and(|other| usable(other, *room)));
+            if before >= n {
+                return false;
+            }
+        }
+        false
+    }
+
     /// Compares what is remembered with what follows from the pilots. The error says what is wrong.
     pub(crate) fn check(&self, state: &State) -> Result<(), String> {
         let mut known = self.clone();

@@ -606,13 +606,18 @@ proptest! {
     /// No grant moves a reservation of a task before it, in whatever order pilots ask.
     #[test]
     fn what_is_behind_delays_nothing_before_it(
-        pilots in prop::collection::vec(2..9_u32, 1..5),
+        pilots in prop::collection::vec(2..9_u32, 1..7),
         tasks in prop::collection::vec(wanted(), 1..30),
         turns in prop::collection::vec(0..100_usize, 100),
         conservative in any::<bool>(),
+        depth in 1..5_u32,
     ) {
         let mode = if conservative { Backfill::Conservative } else { Backfill::Easy };
         let mut machine = machine_of(mode, &pilots, &tasks, false);
+        let mut policy = machine.world.state.policy().clone();
+        policy.backfill.depth = depth;
+        let by = user("admin");
+        machine.world.ask(Command::SetPolicy { policy, by }).unwrap();
         machine.world.settings.grants_max = 1;
         machine.world.reload();
         for turn in turns {
