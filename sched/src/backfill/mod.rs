@@ -160,8 +160,9 @@ impl<'a> Keeper<'a> {
             let demand = class.needs.resources;
             let blocked = live.pilot.resources.holds(demand)
                 && (waiting > 0 || !free.holds(demand))
+                && !demands.contains(&demand)
                 && element.verdicts.get(&id).is_some_and(|it| it.eligible);
-            if blocked && !demands.contains(&demand) {
+            if blocked {
                 demands.push(demand);
             }
             if demands.len() > DEMANDS_MAX {
