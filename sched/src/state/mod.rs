@@ -99,7 +99,7 @@ impl Default for Settings {
 /// Not durable, and begun anew after a restart: who was served when (users with live tasks
 /// count as served when these were leased), when pilots were heard of, open wishes for work,
 /// what CEs published, what was learnt of them (back-offs, trust, decisions, since when a pilot is
-/// not needed), and which nodes are set aside. How many pilots were asked for in the last day comes
+/// not needed), which nodes are set aside, and what keeping cores for tasks has cost. How many pilots were asked for in the last day comes
 /// from the store.
 #[derive(Clone, Debug)]
 pub struct State {
