@@ -9,6 +9,7 @@ use fairway_model::{
 };
 
 use crate::State;
+use crate::backfill::remark;
 use crate::bounds::Subject;
 use crate::element::Element;
 use crate::matching::serves;
@@ -120,12 +121,19 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
     let waiting = row.state == TaskState::Waiting;
     let barrier = waiting.then(|| barrier(state, class, account, None, now));
     let barrier = barrier.flatten();
-    let ahead = (row.state == TaskState::Waiting).then(|| ahead(state, task, account, now));
+    let remark = waiting.then(|| remark(state, task, (id, class), now));
+    let ahead = waiting.then(|| ahead(state, task, account, now));
     Some(Explained {
         task,
         state: row.state,
         node: live.node_name(task.index).map(str::to_owned),
-        summary: summary(state, &row, (&waits_for, barrier.as_ref()), &ces, ahead),
+        summary: {
+            let summary = summary(state, &row, (&waits_for, barrier.as_ref()), &ces, ahead);
+            match remark.flatten() {
+                Some(remark) => format!("{summary} {remark}"),
+                None => summary,
+            }
+        },
         barrier,
         waits_for,
         ahead,
@@ -437,7 +445,7 @@ fn summary(
 /// Where others give way to a task that waits, if they do.
 fn room_summary(state: &State, task: TaskId) -> Option<String> {
     const TOLD_MAX: usize = 5;
-    let (pilot, room) = state.rooms.of(task)?;
+    let (pilot, room) = state.kept_rooms.of(task)?;
     let ce = state.pilots.get(&pilot).map(|live| &live.pilot.ce)?;
     let told = room.victims.iter().take(TOLD_MAX).map(TaskId::to_string);
     let told: Vec<String> = told.collect();

@@ -5,6 +5,7 @@
 //! [`Change`]s to be made durable come out. Deterministic: no clock, no random
 //! source, no I/O, no HashMap.
 
+mod backfill;
 mod bounds;
 pub mod command;
 mod element;
@@ -23,6 +24,7 @@ mod ranges;
 mod shares;
 pub mod state;
 
+pub use backfill::Reservation;
 pub use command::{Applied, Change, Command, Entity, Grant, Refused, RefusedKind, Reply};
 pub use experience::{Decided, Decision};
 pub use queue::ClassId;

@@ -30,6 +30,10 @@ pub(crate) struct Lease {
     pub(crate) seats: Vec<PilotId>,
     /// What it has on all nodes together.
     pub(crate) all: Resources,
+    /// The walltime that it asks for, in seconds.
+    pub(crate) walltime_s: Option<u64>,
+    /// When its payload started; until it has, when it was granted.
+    pub(crate) since: Timestamp,
     /// The wish that it was granted for; 0 if that was before a restart.
     pub(crate) round: u64,
     /// Until when its running core-time has been charged; `None` until its payload starts.
@@ -48,6 +52,18 @@ pub(crate) struct Seat {
     pub(crate) attempt: Attempt,
     pub(crate) lead: PilotId,
     pub(crate) portion: Portion,
+}
+
+impl Lease {
+    /// The walltime that its task asks for, in milliseconds.
+    pub(crate) fn walltime_ms(&self) -> Option<i64> {
+        self.walltime_s.map(millis)
+    }
+}
+
+/// So many seconds in milliseconds (saturating).
+pub(crate) fn millis(seconds: u64) -> i64 {
+    i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
 }
 
 /// An open wish for work.
@@ -79,6 +95,8 @@ pub(crate) struct LivePilot {
     pub(crate) backlog: usize,
     /// Its wish that has not been answered.
     pub(crate) wish: Option<Wish>,
+    /// When its allocation ends, by its latest wish.
+    pub(crate) until: Option<Timestamp>,
     /// Which tasks it is for.
     pub(crate) purpose: Purpose,
     /// Whether it ever had a task.
@@ -167,6 +185,12 @@ impl LivePilot {
             && needs.hosts == 1
             && !needs.whole_node
             && Room::on(&self.pilot).holds(needs)
+    }
+
+    /// When its allocation ends, as far as it has said so.
+    pub(crate) fn ends_by(&self) -> Timestamp {
+        let told = self.until.or(self.pilot.ends_at);
+        told.unwrap_or(Timestamp(i64::MAX))
     }
 
     /// Whether a task that needs this, or its part on one host, may be given to it.

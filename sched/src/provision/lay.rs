@@ -19,13 +19,15 @@ pub(super) enum Together {
     Ordered(usize),
 }
 
-/// Lays as many tasks of a class onto the pilots as find room.
+/// Lays as many tasks of a class onto the pilots as find room; of tasks on one node onto those
+/// alone that `lets` lets through.
 pub(super) fn lay(
     supplies: &mut [Supply<'_>],
     state: &State,
     id: ClassId,
     class: &Class,
     demand: &mut Demand<'_>,
+    lets: impl Fn(&Supply<'_>) -> bool,
 ) {
     if class.needs.hosts > 1 {
         return lay_gangs(supplies, state, id, class, demand);
@@ -34,7 +36,9 @@ pub(super) fn lay(
         if demand.is_met() {
             return;
         }
-        supply.lay(state, id, class, demand);
+        if lets(supply) {
+            supply.lay(state, id, class, demand);
+        }
     }
 }
 

@@ -31,6 +31,7 @@ use self::demand::{Demand, Demands};
 use self::lay::{Together, lay};
 use self::supply::Supply;
 use crate::State;
+use crate::backfill::Withheld;
 use crate::element::{Element, PILOT_MARGIN_S};
 use crate::queue::{Class, ClassId};
 
@@ -168,6 +169,7 @@ impl Layout {
             state,
             now,
             ledger: Ledger::of(state, now),
+            withheld: Withheld::of(state, now),
             waiting_at: threshold::waiting_at(state, &supplies, now),
             supplies,
             orders: Vec::new(),
@@ -253,6 +255,7 @@ struct Planner<'a> {
     now: Timestamp,
     ledger: Ledger,
     supplies: Vec<Supply<'a>>,
+    withheld: Withheld<'a>,
     orders: Vec<PilotOrder>,
     waiting_at: BTreeMap<CeId, u64>,
 }
@@ -260,7 +263,9 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     /// Lays tasks onto the pilots that there are, and those that were ordered before.
     fn lay(&mut self, id: ClassId, class: &Class, demand: &mut Demand<'_>) {
-        lay(&mut self.supplies, self.state, id, class, demand);
+        let withheld = &self.withheld;
+        let lets = |supply: &Supply<'_>| !withheld.from(supply.pilot, id, class);
+        lay(&mut self.supplies, self.state, id, class, demand, lets);
     }
 
     /// Orders pilots for what has found no place, where Rank puts it.
@@ -346,7 +351,7 @@ impl<'a> Planner<'a> {
         };
         let mut new = vec![supply; size.nodes as usize];
         let before = demand.total();
-        lay(&mut new, self.state, id, class, demand);
+        lay(&mut new, self.state, id, class, demand, |_| true);
         let taken = before - demand.total();
         if taken == 0 {
             return 0;

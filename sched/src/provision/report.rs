@@ -55,6 +55,9 @@ pub struct CeReport {
     /// How long a pilot is expected to wait before it starts, in seconds;
     /// [`INFINITE`](crate::glue::INFINITE) if nobody knows.
     pub response_s: i64,
+    /// Core-milliseconds in which cores were free, wanted, and kept for tasks that needed more of
+    /// them, since the server started.
+    pub kept_idle_core_ms: u64,
     /// The last decisions, the newest last. Not durable.
     pub decisions: Vec<Decision>,
 }
@@ -145,6 +148,7 @@ fn of_ce(
         never_called_home: experience.silent(),
         asked_in_a_day: experience.asked_in_a_day(now),
         response_s: element.response_s(),
+        kept_idle_core_ms: state.kept_idle_core_ms(&element.id),
         decisions: experience.decisions().cloned().collect(),
     }
 }

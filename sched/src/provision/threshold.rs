@@ -33,7 +33,7 @@ pub(super) fn waiting_at(
     let mut demands = Demands::of(state, now);
     for (id, class) in super::in_order_of_service(state, now) {
         let mut demand = demands.demand(class);
-        lay(&mut supplies, state, id, class, &mut demand);
+        lay(&mut supplies, state, id, class, &mut demand, |_| true);
         for element in &bounded {
             let eligible = element.verdicts.get(&id).is_some_and(|it| it.eligible);
             if let Some(n) = waiting.get_mut(&element.id)

@@ -253,7 +253,7 @@ impl State {
     }
 
     /// Whether the node of a pilot may get a task.
-    pub(super) fn node_admits(&self, live: &LivePilot, now: Timestamp) -> bool {
+    pub(crate) fn node_admits(&self, live: &LivePilot, now: Timestamp) -> bool {
         let Some(node) = live.node else {
             return true;
         };

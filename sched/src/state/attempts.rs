@@ -13,7 +13,7 @@ use crate::matching::Lease;
 use crate::shares::Used;
 
 /// Core-milliseconds between two moments.
-pub(super) fn core_ms(from: Timestamp, to: Timestamp, cores: u32) -> u64 {
+pub(crate) fn core_ms(from: Timestamp, to: Timestamp, cores: u32) -> u64 {
     let wall_ms = u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX);
     wall_ms.saturating_mul(u64::from(cores))
 }
@@ -167,12 +167,15 @@ impl State {
             custom: placement.portion.custom,
             seats: placement.seats,
             all,
+            walltime_s: needs.walltime_s,
+            since: now,
             round: at.round,
             charged_until: None,
             young_since: None,
             yielding: Default::default(),
         });
-        self.rooms.granted(task, class, pilot);
+        self.rooms.touch(pilot);
+        self.kept_rooms.granted(task, class, pilot);
         let ce = at.pilot.ce.clone();
         if let Some(element) = self.elements.get_mut(&ce) {
             element.experience.note_useful(first);
@@ -253,6 +256,8 @@ impl State {
         {
             lease.charged_until = Some(now);
             lease.young_since = Some(now);
+            lease.since = now;
+            self.rooms.touch(pilot);
         }
     }
 
@@ -272,6 +277,7 @@ impl State {
             return;
         };
         let lease = at.leases.remove(place);
+        self.rooms.touch(pilot);
         let ce = at.pilot.ce.clone();
         self.wishes_may_be_granted |= at.wish.is_some();
         self.free_seats(&lease);

@@ -33,6 +33,7 @@ impl State {
         self.bounds.check(&self.bounds_now())?;
         self.check_leases(live)?;
         self.latch.check()?;
+        self.rooms.check(self)?;
         self.check_elements()
     }
 

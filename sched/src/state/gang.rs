@@ -148,6 +148,7 @@ impl State {
                 portion,
             });
             mate.unneeded_since = None;
+            self.rooms.touch(*id);
             let first = !std::mem::replace(&mut mate.useful, true);
             if let Some(element) = self.elements.get_mut(&mate.pilot.ce) {
                 element.experience.note_useful(first);
@@ -165,6 +166,7 @@ impl State {
             };
             let own = |seat: &Seat| (seat.task, seat.attempt) == (lease.task, lease.attempt);
             mate.seats.retain(|seat| !own(seat));
+            self.rooms.touch(*id);
             self.wishes_may_be_granted |= mate.wish.is_some();
             self.tell(*id);
         }

@@ -136,12 +136,12 @@ pub(crate) struct KeptRoom {
 /// All rooms that are being made, by pilot. In memory only: after a restart those who were told
 /// to give way still do, and who is next in order gets the room.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rooms {
+pub(crate) struct KeptRooms {
     at: BTreeMap<PilotId, Vec<KeptRoom>>,
     looked_at: Option<Timestamp>,
 }
 
-impl Rooms {
+impl KeptRooms {
     pub(crate) fn at(&self, pilot: PilotId) -> &[KeptRoom] {
         self.at.get(&pilot).map_or(&[], Vec::as_slice)
     }
@@ -188,19 +188,19 @@ impl State {
         let settings = self.policy().preemption;
         let lately = |at| now.since(at) < LOOK_PAUSE;
         if !settings.enabled {
-            self.rooms = Rooms::default();
+            self.kept_rooms = KeptRooms::default();
             return;
         }
-        if self.rooms.looked_at.is_some_and(lately) {
+        if self.kept_rooms.looked_at.is_some_and(lately) {
             return;
         }
-        self.rooms.looked_at = Some(now);
+        self.kept_rooms.looked_at = Some(now);
         self.forget_rooms(now);
         let contenders = self.contenders(now);
         if contenders.is_empty() {
             return;
         }
-        let taken = self.rooms.tasks();
+        let taken = self.kept_rooms.tasks();
         let decisions = Beds::of(self, now).decide(&contenders, &taken);
         for decision in decisions {
             self.carry_room_out(decision, now);
@@ -208,7 +208,7 @@ impl State {
     }
 
     fn forget_rooms(&mut self, now: Timestamp) {
-        let mut rooms = std::mem::take(&mut self.rooms);
+        let mut rooms = std::mem::take(&mut self.kept_rooms);
         rooms.retain(|pilot, room| {
             let active =
                 |live: &LivePilot| live.pilot.state == PilotState::Active && now < room.until;
@@ -217,7 +217,7 @@ impl State {
             self.pilots.get(&pilot).is_some_and(active)
                 && waits.is_some_and(|task| task.state == TaskState::Waiting)
         });
-        self.rooms = rooms;
+        self.kept_rooms = rooms;
     }
 
     /// Classes with tasks that wait and that others may give way to, in the order of service.
@@ -270,7 +270,7 @@ impl State {
             victims,
             until: now.plus(grace).plus(KEEP),
         };
-        self.rooms.at.entry(pilot).or_default().push(room);
+        self.kept_rooms.at.entry(pilot).or_default().push(room);
         self.tell(pilot);
     }
 
@@ -361,7 +361,7 @@ impl State {
     /// Whether a pilot can take a task of the class without taking room that is kept: being made
     /// for others, or given up by what sleeps there.
     pub(super) fn leaves_room(&self, live: &LivePilot, id: ClassId, class: &Class) -> bool {
-        let rooms = self.rooms.at(live.pilot.id);
+        let rooms = self.kept_rooms.at(live.pilot.id);
         let sleepers = || live.leases.iter().filter(|it| it.awaits_room());
         if rooms.is_empty() && sleepers().next().is_none() {
             return true;
@@ -416,7 +416,7 @@ impl State {
         let Some(element) = self.elements.get(&live.pilot.ce) else {
             return false;
         };
-        let rooms = self.rooms.at(pilot).iter().map(|room| room.resources);
+        let rooms = self.kept_rooms.at(pilot).iter().map(|room| room.resources);
         let kept = rooms.fold(Resources::default(), Resources::plus);
         let (free, waiting) = live.books();
         if waiting > 0 || !free.free.holds(cores.plus(cores_of(kept))) {
@@ -499,7 +499,7 @@ impl State {
         let Some(until) = lease.charged_until.replace(now) else {
             return;
         };
-        let (account, resources) = (lease.account, lease.resources);
+        let (account, resources) = (lease.account, lease.all);
         let ce = self.pilots.get(&pilot).map(|live| live.pilot.ce.clone());
         if let (Some(needs), Some(ce)) = (self.needs_of(task), ce) {
             let used = self.ran(&ce, resources, until, now);
@@ -513,6 +513,7 @@ impl State {
         if let Some(lease) = self.lease_mut(pilot, row.id) {
             lease.yielding = Yielding::of(row, grace_s);
         }
+        self.rooms.touch(pilot);
     }
 
     fn lease_mut(&mut self, pilot: PilotId, task: TaskId) -> Option<&mut Lease> {

@@ -45,7 +45,9 @@ impl State {
             news: Default::default(),
             wishes_may_be_granted: false,
             rooms: Default::default(),
+            kept_rooms: Default::default(),
             refreshed_at: now,
+            kept: Default::default(),
             // Numbers begin at 1.
             next_job: snapshot.next_job.max(1),
             next_pilot: snapshot.next_pilot.max(1),
@@ -203,6 +205,8 @@ impl State {
                     custom: placement.portion.custom,
                     seats: placement.seats,
                     all,
+                    walltime_s: needs.walltime_s,
+                    since: row.started_at.or(row.leased_at).unwrap_or(now),
                     round: 0,
                     // What ran while nobody counted is not charged.
                     charged_until: row.started_at.map(|_| now),

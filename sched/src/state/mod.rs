@@ -30,6 +30,7 @@ use fairway_model::{
     Timestamp, UserName,
 };
 
+use crate::backfill::{Kept, Rooms};
 use crate::bounds::Bounds;
 use crate::command::{Applied, Change, Command, Refused, RefusedKind, Reply};
 use crate::element::Element;
@@ -40,6 +41,7 @@ use crate::queue::{ClassId, Queue};
 use crate::ranges::Ranges;
 use crate::shares::{AccountId, Shares};
 
+pub(crate) use attempts::core_ms;
 pub use read::{ClassSummary, PilotView, ShareNode, Standing};
 
 /// The operator's settings that decisions depend on, beside the policy.
@@ -100,7 +102,7 @@ impl Default for Settings {
 /// Not durable, and begun anew after a restart: who was served when (users with live tasks
 /// count as served when these were leased), for whom room is being made, when pilots were heard of, open wishes for work,
 /// what CEs published, what was learnt of them (back-offs, trust, decisions, since when a pilot is
-/// not needed), and which nodes are set aside. How many pilots were asked for in the last day comes
+/// not needed), which nodes are set aside, and what keeping cores for tasks has cost. How many pilots were asked for in the last day comes
 /// from the store.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -122,9 +124,13 @@ pub struct State {
     /// Whether an open wish may be granted that could not be before.
     wishes_may_be_granted: bool,
     /// Room that is being made for tasks that others give way to.
-    pub(crate) rooms: give_way::Rooms,
+    pub(crate) kept_rooms: give_way::KeptRooms,
     /// When standings were computed anew for all.
     refreshed_at: Timestamp,
+    /// From when on pilots have room, while tasks are blocked.
+    pub(crate) rooms: Rooms,
+    /// Where tasks are kept back for others.
+    pub(crate) kept: Kept,
     next_job: u64,
     next_pilot: u64,
     next_event: u64,
@@ -432,6 +438,8 @@ impl State {
             let row = (job, from, to);
             self.queue.remove(&self.shares, class, account, row);
         }
+        // What was kept for them may go to others.
+        self.wishes_may_be_granted |= self.kept.is_any();
     }
 
     /// Lets a job go if all its tasks are over.

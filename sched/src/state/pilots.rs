@@ -199,6 +199,7 @@ impl State {
             round: 0,
             backlog: 0,
             wish: None,
+            until: None,
             purpose: Purpose::Any,
             useful: false,
             proven: false,
@@ -250,6 +251,7 @@ impl State {
         }
         let probe = is_probe(&row);
         self.changed_pilot(row, call.host, now);
+        self.rooms.touch(id);
         self.arrive(id, now);
         if probe {
             // It has shown what it was to show. Its first wish is answered with the order to end.
@@ -358,6 +360,7 @@ impl State {
         live.pilot.state = PilotState::Draining;
         live.pilot.since = now;
         let row = live.pilot.clone();
+        self.rooms.touch(id);
         self.tell(id);
         self.changed_pilot(row, detail.to_owned(), now);
     }
@@ -397,6 +400,7 @@ impl State {
         let Some(mut live) = self.pilots.remove(&id) else {
             return;
         };
+        self.rooms.touch(id);
         self.depart(&live, &end, now);
         self.note_use(&live, &end, now);
         live.pilot.state = PilotState::Ended;

@@ -7,6 +7,7 @@ use fairway_model::{PilotId, PilotOwner, SiteMode, TaskId, Timestamp};
 
 use super::State;
 use super::sync::Orders;
+use crate::backfill::Keeper;
 use crate::command::{Grant, Reply};
 use crate::element::Element;
 use crate::matching::{Limits, LivePilot, Wish, eligible, next_for};
@@ -74,7 +75,19 @@ impl State {
         }
     }
 
-    fn next_task(&self, pilot: PilotId, wish: Wish, limits: Limits) -> Option<TaskId> {
+    fn next_task(&mut self, pilot: PilotId, wish: Wish, limits: Limits) -> Option<TaskId> {
+        self.with_reservations(limits, |state, keeper| {
+            state.next_task_kept(pilot, wish, limits, keeper)
+        })
+    }
+
+    fn next_task_kept<'a>(
+        &'a self,
+        pilot: PilotId,
+        wish: Wish,
+        limits: Limits,
+        keeper: &Keeper<'a>,
+    ) -> Option<TaskId> {
         let live = self.pilots.get(&pilot)?;
         let element = self.elements.get(&live.pilot.ce)?;
         if !self.node_admits(live, limits.now) {
@@ -86,7 +99,8 @@ impl State {
                 && self.is_complete(live, id, class, limits)
                 && self.leaves_room(live, id, class)
                 && (live.purpose.is_for(id, class)
-                    || !self.kept_for_better(id, class, element, limits))
+                    || !self.kept_for_better(id, class, element, limits, keeper))
+                && keeper.lets(live, id, class)
         };
         let door = self.door(limits.now);
         next_for(&self.queue, door, element, &live.pilot.owner, wanted).map(|choice| choice.task)
@@ -100,12 +114,13 @@ impl State {
 
     /// Whether a pilot that waits for work at a CE that ranks higher for this class could
     /// take its tasks.
-    fn kept_for_better(
-        &self,
+    fn kept_for_better<'a>(
+        &'a self,
         id: ClassId,
         class: &Class,
         element: &Element,
         limits: Limits,
+        keeper: &Keeper<'a>,
     ) -> bool {
         let rank_at = |e: &Element| e.verdicts.get(&id).map(|verdict| verdict.rank_or_last());
         let here = rank_at(element);
@@ -116,30 +131,32 @@ impl State {
                 && other.parked.by_owner().any(|(owner, pilots)| {
                     class.may_any(id, |candidate| door.lets(candidate, other, owner))
                         && self
-                            .parked_for(id, class, pilots, limits, |_| true)
+                            .parked_for(id, class, pilots, limits, |live| {
+                                keeper.lets(live, id, class)
+                            })
                             .is_some()
                 })
         })
     }
 
     /// The first of the pilots, which wait for work, that can take tasks of the class.
-    fn parked_for(
-        &self,
+    fn parked_for<'a>(
+        &'a self,
         id: ClassId,
         class: &Class,
         pilots: &BTreeSet<PilotId>,
         limits: Limits,
-        among: impl Fn(PilotId) -> bool,
+        among: impl Fn(&'a LivePilot) -> bool,
     ) -> Option<PilotId> {
         let can_take = |pilot: &&PilotId| {
-            self.pilots.get(pilot).is_some_and(|live: &LivePilot| {
+            self.pilots.get(pilot).is_some_and(|live| {
                 let fits = |wish| live.holds(wish, &class.needs, limits);
                 live.wish.is_some_and(fits)
-                    && among(**pilot)
                     && self.purpose_of(live, limits).takes(self, id, class)
                     && self.leaves_room(live, id, class)
                     && self.node_admits(live, limits.now)
                     && self.is_complete(live, id, class, limits)
+                    && among(live)
             })
         };
         pilots.iter().find(can_take).copied()
@@ -151,7 +168,12 @@ impl State {
         let mut served: BTreeMap<PilotId, Orders> = BTreeMap::new();
         if std::mem::take(&mut self.wishes_may_be_granted) {
             let limits = self.limits(now);
-            while let Some((pilot, task)) = self.next_pair(limits, &served) {
+            let next = |state: &mut Self, served: &_| {
+                state.with_reservations(limits, |state, keeper| {
+                    state.next_pair(limits, served, keeper)
+                })
+            };
+            while let Some((pilot, task)) = next(self, &served) {
                 let Some(grant) = self.grant(task, pilot, now) else {
                     break;
                 };
@@ -187,10 +209,11 @@ impl State {
 
     /// The next task and the pilot to give it to: of those that wait, the one at the CE that ranks
     /// highest for the task.
-    fn next_pair(
-        &self,
+    fn next_pair<'a>(
+        &'a self,
         limits: Limits,
         served: &BTreeMap<PilotId, Orders>,
+        keeper: &Keeper<'a>,
     ) -> Option<(PilotId, TaskId)> {
         let has_room = |pilot: PilotId| {
             served
@@ -213,9 +236,11 @@ impl State {
                 if best.is_some_and(|(other, _)| rank <= other) {
                     continue;
                 }
+                let among =
+                    |live: &'a LivePilot| has_room(live.pilot.id) && keeper.lets(live, id, class);
                 let mut owners = element.parked.by_owner();
                 let pilot = owners.find_map(|(owner, pilots)| {
-                    let pilot = self.parked_for(id, class, pilots, limits, has_room)?;
+                    let pilot = self.parked_for(id, class, pilots, limits, among)?;
                     lets(element, owner).then_some(pilot)
                 });
                 best = pilot.map(|pilot| (rank, pilot)).or(best);

@@ -208,6 +208,10 @@ impl State {
         now: Timestamp,
     ) {
         let until = now.plus(Duration::from_secs(want.remaining_s));
+        if let Some(live) = self.pilots.get_mut(&pilot) {
+            live.until = Some(until);
+            self.rooms.touch(pilot);
+        }
         let element = self.pilots.get(&pilot);
         let element = element.and_then(|live| self.elements.get(&live.pilot.ce));
         let wish = Wish {

@@ -28,6 +28,9 @@ impl State {
         self.refresh_order(now);
         self.watch_nodes(now);
         self.watch_warm(now);
+        // Time alone may have changed what is kept back.
+        self.wishes_may_be_granted |= self.kept.is_any();
+        self.watch_kept(now);
         let look_every_s = self.settings.look_every_s;
         for element in self.elements.values_mut() {
             let pilots = element.pilots.iter().filter_map(|id| self.pilots.get(id));

@@ -108,7 +108,7 @@ impl<'a> Beds<'a> {
 
     /// `None` while tasks wait at the pilot: these are short, and it has room in a moment.
     fn bed(&self, live: &'a LivePilot, element: &'a Element) -> Option<Bed<'a>> {
-        let rooms = self.state.rooms.at(live.pilot.id).iter();
+        let rooms = self.state.kept_rooms.at(live.pilot.id).iter();
         let sleepers = live.leases.iter().filter(|it| it.awaits_room());
         let kept = rooms
             .map(|room| room.resources)
