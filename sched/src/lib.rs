@@ -6,6 +6,7 @@
 //! source, no I/O, no HashMap.
 
 pub mod command;
+mod depends;
 mod element;
 mod experience;
 pub mod explain;

@@ -6,7 +6,8 @@ use fairway_jdl::JobSpec;
 use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp, UserName};
 
 use super::{Counts, LiveJob, Settings, State, Untouched};
-use crate::command::{ActiveJob, EndedRow, Snapshot};
+use crate::command::{ActiveJob, EndedRow, NamedJob, Snapshot};
+use crate::depends::Depends;
 use crate::latch::Latch;
 use crate::matching::Lease;
 use crate::nodes::Nodes;
@@ -33,6 +34,7 @@ impl State {
             sites: BTreeMap::new(),
             elements: BTreeMap::new(),
             keys: BTreeMap::new(),
+            depends: Depends::default(),
             news: Default::default(),
             wishes_may_be_granted: false,
             // Numbers begin at 1.
@@ -79,6 +81,7 @@ impl State {
             leased.extend(state.load_job((job, spec, idempotency), rows, counts, ended_rows));
         }
         state.load_leases(leased, now);
+        state.load_depends(&snapshot.named);
         // Nothing that loading did is news to the store.
         state.changes.clear();
         state.wishes_may_be_granted = false;
@@ -151,6 +154,25 @@ impl State {
             self.enqueue(id, from, to);
         }
         leased
+    }
+
+    /// Has the jobs wait for others again that do. What follows from it has been done.
+    fn load_depends(&mut self, named: &[NamedJob]) {
+        let dependents = self.jobs.iter();
+        let dependents = dependents.filter(|(_, live)| live.spec.depends().is_some());
+        let ids: Vec<JobId> = dependents.map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(live) = self.jobs.get(&id) else {
+                continue;
+            };
+            let (job, spec) = (live.job.clone(), live.spec.clone());
+            let found = self.find_named(&spec, named);
+            debug_assert!(found.is_ok(), "job {id}: {:?}", found.err());
+            if let Ok(found) = found {
+                self.enroll(&job, &spec, found);
+            }
+        }
+        self.depends.clear_news();
     }
 
     /// Gives the pilots their tasks back, in the order of leasing.

@@ -5,6 +5,7 @@ mod aside;
 mod attempts;
 mod change_tasks;
 mod check;
+mod depends;
 mod follow;
 mod load;
 mod pilots;
@@ -29,6 +30,7 @@ use fairway_model::{
 };
 
 use crate::command::{Applied, Change, Command, Refused, RefusedKind, Reply};
+use crate::depends::Depends;
 use crate::element::Element;
 use crate::latch::Latch;
 use crate::matching::{Limits, LivePilot};
@@ -109,6 +111,7 @@ pub struct State {
     pub(crate) sites: BTreeMap<SiteName, Site>,
     pub(crate) elements: BTreeMap<CeId, Element>,
     pub(crate) latch: Latch,
+    pub(crate) depends: Depends,
     /// The jobs of idempotency keys.
     keys: BTreeMap<(UserName, String), JobId>,
     /// Pilots with an open wish and an order for them, and pilots that ended with one.
@@ -395,10 +398,11 @@ impl State {
         if !self.jobs.get(&id).is_some_and(over) {
             return;
         }
-        if let Some(live) = self.jobs.remove(&id)
-            && let Some((key, _)) = live.idempotency
-        {
-            self.keys.remove(&(live.job.owner, key));
+        if let Some(live) = self.jobs.remove(&id) {
+            self.depends.left(&live.job);
+            if let Some((key, _)) = live.idempotency {
+                self.keys.remove(&(live.job.owner, key));
+            }
         }
         self.latch.forget_job(id, now);
         self.changes.push(Change::JobProgress {

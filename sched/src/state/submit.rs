@@ -25,6 +25,8 @@ impl State {
         if let Some(repeated) = self.repeated(&submission)? {
             return Ok(repeated);
         }
+        let found = self.find_named(&submission.spec, &submission.named)?;
+        let waits = !self.is_met(&submission.spec, &found);
         let id = JobId(self.next_job);
         self.next_job += 1;
         let tasks = submission.spec.task_count();
@@ -42,6 +44,7 @@ impl State {
             job: job.clone(),
             nodes: submission.spec.nodes().to_vec(),
             idempotency: submission.idempotency.clone(),
+            waits,
         });
         let kind = EventKind::JobSubmitted {
             job: id,
@@ -59,7 +62,10 @@ impl State {
             tasks: Default::default(),
             counts: Counts::default(),
         };
-        let rows = live.by_readiness((0, tasks));
+        let rows = match waits {
+            true => vec![(false, (0, tasks))],
+            false => live.by_readiness((0, tasks)),
+        };
         for &(ready, (from, to)) in &rows {
             let state = if ready {
                 TaskState::Waiting
@@ -70,10 +76,13 @@ impl State {
             live.untouched.insert(from, to, untouched);
             live.counts.add(state, to - from);
         }
+        self.enroll(&live.job, &live.spec, found);
         self.admit(live);
         for (_, (from, to)) in rows.into_iter().filter(|(ready, _)| *ready) {
             self.enqueue(id, from, to);
         }
+        self.depends.stir(id);
+        self.settle_dependents(now);
         Ok(Reply::Submitted {
             job: id,
             tasks,
@@ -125,6 +134,7 @@ impl State {
             let key = (live.job.owner.clone(), key.clone());
             self.keys.insert(key, live.job.id);
         }
+        self.depends.arrived(&live.job);
         self.jobs.insert(live.job.id, live);
     }
 }
