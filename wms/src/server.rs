@@ -355,7 +355,7 @@ async fn bring_in_line(store: &Store, engine: &Engine, config: &Config) -> Resul
         None => {
             engine
                 .ask(Command::SetPolicy {
-                    policy: config.policy,
+                    policy: config.policy.clone(),
                     by,
                 })
                 .await?;

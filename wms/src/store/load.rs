@@ -1,8 +1,9 @@
 //! All that is not over, for a start; and what is needed to queue ended tasks again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fairway_jdl::job::Depends;
 use fairway_jdl::{JobSpec, Severity};
 use fairway_model::policy::MAX_DEPTH_MAX;
 use fairway_model::{CeId, Job, JobId, Pilot, PilotState, Task, TaskId, TaskState, Timestamp};
@@ -13,9 +14,9 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, Select, Statement,
 };
 
-use super::StoreError;
 use super::entity::{self, from_json, int, parse, read};
 use super::query::jobs::{Counts, counts};
+use super::{StoreError, named};
 use crate::engine::wall_clock;
 
 /// Of the skipped tasks in a row that is to be queued again, so many are looked at.
@@ -45,7 +46,17 @@ pub(super) async fn load(db: &DatabaseConnection) -> Result<Snapshot, StoreError
             rows_of.insert(job.id, rows);
         }
     }
+    let specs = || jobs.iter().map(|(_, spec, _)| &**spec);
+    let named = named::named(db, specs()).await?;
+    let waited_for = specs().filter_map(JobSpec::depends);
+    for (_, on) in waited_for.flat_map(Depends::named) {
+        if !named.iter().any(|job| job.id == on.job) {
+            let why = format!("job {}, which others wait for, is not there", on.job);
+            return Err(StoreError::Schema(why));
+        }
+    }
     Ok(Snapshot {
+        named,
         ended_rows: rows_of,
         policy: policy(db).await?,
         tasks: active_tasks(db).await?,
@@ -169,6 +180,17 @@ async fn ended_rows(
     job: JobId,
     spec: &JobSpec,
 ) -> Result<Vec<EndedRow>, StoreError> {
+    match spec.has_dependencies() {
+        true => rows_of_ended(db, job).await,
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Which tasks of a job are in which final state.
+pub(super) async fn rows_of_ended(
+    db: &DatabaseConnection,
+    job: JobId,
+) -> Result<Vec<EndedRow>, StoreError> {
     // As for the tasks that are not over; neighbours are alike in state only.
     const SQL: &str = "\
         SELECT state, MIN(idx) AS first, MAX(idx) AS last \
@@ -179,9 +201,6 @@ async fn ended_rows(
         ) AS ended \
         GROUP BY state, run \
         ORDER BY first";
-    if !spec.has_dependencies() {
-        return Ok(Vec::new());
-    }
     let backend = db.get_database_backend();
     let select = Statement::from_sql_and_values(backend, SQL, [int(job.0).into()]);
     let rows = EndedRun::find_by_statement(select).all(db).await?;
@@ -329,6 +348,9 @@ pub(super) async fn ended(
     selection: &Selection,
 ) -> Result<Vec<EndedTasks>, StoreError> {
     let mut by_job: BTreeMap<JobId, Vec<Task>> = BTreeMap::new();
+    if let Selection::Job(id) | Selection::Row(id, ..) = selection {
+        by_job.insert(*id, Vec::new());
+    }
     for select in selected(selection) {
         for row in select.all(db).await? {
             let task = Task::try_from(row)?;
@@ -338,12 +360,23 @@ pub(super) async fn ended(
     let ids: Vec<JobId> = by_job.keys().copied().collect();
     let mut counts = counts(db, &ids).await?;
     let mut ended = Vec::new();
-    for (id, tasks) in by_job {
+    for (id, mut tasks) in by_job {
         let row = entity::job::Entity::find_by_id(int(id.0)).one(db).await?;
-        let row = row.ok_or_else(|| StoreError::Schema(format!("tasks of job {id} without it")))?;
+        let Some(row) = row else {
+            continue;
+        };
         let (job, spec, idempotency) = describe(row)?;
+        if spec.depends().is_none() {
+            if tasks.is_empty() {
+                continue;
+            }
+        } else if spec.nodes().is_empty() {
+            tasks.retain(|task| task.state != TaskState::Skipped);
+            tasks.extend(skipped(db, selection, id).await?);
+        }
         let states = counts.remove(&id).unwrap_or_default().into_iter();
         ended.push(EndedTasks {
+            named: named::named(db, std::iter::once(&*spec)).await?,
             rows: ended_rows(db, id, &spec).await?,
             job,
             spec,
@@ -353,6 +386,45 @@ pub(super) async fn ended(
         });
     }
     Ok(ended)
+}
+
+/// The tasks among those selected of a job that were skipped, which waits for others: nothing but
+/// a retry brings them back.
+async fn skipped(
+    db: &DatabaseConnection,
+    selection: &Selection,
+    job: JobId,
+) -> Result<Vec<Task>, StoreError> {
+    use entity::task::Column;
+    let skipped = entity::task::Entity::find()
+        .filter(Column::JobId.eq(int(job.0)))
+        .filter(Column::State.eq(TaskState::Skipped.name()))
+        .order_by_asc(Column::Idx);
+    let (skipped, chosen) = match selection {
+        Selection::Job(_) => (skipped, None),
+        Selection::Row(_, from, to) => {
+            let within = Column::Idx
+                .gte(i64::from(*from))
+                .and(Column::Idx.lt(i64::from(*to)));
+            (skipped.filter(within), None)
+        }
+        Selection::Tasks(tasks) => {
+            let chosen: BTreeSet<&TaskId> = tasks.iter().collect();
+            (skipped, Some(chosen))
+        }
+    };
+    let rows = skipped.all(db).await?;
+    let mut tasks = Vec::with_capacity(rows.len());
+    for row in rows {
+        let task = Task::try_from(row)?;
+        if chosen
+            .as_ref()
+            .is_none_or(|chosen| chosen.contains(&task.id))
+        {
+            tasks.push(task);
+        }
+    }
+    Ok(tasks)
 }
 
 /// The queries for what is selected and may be queued again, and for those that were skipped
