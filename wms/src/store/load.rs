@@ -1,6 +1,6 @@
 //! All that is not over, for a start; and what is needed to queue ended tasks again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fairway_jdl::job::Depends;
@@ -366,65 +366,55 @@ pub(super) async fn ended(
             continue;
         };
         let (job, spec, idempotency) = describe(row)?;
-        if spec.depends().is_none() {
-            if tasks.is_empty() {
-                continue;
-            }
-        } else if spec.nodes().is_empty() {
-            tasks.retain(|task| task.state != TaskState::Skipped);
-            tasks.extend(skipped(db, selection, id).await?);
+        if spec.depends().is_some() && spec.nodes().is_empty() {
+            add_skipped(db, selection, &mut tasks).await?;
         }
-        let states = counts.remove(&id).unwrap_or_default().into_iter();
+        let states = counts.remove(&id).unwrap_or_default();
+        // A compound job that waited for others in vain is taken up again as a whole.
+        let as_a_whole = spec.depends().is_some() && states.contains_key(&TaskState::Skipped);
+        if tasks.is_empty() && !as_a_whole {
+            continue;
+        }
         ended.push(EndedTasks {
             named: named::named(db, std::iter::once(&*spec)).await?,
             rows: ended_rows(db, id, &spec).await?,
             job,
             spec,
             idempotency,
-            counts: states.filter(|(state, _)| state.is_final()).collect(),
+            counts: states
+                .into_iter()
+                .filter(|(state, _)| state.is_final())
+                .collect(),
             tasks,
         });
     }
     Ok(ended)
 }
 
-/// The tasks among those selected of a job that were skipped, which waits for others: nothing but
-/// a retry brings them back.
-async fn skipped(
+/// Adds the tasks of a job in a selection that were skipped, all of them: the job waits for others,
+/// and nothing but a retry brings them back. Those that are chosen one by one are there.
+async fn add_skipped(
     db: &DatabaseConnection,
     selection: &Selection,
-    job: JobId,
-) -> Result<Vec<Task>, StoreError> {
+    tasks: &mut Vec<Task>,
+) -> Result<(), StoreError> {
     use entity::task::Column;
+    let (job, from, to) = match selection {
+        Selection::Job(job) => (job, 0, u32::MAX),
+        Selection::Row(job, from, to) => (job, *from, *to),
+        Selection::Tasks(_) => return Ok(()),
+    };
+    tasks.retain(|task| task.state != TaskState::Skipped);
     let skipped = entity::task::Entity::find()
         .filter(Column::JobId.eq(int(job.0)))
         .filter(Column::State.eq(TaskState::Skipped.name()))
+        .filter(Column::Idx.gte(i64::from(from)))
+        .filter(Column::Idx.lt(i64::from(to)))
         .order_by_asc(Column::Idx);
-    let (skipped, chosen) = match selection {
-        Selection::Job(_) => (skipped, None),
-        Selection::Row(_, from, to) => {
-            let within = Column::Idx
-                .gte(i64::from(*from))
-                .and(Column::Idx.lt(i64::from(*to)));
-            (skipped.filter(within), None)
-        }
-        Selection::Tasks(tasks) => {
-            let chosen: BTreeSet<&TaskId> = tasks.iter().collect();
-            (skipped, Some(chosen))
-        }
-    };
-    let rows = skipped.all(db).await?;
-    let mut tasks = Vec::with_capacity(rows.len());
-    for row in rows {
-        let task = Task::try_from(row)?;
-        if chosen
-            .as_ref()
-            .is_none_or(|chosen| chosen.contains(&task.id))
-        {
-            tasks.push(task);
-        }
+    for row in skipped.all(db).await? {
+        tasks.push(Task::try_from(row)?);
     }
-    Ok(tasks)
+    Ok(())
 }
 
 /// The queries for what is selected and may be queued again, and for those that were skipped
