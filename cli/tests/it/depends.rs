@@ -6,7 +6,7 @@ use crate::common::{Setup, lines, over, task, until_true};
 
 #[tokio::test]
 async fn a_job_begins_when_what_it_waits_for_is_over() {
-    let fairway = Setup::new().local(1, 4).start().await;
+    let mut fairway = Setup::new().local(1, 4).start().await;
     let alice = fairway.user("alice").await;
     let notes = fairway.folder().join("notes");
     let gate = fairway.folder().join("gate");
@@ -44,6 +44,9 @@ async fn a_job_begins_when_what_it_waits_for_is_over() {
     let refused = alice.run(&["submit", "--after", "afterok:99", &file]).await;
     assert!(refused.stderr.contains("there is no job 99"), "{refused:?}");
 
+    // Who waits for whom is known again after a restart.
+    fairway.kill();
+    fairway.start_again().await;
     std::fs::write(&gate, "").unwrap();
     let skipped = over(&alice.client, JobId(2)).await;
     assert_eq!(skipped.states[&TaskState::Skipped], 1);
