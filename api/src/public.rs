@@ -475,6 +475,9 @@ pub struct Explanation {
     /// The nodes that it waits for; the first 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<WaitsFor>,
+    /// What it waits for of other jobs; the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends: Vec<DependsOn>,
     /// How many tasks would be served before it, as things stand; only for waiting tasks.
     pub ahead: Option<u64>,
     /// Its owner's standing.
@@ -523,6 +526,31 @@ pub struct WaitsFor {
     pub node: String,
     /// How many of its tasks are in each state; states with none are left out.
     pub states: BTreeMap<TaskState, u32>,
+}
+
+/// Something that a task waits for of other jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DependsOn {
+    /// As it is written in a job description: `afterok:12`.
+    pub dependency: String,
+    /// Whether it has come about.
+    pub met: bool,
+    /// How far the tasks are that it names; not of `singleton`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+/// How many tasks are how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// They have not started.
+    pub pending: u32,
+    /// They run, or are being cancelled.
+    pub running: u32,
+    /// They have succeeded.
+    pub succeeded: u32,
+    /// They failed, or were cancelled or skipped.
+    pub lost: u32,
 }
 
 /// What a CE means for a task.

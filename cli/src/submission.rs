@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use fairway_api::client::{InputFile, Submission};
-use fairway_jdl::job::{MissingFiles, ReadOptions, decode, inline_files, node_files};
+use fairway_jdl::job::{MissingFiles, ReadOptions, decode, inline_files, node_files, with_depends};
 use fairway_jdl::json::jdl_of;
 use fairway_jdl::{Diagnostic, Dialect, JobSpec};
 use fairway_model::GroupName;
@@ -20,9 +20,17 @@ pub(crate) struct Loaded {
     pub(crate) tasks: u32,
 }
 
-/// Reads a job description and finds the files of its input sandbox.
-pub(crate) fn load(path: &Path, group: Option<GroupName>) -> Result<Loaded, Failure> {
-    let Description { text, spec, .. } = read_job(path)?;
+/// Reads a job description and finds the files of its input sandbox. `after`: what it waits for,
+/// instead of what it says itself.
+pub(crate) fn load(
+    path: &Path,
+    group: Option<GroupName>,
+    after: Option<&str>,
+) -> Result<Loaded, Failure> {
+    let Description { text, spec, .. } = match after {
+        Some(after) => read_job_after(path, after)?,
+        None => read_job(path)?,
+    };
     let files: Vec<_> = spec
         .inputs()
         .into_iter()
@@ -85,6 +93,21 @@ pub(crate) struct Description {
 pub(crate) fn read_job(path: &Path) -> Result<Description, Failure> {
     describe(read(path)?, path, &ReadOptions::default()).map_err(|diagnostics| {
         Failure::Refused(listed(path, "a valid job description", &diagnostics))
+    })
+}
+
+/// As [`read_job`], with other dependencies than it has.
+fn read_job_after(path: &Path, after: &str) -> Result<Description, Failure> {
+    let Description { text, .. } = read_job(path)?;
+    let refused = |diagnostics: Vec<Diagnostic>| {
+        Failure::Refused(listed(path, "a valid job description", &diagnostics))
+    };
+    let text = with_depends(&text, after).map_err(refused)?;
+    let (spec, remarks) = JobSpec::read(&text).map_err(refused)?;
+    Ok(Description {
+        text,
+        spec,
+        remarks,
     })
 }
 

@@ -40,6 +40,14 @@ fn told(spec: &JobSpec, warnings: &[Diagnostic]) -> String {
     if !spec.remote_inputs().is_empty() {
         writeln!(told, "not to send: {:?}", spec.remote_inputs()).unwrap();
     }
+    if let Some(depends) = spec.depends() {
+        let waits: Vec<String> = depends
+            .dependencies
+            .iter()
+            .map(|it| it.to_string())
+            .collect();
+        writeln!(told, "waits for {:?} of {waits:?}", depends.join).unwrap();
+    }
     for node in spec.nodes() {
         let JobNode { name, tasks, .. } = node;
         let names = |nodes: &[u32]| -> Vec<String> {

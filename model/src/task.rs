@@ -11,7 +11,7 @@ use crate::{Attempt, PilotId, TaskId, Timestamp};
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskState {
-    /// Waits for other tasks of its job to succeed.
+    /// Waits for other tasks of its job to succeed, or for what its job depends on.
     Blocked,
     /// In the queue.
     Waiting,
@@ -29,7 +29,7 @@ pub enum TaskState {
     Failed,
     /// It was cancelled.
     Cancelled,
-    /// It will not run, because a task that it depends on did not succeed.
+    /// It will not run, because what it depends on did not come about.
     Skipped,
 }
 
@@ -83,7 +83,8 @@ impl TaskState {
     }
 
     /// Whether a task may go from this state to `next`. A final state is left
-    /// only when a user retries by hand the task or, if it was skipped, what it depends on.
+    /// only when a user retries by hand the task or, if it was skipped, the task of its job that
+    /// it depends on.
     pub const fn may_become(self, next: Self) -> bool {
         use TaskState::{
             Blocked, Cancelled, Cancelling, Failed, Held, Leased, Running, Skipped, Succeeded,

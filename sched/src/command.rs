@@ -193,6 +193,27 @@ pub struct Submission {
     pub sandbox: Option<String>,
     /// The `Idempotency-Key`, and SHA-256 (hex) of the request that came with it.
     pub idempotency: Option<(String, String)>,
+    /// The jobs that the description names as those that it waits for, as far as there are such
+    /// and the submitter may name them. No task of them was queued again by hand since they were
+    /// read.
+    pub named: Vec<NamedJob>,
+}
+
+/// A job that others wait for, as it stands in the store. Where the job is in memory, that knows
+/// better.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedJob {
+    /// The job.
+    pub id: JobId,
+    /// How many tasks it has.
+    pub task_count: u32,
+    /// Those of its nodes that are named: the first task, and one past the last.
+    pub nodes: Vec<(String, u32, u32)>,
+    /// How many of its tasks are in each final state.
+    pub counts: Vec<(TaskState, u32)>,
+    /// Which of its tasks are in which final state; only if parts of it are waited for, or if its
+    /// tasks are waited for one by one.
+    pub rows: Vec<EndedRow>,
 }
 
 /// Ended tasks of one job that are to be queued again, and what is needed to know the job
@@ -213,6 +234,8 @@ pub struct EndedTasks {
     /// The tasks to queue again, as they stand in the store. Skipped ones may be among them:
     /// they wait again if nothing that they depend on is in the way any more.
     pub tasks: Vec<Task>,
+    /// The jobs that this one waits for, as in [`Submission::named`].
+    pub named: Vec<NamedJob>,
 }
 
 /// Tasks of a job in a row that are in the same final state: the first, and one past the last.
@@ -398,6 +421,8 @@ pub enum RefusedKind {
     NotFound,
     /// Not in the present state.
     Conflict,
+    /// It names what is not there, or could never come about.
+    Invalid,
     /// The idempotency key came with another request before.
     IdempotencyConflict,
     /// The secret is wrong or used.
@@ -414,7 +439,7 @@ pub enum RefusedKind {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// A new job, of which all tasks are `Waiting` since `job.submitted_at` but those of nodes
-    /// with parents, which are `Blocked`.
+    /// with parents, which are `Blocked`; or all, if the job waits for others.
     NewJob {
         /// The job.
         job: Job,
@@ -422,6 +447,8 @@ pub enum Change {
         nodes: Vec<JobNode>,
         /// Its idempotency key and the request's hash.
         idempotency: Option<(String, String)>,
+        /// Whether it waits for other jobs.
+        waits: bool,
     },
     /// A job's last task ended, or ended tasks of it were queued again.
     JobProgress {
@@ -530,6 +557,8 @@ pub struct Snapshot {
     pub ended: Vec<(JobId, TaskState, u32)>,
     /// Of those in which tasks depend on others: which tasks are in which final state.
     pub ended_rows: BTreeMap<JobId, Vec<EndedRow>>,
+    /// The jobs that these wait for, also those that are over.
+    pub named: Vec<NamedJob>,
     /// Pilots that are not over.
     pub pilots: Vec<Pilot>,
     /// How many pilots were asked for of each CE in each stretch of time that a moment stands

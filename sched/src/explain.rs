@@ -11,6 +11,7 @@ use fairway_model::{
 use crate::State;
 use crate::backfill::remark;
 use crate::bounds::Subject;
+use crate::depends::Verdict;
 use crate::element::Element;
 use crate::matching::serves;
 use crate::packing::Room;
@@ -35,6 +36,8 @@ pub struct Explained {
     pub summary: String,
     /// The nodes that it waits for, and how their tasks stand; at most 100.
     pub waits_for: Vec<WaitsFor>,
+    /// What it waits for of other jobs, and how that stands; at most 100.
+    pub depends: Vec<DependsOn>,
     /// How many tasks would be served before it, as things stand; only for waiting tasks. Exact
     /// under fifo. Under round-robin: its owner's earlier tasks, and as many of every other user.
     /// Under fairshare by tasks started: those that bring every other user's FS up to its
@@ -67,6 +70,30 @@ pub struct WaitsFor {
     pub node: String,
     /// How many of its tasks are in each state; states with none are left out.
     pub states: BTreeMap<TaskState, u32>,
+}
+
+/// Something that a task waits for of other jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DependsOn {
+    /// As it is written in a description: `afterok:12`.
+    pub dependency: String,
+    /// Whether it has come about.
+    pub met: bool,
+    /// How many of the tasks that are named are how far; not of `singleton`.
+    pub progress: Option<Progress>,
+}
+
+/// How many tasks are how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// They have not started.
+    pub pending: u32,
+    /// They run, or are being cancelled.
+    pub running: u32,
+    /// They have succeeded.
+    pub succeeded: u32,
+    /// They are over otherwise.
+    pub lost: u32,
 }
 
 /// What a CE means for a task.
@@ -122,13 +149,15 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
     let barrier = waiting.then(|| barrier(state, class, account, None, now));
     let barrier = barrier.flatten();
     let remark = waiting.then(|| remark(state, task, (id, class), now));
+    let (until, depends) = other_jobs(state, live, &row);
     let ahead = waiting.then(|| ahead(state, task, account, now));
     Some(Explained {
         task,
         state: row.state,
         node: live.node_name(task.index).map(str::to_owned),
         summary: {
-            let summary = summary(state, &row, (&waits_for, barrier.as_ref()), &ces, ahead);
+            let until = conditions(until, &waits_for);
+            let summary = summary(state, &row, (until, barrier.as_ref()), &ces, ahead);
             match remark.flatten() {
                 Some(remark) => format!("{summary} {remark}"),
                 None => summary,
@@ -136,6 +165,7 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
         },
         barrier,
         waits_for,
+        depends,
         ahead,
         standing: state.standing(owner, class.group.as_ref(), now)?,
         resources: needs.resources,
@@ -348,7 +378,47 @@ fn waits_for(live: &LiveJob, index: u32) -> Vec<WaitsFor> {
         .collect()
 }
 
-/// What must be for a task to go into the queue.
+/// What a task that has not left its place waits for of other jobs: in words, and each thing; at
+/// most [`WAITS_FOR_MAX`].
+fn other_jobs(state: &State, live: &LiveJob, row: &Task) -> (Option<String>, Vec<DependsOn>) {
+    let (id, index) = (live.job.id, row.id.index);
+    let waits = matches!(row.state, TaskState::Blocked | TaskState::Held)
+        && state
+            .verdicts(id, (index, index + 1))
+            .iter()
+            .any(|(verdict, _)| *verdict == Verdict::Open);
+    let described = live.spec.depends().filter(|_| waits);
+    let Some((described, dependent)) = described.zip(state.depends.of(id)) else {
+        return (None, Vec::new());
+    };
+    let terms = dependent.terms.iter().zip(&described.dependencies);
+    let each = terms.take(WAITS_FOR_MAX).map(|(term, dependency)| {
+        let tally = state.depends.known(term).map(|known| known.tally);
+        DependsOn {
+            dependency: dependency.to_string(),
+            met: state.depends.verdict(id, term, index) == Verdict::Met,
+            progress: tally.map(|tally| Progress {
+                pending: tally.pending,
+                running: tally.begun,
+                succeeded: tally.succeeded,
+                lost: tally.lost,
+            }),
+        }
+    });
+    let each = each.collect();
+    (state.depends.until(id, described, index), each)
+}
+
+/// All that must be for a task to go into the queue, if it must wait for anything.
+fn conditions(other_jobs: Option<String>, waits_for: &[WaitsFor]) -> Option<String> {
+    let own_job = (!waits_for.is_empty()).then(|| condition(waits_for));
+    match (other_jobs, own_job) {
+        (Some(first), Some(then)) => Some(format!("{first}; and then until {then}")),
+        (first, then) => first.or(then),
+    }
+}
+
+/// What must be in its own job for a task to go into the queue.
 fn condition(waits_for: &[WaitsFor]) -> String {
     const TOLD_MAX: usize = 5;
     let told = waits_for.iter().take(TOLD_MAX).map(|it| {
@@ -397,7 +467,7 @@ fn barrier(
 fn summary(
     state: &State,
     row: &Task,
-    (waits_for, barrier): (&[WaitsFor], Option<&Refusal>),
+    (until, barrier): (Option<String>, Option<&Refusal>),
     ces: &[CeVerdict],
     ahead: Option<u64>,
 ) -> String {
@@ -414,13 +484,10 @@ fn summary(
         }
         TaskState::Waiting => room_summary(state, row.id)
             .unwrap_or_else(|| waiting_summary(state, row.id.job, ces, ahead.unwrap_or(0))),
-        TaskState::Held if !waits_for.is_empty() => {
-            format!(
-                "Once it is released, it waits until {}.",
-                condition(waits_for)
-            )
-        }
-        TaskState::Held => "It waits in the queue again once it is released.".into(),
+        TaskState::Held => match until {
+            Some(until) => format!("Once it is released, it waits until {until}."),
+            None => "It waits in the queue again once it is released.".into(),
+        },
         TaskState::Leased => format!("It was given to {} and starts there.", place()),
         TaskState::Running if row.preemption.is_some_and(|it| is_giving_way(&it)) => {
             giving_way_summary(row, &place())
@@ -435,7 +502,7 @@ fn summary(
                 place()
             )
         }
-        TaskState::Blocked => format!("It waits until {}.", condition(waits_for)),
+        TaskState::Blocked => format!("It waits until {}.", until.unwrap_or_default()),
         TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => {
             "It is over.".into()
         }

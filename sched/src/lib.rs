@@ -8,6 +8,7 @@
 mod backfill;
 mod bounds;
 pub mod command;
+mod depends;
 mod element;
 mod experience;
 pub mod explain;

@@ -214,6 +214,7 @@ impl<'a> Recorded<'a> {
             jdl: String::new(),
             spec: Arc::clone(workload.specs.get(job.spec as usize)?),
             sandbox: None,
+            named: Vec::new(),
             idempotency: None,
         })
     }

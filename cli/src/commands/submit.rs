@@ -23,6 +23,9 @@ pub(super) struct Submit {
     /// Group to submit for; the token's if not set
     #[arg(long, value_name = "GROUP")]
     group: Option<GroupName>,
+    /// What the jobs wait for, such as `afterok:12`; instead of their `Depends`
+    #[arg(long, value_name = "DEPENDENCIES")]
+    after: Option<String>,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -35,7 +38,11 @@ impl Submit {
         // All are read before the first is sent: a mistake in the last one submits none.
         let mut loaded = Vec::with_capacity(self.files.len());
         for file in &self.files {
-            loaded.push(submission::load(file, self.group.clone())?);
+            loaded.push(submission::load(
+                file,
+                self.group.clone(),
+                self.after.as_deref(),
+            )?);
         }
         let mut replies: Vec<SubmitReply> = Vec::with_capacity(loaded.len());
         for one in &loaded {

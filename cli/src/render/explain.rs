@@ -21,6 +21,7 @@ pub(crate) fn text(explanation: &Explanation) -> String {
         predicate(explanation.state),
         harmless(&explanation.summary)
     )];
+    paragraphs.extend(other_jobs(explanation));
     paragraphs.extend(place(explanation));
     paragraphs.push(demand(explanation));
     let (eligible, refused): (Vec<_>, Vec<_>) = explanation.ces.iter().partition(|it| it.eligible);
@@ -50,6 +51,30 @@ const fn predicate(state: TaskState) -> &'static str {
         TaskState::Cancelled => "was cancelled",
         TaskState::Skipped => "was skipped",
     }
+}
+
+/// What it waits for of other jobs, if the summary cannot tell all of it.
+fn other_jobs(explanation: &Explanation) -> Option<String> {
+    if explanation.depends.len() < 2 {
+        return None;
+    }
+    let mut text = String::from("It depends on:\n");
+    for on in &explanation.depends {
+        let _ = write!(text, "  {}", harmless(&on.dependency));
+        match (on.met, on.progress) {
+            (true, _) => text.push_str(" (it is so)"),
+            (false, Some(it)) => {
+                let _ = write!(
+                    text,
+                    " ({} not started, {} running, {} succeeded, {} not)",
+                    it.pending, it.running, it.succeeded, it.lost
+                );
+            }
+            (false, None) => {}
+        }
+        text.push('\n');
+    }
+    Some(text)
 }
 
 /// Its place in the queue, and its owner's standing.

@@ -11,6 +11,7 @@
 mod bad_input;
 mod common;
 mod crash;
+mod depends;
 mod disk;
 mod gang;
 mod graphs;

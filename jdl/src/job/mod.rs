@@ -5,6 +5,7 @@
 //! - [`attributes`]: every known attribute, in one table; [`remarks`]: on names that are not;
 //! - [`schema`]: the JSON Schema made from it, and the check against it;
 //! - [`compound`]: nodes, what they share and who waits for whom;
+//! - [`depends`]: what a job waits for;
 //! - [`description`]: one ad that makes tasks, checked; [`variation`] and [`fields`]:
 //!   what they differ in;
 //! - [`checks`]: what attributes have to do with each other;
@@ -30,6 +31,7 @@ mod attributes;
 mod checks;
 mod compound;
 mod decode;
+mod depends;
 mod description;
 mod dialect;
 mod fields;
@@ -52,6 +54,9 @@ pub use attributes::{Attribute, Kind, Status, attribute, attributes_reference};
 pub use checks::is_published;
 pub use compound::{EDGES_MAX, NODES_MAX, inline_files, node_files};
 pub use decode::decode;
+pub use depends::{
+    Condition, DEPENDENCIES_MAX, Dependency, Depends, Join, Named, Part, with_depends,
+};
 pub use dialect::Dialect;
 pub use parameters::TASKS_MAX;
 pub use schema::schema;
@@ -118,6 +123,7 @@ pub struct JobSpec {
     /// One, or one for each node.
     descriptions: Vec<Description>,
     nodes: Vec<JobNode>,
+    depends: Option<Depends>,
     task_count: u32,
     uniform: bool,
 }
@@ -177,6 +183,7 @@ impl JobSpec {
         ad: Ad,
         descriptions: Vec<Description>,
         nodes: Vec<JobNode>,
+        depends: Option<Depends>,
     ) -> Self {
         let mut needs = descriptions.iter().map(Description::uniform_needs);
         let first = needs.next().flatten();
@@ -192,6 +199,7 @@ impl JobSpec {
             uniform,
             descriptions,
             nodes,
+            depends,
         }
     }
 
@@ -243,6 +251,11 @@ impl JobSpec {
     /// Whether some task must wait for others of the job.
     pub fn has_dependencies(&self) -> bool {
         self.nodes.iter().any(|node| !node.parents.is_empty())
+    }
+
+    /// What must become of other jobs before this one begins.
+    pub fn depends(&self) -> Option<&Depends> {
+        self.depends.as_ref()
     }
 
     /// Every file that some task's InputSandbox names and that must come with the

@@ -11,7 +11,7 @@ use super::dialect::{Evidence, job_types};
 use super::parameters::{self, Parameters, TASKS_MAX};
 use super::remarks::remark_on_names;
 use super::{
-    ATTRIBUTES_MAX, Dialect, INPUTS_MAX, JobSpec, MissingFiles, Needs, ReadOptions, lower,
+    ATTRIBUTES_MAX, Dialect, INPUTS_MAX, JobSpec, MissingFiles, Needs, ReadOptions, depends, lower,
 };
 use crate::diagnostic::Report;
 use crate::syntax::parser::{self, Manners};
@@ -107,6 +107,7 @@ impl Reader<'_> {
         remark_on_names(&ad, &ad, report);
         let name = job_name(&ad);
         let root = ad.clone();
+        let depends = depends::read(&root, self.text, false, report);
         let description = self.describe(ad, dialect.0, None, report)?;
         check_inputs([&description], root.get("InputSandbox"), report);
         Some(JobSpec::new(
@@ -115,6 +116,7 @@ impl Reader<'_> {
             root,
             vec![description],
             Vec::new(),
+            depends,
         ))
     }
 
@@ -134,11 +136,19 @@ impl Reader<'_> {
         let dialect = self.dialect(std::iter::once(&root).chain(owns));
         remark_on_names(&root, &root, report);
         let edges = dependencies::read(&root, &members, report);
+        let depends = depends::read(&root, self.text, true, report);
         let (names, descriptions) = self.describe_all(members, dialect.0, &root, report)?;
         let nodes = compound::nodes(names, &descriptions, &edges?);
         let name = text_of(&root, "JobName").or_else(|| text_of(&root, "Name"));
         let name = name.unwrap_or_else(|| kind.word().to_owned());
-        Some(JobSpec::new(dialect, name, root, descriptions, nodes))
+        Some(JobSpec::new(
+            dialect,
+            name,
+            root,
+            descriptions,
+            nodes,
+            depends,
+        ))
     }
 
     fn describe_all(
@@ -154,6 +164,7 @@ impl Reader<'_> {
         let count = members.len();
         for member in members {
             check_node_type(&member, report);
+            depends::refuse_in_node(&member.name, &member.own, report);
             remark_on_names(&member.own, &member.ad, report);
             let place = Some(member.place);
             names.push(member.name);

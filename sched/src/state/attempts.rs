@@ -244,9 +244,12 @@ impl State {
         }
         row.started_at = Some(now);
         if row.state == TaskState::Leased {
-            counts.shift(TaskState::Leased, TaskState::Running, 1);
-            row.state = TaskState::Running;
+            let (before, after) = (TaskState::Leased, TaskState::Running);
+            counts.shift(before, after, 1);
+            row.state = after;
             row.since = now;
+            let row_of_one = (task.index, task.index + 1);
+            self.depends.note(task.job, row_of_one, before, after);
         }
         let (row, attempt) = (row.clone(), row.attempt);
         self.changes.push(Change::Task(row));
@@ -259,6 +262,7 @@ impl State {
             lease.since = now;
             self.rooms.touch(pilot);
         }
+        self.settle_dependents(now);
     }
 
     /// Ends a live attempt. Without measurements the server's own clock tells the wall time.
@@ -303,6 +307,9 @@ impl State {
         row.preemption = row.preemption.map(Preemption::after_attempt);
         let row = row.clone();
         live.moved((task.index, task.index + 1), before, outcome.state);
+        let row_of_one = (task.index, task.index + 1);
+        self.depends
+            .note(task.job, row_of_one, before, outcome.state);
         let owner = live.job.owner.clone();
         let group = live.job.group.clone();
         if outcome.state.is_final() {
@@ -353,5 +360,6 @@ impl State {
             self.leave_class(class, 1);
             self.settle(task.job, now);
         }
+        self.settle_dependents(now);
     }
 }

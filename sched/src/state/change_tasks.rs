@@ -65,7 +65,7 @@ fn effect(verb: TaskVerb, state: TaskState, hold_on_return: bool) -> Effect {
         (TaskVerb::Release, Held) => Become(Waiting),
         (TaskVerb::Release, Leased | Running) if hold_on_return => HoldOnReturn(false),
         (TaskVerb::Release, Blocked | Waiting | Leased | Running) => Leave("it is not held"),
-        (TaskVerb::Retry, Blocked) => Leave("it waits for other tasks of its job"),
+        (TaskVerb::Retry, Blocked) => Leave("it waits for other tasks"),
         (TaskVerb::Retry, Waiting) => Leave("it waits in the queue"),
         (TaskVerb::Retry, Held) => Leave("it is held: release it"),
         (TaskVerb::Retry, Leased | Running) => Leave("it is with a pilot"),
@@ -221,11 +221,14 @@ impl State {
             }
         };
         tally.changed += to - from;
-        let rows = match (state, self.jobs.get(&id)) {
+        let rows = match state {
             // What is released goes where it would be had it never been held.
-            (TaskState::Waiting, Some(live)) => live.by_readiness((from, to)),
+            TaskState::Waiting => self.by_readiness(id, (from, to)),
             _ => vec![(true, (from, to))],
         };
+        if state == TaskState::Waiting {
+            self.depends.stir(id);
+        }
         for (ready, row) in rows {
             let state = if ready { state } else { TaskState::Blocked };
             self.move_row(id, row, before.state, state, now);
@@ -303,6 +306,8 @@ impl State {
         }
         let (row, class) = (row.clone(), live.classes.of(task.index));
         live.moved((task.index, task.index + 1), before, state);
+        let row_of_one = (task.index, task.index + 1);
+        self.depends.note(task.job, row_of_one, before, state);
         if before == TaskState::Waiting {
             self.dequeue(task.job, task.index, task.index + 1);
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairway_model::TaskState;
 
 use super::{LiveJob, State};
+use crate::depends::Verdict;
 use crate::matching::{Lease, LivePilot, Parked, Seat, serves};
 use crate::nodes::Nodes;
 use crate::packing::Room;
@@ -18,7 +19,8 @@ impl State {
     pub fn check(&self) -> Result<(), String> {
         let (mut live, mut waiting) = (0, 0);
         for job in self.jobs.values() {
-            check_job(job)?;
+            check_job(job, self.waits_for_jobs(job))?;
+            self.check_depends(job)?;
             waiting += u64::from(job.count(TaskState::Waiting));
             let alive = TaskState::ALL.iter().filter(|state| state.is_live());
             let alive: u32 = alive.map(|&state| job.count(state)).sum();
@@ -34,6 +36,8 @@ impl State {
         self.check_leases(live)?;
         self.latch.check()?;
         self.rooms.check(self)?;
+        self.depends
+            .check(|id| self.jobs.get(&id).map(LiveJob::tally))?;
         self.check_elements()
     }
 
@@ -46,6 +50,31 @@ impl State {
             *cores += u64::from(lease.all.cores);
         }
         live
+    }
+
+    /// Whether the job as a whole still waits for others.
+    fn waits_for_jobs(&self, job: &LiveJob) -> bool {
+        self.depends.of(job.job.id).is_some() && !job.is_let_go()
+    }
+
+    /// No task waits for other jobs any more when what it waits for has come about.
+    fn check_depends(&self, job: &LiveJob) -> Result<(), String> {
+        let id = job.job.id;
+        if self.depends.of(id).is_none() {
+            return Ok(());
+        }
+        let blocked = job.untouched.iter();
+        let blocked = blocked.filter(|(.., it)| it.state == TaskState::Blocked);
+        for (from, to, _) in blocked {
+            let ready = job.by_readiness((from, to)).into_iter();
+            for (_, row) in ready.filter(|(ready, _)| *ready) {
+                let mut verdicts = self.verdicts(id, row).into_iter();
+                if let Some((_, row)) = verdicts.find(|(verdict, _)| *verdict == Verdict::Met) {
+                    return Err(format!("tasks {row:?} of job {id} wait for nothing"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// In debug builds: a full check after as many commands as there is to check, so that the
@@ -140,7 +169,7 @@ impl<'a, I: Iterator<Item = &'a LivePilot>> CollectIds for I {
 }
 
 /// submitted = waiting + held + live + ended, and the counts are those of the tasks.
-fn check_job(live: &LiveJob) -> Result<(), String> {
+fn check_job(live: &LiveJob, waits: bool) -> Result<(), String> {
     let id = live.job.id;
     if live.counts.total() != u64::from(live.job.task_count) {
         return Err(format!("job {id} counts {:?}", live.counts));
@@ -165,13 +194,14 @@ fn check_job(live: &LiveJob) -> Result<(), String> {
         return Err(format!("job {id} is over and still there"));
     }
     match &live.nodes {
-        Some(nodes) => check_nodes(live, nodes),
+        Some(nodes) => check_nodes(live, nodes, waits),
         None => Ok(()),
     }
 }
 
-/// Tasks wait for their parents, and for nothing else; the nodes count what there is.
-fn check_nodes(live: &LiveJob, nodes: &Nodes) -> Result<(), String> {
+/// Tasks wait for their parents, and for nothing else unless the job `waits`; the nodes count what
+/// there is.
+fn check_nodes(live: &LiveJob, nodes: &Nodes, waits: bool) -> Result<(), String> {
     let described = live.spec.nodes();
     nodes.check(described)?;
     for (place, node) in (0..).zip(described) {
@@ -184,7 +214,7 @@ fn check_nodes(live: &LiveJob, nodes: &Nodes) -> Result<(), String> {
         let skipped: u64 = skipped.into_iter().map(size).sum();
         let missing = open + skipped + u64::from(nodes.broken(place));
         let stands = |state| match (nodes.is_ready(place), nodes.is_futile(place)) {
-            (true, _) => state != TaskState::Blocked,
+            (true, _) => waits || state != TaskState::Blocked,
             (false, false) => matches!(state, TaskState::Blocked | TaskState::Held),
             (false, true) => false,
         };

@@ -20,6 +20,7 @@ impl State {
         });
         let again = consequences.map_or(0, |consequences| self.follow(id, consequences, now));
         self.finish_job(id, now);
+        self.settle_dependents(now);
         again
     }
 
@@ -58,7 +59,7 @@ impl State {
     }
 
     /// The tasks of a row that no attempt was ever begun for, with their states.
-    fn untouched(&self, id: JobId, (from, to): Row) -> Vec<(TaskState, Row)> {
+    pub(super) fn untouched(&self, id: JobId, (from, to): Row) -> Vec<(TaskState, Row)> {
         let live = self.jobs.get(&id);
         let within = live.map_or(Vec::new(), |live| live.untouched.within(from, to));
         let state = |(from, to, untouched): (u32, u32, Untouched)| (untouched.state, (from, to));
@@ -77,7 +78,7 @@ impl State {
         format!("task {task} of node `{node}`, which it depends on, {how}")
     }
 
-    fn follow_row(
+    pub(super) fn follow_row(
         &mut self,
         job: JobId,
         (from, to): Row,
@@ -117,6 +118,7 @@ impl State {
         };
         live.untouched.take(from, to);
         live.moved((from, to), before, state);
+        self.depends.note(job, (from, to), before, state);
         let mut left = Vec::new();
         if state.is_final() {
             left = live.classes.stretches(from, to);
@@ -204,7 +206,7 @@ impl LiveJob {
         states
     }
 
-    /// A row of tasks in parts that wait for nothing any more, or do.
+    /// A row of tasks in parts that wait for nothing of their job any more, or do.
     pub(super) fn by_readiness(&self, row: Row) -> Vec<(bool, Row)> {
         match &self.nodes {
             Some(nodes) => nodes.by_readiness(self.spec.nodes(), row),

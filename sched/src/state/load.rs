@@ -9,7 +9,8 @@ use super::gang::Placement;
 use super::give_way::Yielding;
 use super::{Counts, LiveJob, Settings, State, Untouched};
 use crate::bounds::Bounds;
-use crate::command::{ActiveJob, EndedRow, Snapshot};
+use crate::command::{ActiveJob, EndedRow, NamedJob, Snapshot};
+use crate::depends::Depends;
 use crate::latch::Latch;
 use crate::matching::Lease;
 use crate::nodes::Nodes;
@@ -42,6 +43,7 @@ impl State {
             elements: BTreeMap::new(),
             parked_at: Default::default(),
             keys: BTreeMap::new(),
+            depends: Depends::default(),
             news: Default::default(),
             wishes_may_be_granted: false,
             rooms: Default::default(),
@@ -92,6 +94,7 @@ impl State {
             leased.extend(state.load_job((job, spec, idempotency), rows, counts, ended_rows));
         }
         state.load_leases(leased, now);
+        state.load_depends(&snapshot.named);
         // Nothing that loading did is news to the store.
         state.changes.clear();
         state.wishes_may_be_granted = false;
@@ -164,6 +167,25 @@ impl State {
             self.enqueue(id, from, to);
         }
         leased
+    }
+
+    /// Has the jobs wait for others again that do. What follows from it has been done.
+    fn load_depends(&mut self, named: &[NamedJob]) {
+        let dependents = self.jobs.iter();
+        let dependents = dependents.filter(|(_, live)| live.spec.depends().is_some());
+        let ids: Vec<JobId> = dependents.map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(live) = self.jobs.get(&id) else {
+                continue;
+            };
+            let (job, spec) = (live.job.clone(), live.spec.clone());
+            let found = self.find_named(&spec, named);
+            debug_assert!(found.is_ok(), "job {id}: {:?}", found.err());
+            if let Ok(found) = found {
+                self.enroll(&job, &spec, found);
+            }
+        }
+        self.depends.clear_news();
     }
 
     /// Gives the pilots their tasks back, in the order of leasing.

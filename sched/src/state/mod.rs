@@ -5,6 +5,7 @@ mod aside;
 mod attempts;
 mod change_tasks;
 mod check;
+mod depends;
 mod follow;
 mod gang;
 pub(crate) mod give_way;
@@ -33,6 +34,7 @@ use fairway_model::{
 use crate::backfill::{Kept, Rooms};
 use crate::bounds::Bounds;
 use crate::command::{Applied, Change, Command, Refused, RefusedKind, Reply};
+use crate::depends::Depends;
 use crate::element::Element;
 use crate::latch::Latch;
 use crate::matching::{Door, Limits, LivePilot};
@@ -117,6 +119,7 @@ pub struct State {
     pub(crate) latch: Latch,
     /// CEs at which a pilot waits for work.
     pub(crate) parked_at: BTreeSet<CeId>,
+    pub(crate) depends: Depends,
     /// The jobs of idempotency keys.
     keys: BTreeMap<(UserName, String), JobId>,
     /// Pilots with an open wish and an order for them, and pilots that ended with one.
@@ -448,10 +451,11 @@ impl State {
         if !self.jobs.get(&id).is_some_and(over) {
             return;
         }
-        if let Some(live) = self.jobs.remove(&id)
-            && let Some((key, _)) = live.idempotency
-        {
-            self.keys.remove(&(live.job.owner, key));
+        if let Some(live) = self.jobs.remove(&id) {
+            self.depends.left(&live.job);
+            if let Some((key, _)) = live.idempotency {
+                self.keys.remove(&(live.job.owner, key));
+            }
         }
         self.latch.forget_job(id, now);
         self.changes.push(Change::JobProgress {

@@ -8,6 +8,7 @@ use fairway_model::event::TaskVerb;
 use fairway_model::{EventKind, JobId, Principal, Task, TaskState, Timestamp};
 
 use super::change_tasks::Tally;
+use super::depends::were_let_go;
 use super::load::nodes_restored;
 use super::{Counts, LiveJob, State, refused};
 use crate::command::{Change, EndedTasks, Refused, RefusedKind, Reply, Selection};
@@ -105,14 +106,23 @@ impl State {
             let reason = format!("job {id} has changed meanwhile: try again");
             return Err(refused(RefusedKind::Conflict, reason));
         }
+        if !known {
+            self.find_named(&given.spec, &given.named)?;
+        }
         Ok(())
     }
 
-    fn retry_job(&mut self, given: EndedTasks, by: &Principal, tally: &mut Tally, now: Timestamp) {
+    fn retry_job(
+        &mut self,
+        mut given: EndedTasks,
+        by: &Principal,
+        tally: &mut Tally,
+        now: Timestamp,
+    ) {
         let id = given.job.id;
         // Rows that were read before the tasks were queued again by somebody else.
         let known = self.jobs.get(&id);
-        let mut rows = given.tasks;
+        let mut rows = std::mem::take(&mut given.tasks);
         rows.retain(|row| known.is_none_or(|live| live.task(row.id.index).is_none()));
         rows.sort_by_key(|row| row.id);
         rows.dedup_by_key(|row| row.id);
@@ -120,17 +130,37 @@ impl State {
             Some(live) => live.nodes.clone(),
             None => nodes_restored(&given.spec, &given.rows),
         };
+        let let_go = match known {
+            Some(live) => live.is_let_go(),
+            None => were_let_go(|state| {
+                let mut counts = given.counts.iter();
+                counts.any(|(other, tasks)| *other == state && *tasks > 0)
+            }),
+        };
+        let revives = known.is_none();
+        if revives {
+            let Ok(found) = self.find_named(&given.spec, &given.named) else {
+                return;
+            };
+            self.enroll(&given.job, &given.spec, found);
+        }
+        let mut skipped = Vec::new();
         if let Some(nodes) = nodes {
+            skipped = self.skipped_as_a_whole(&given, &nodes, let_go, tally);
             leave_futile(&given.spec, *nodes, &mut rows, tally);
         }
-        if rows.is_empty() {
+        self.leave_vain(&given, let_go, &mut rows, tally);
+        if rows.is_empty() && skipped.is_empty() {
+            if revives {
+                self.depends.withdraw(id);
+            }
             return;
         }
-        if known.is_none() {
-            self.revive(EndedTasks {
-                tasks: Vec::new(),
-                ..given
-            });
+        if revives {
+            self.revive(given);
+        }
+        for (from, to) in skipped {
+            self.retry_range((id, from, to), TaskState::Skipped, by, tally, now);
         }
         let mut rows = rows.into_iter().peekable();
         while let Some(row) = rows.next() {
@@ -147,6 +177,7 @@ impl State {
             }
             self.retry_range((id, from, to), state, by, tally, now);
         }
+        self.depends.stir(id);
         tally.changed += self.settle(id, now);
     }
 
@@ -182,8 +213,11 @@ impl State {
         tally: &mut Tally,
         now: Timestamp,
     ) {
-        let live = self.jobs.get(&id);
-        let rows = live.map_or(Vec::new(), |live| live.by_readiness((from, to)));
+        let rows = match before {
+            // It is let go from there if nothing is in the way.
+            TaskState::Skipped => vec![(false, (from, to))],
+            _ => self.by_readiness(id, (from, to)),
+        };
         for (ready, (from, to)) in rows {
             let state = if ready {
                 TaskState::Waiting
@@ -202,7 +236,10 @@ impl State {
         let Some(live) = self.jobs.get_mut(&task.job) else {
             return;
         };
-        live.moved((task.index, task.index + 1), row.state, TaskState::Waiting);
+        let row_of_one = (task.index, task.index + 1);
+        live.moved(row_of_one, row.state, TaskState::Waiting);
+        self.depends
+            .note(task.job, row_of_one, row.state, TaskState::Waiting);
         let row = Task {
             state: TaskState::Waiting,
             since: now,

@@ -39,6 +39,8 @@ impl State {
             return Ok(repeated);
         }
         self.refuse_by_policy(&submission)?;
+        let found = self.find_named(&submission.spec, &submission.named)?;
+        let waits = !self.is_met(&submission.spec, &found);
         let id = JobId(self.next_job);
         self.next_job += 1;
         let tasks = submission.spec.task_count();
@@ -56,6 +58,7 @@ impl State {
             job: job.clone(),
             nodes: submission.spec.nodes().to_vec(),
             idempotency: submission.idempotency.clone(),
+            waits,
         });
         let kind = EventKind::JobSubmitted {
             job: id,
@@ -73,7 +76,10 @@ impl State {
             tasks: Default::default(),
             counts: Counts::default(),
         };
-        let rows = live.by_readiness((0, tasks));
+        let rows = match waits {
+            true => vec![(false, (0, tasks))],
+            false => live.by_readiness((0, tasks)),
+        };
         for &(ready, (from, to)) in &rows {
             let state = if ready {
                 TaskState::Waiting
@@ -84,10 +90,13 @@ impl State {
             live.untouched.insert(from, to, untouched);
             live.counts.add(state, to - from);
         }
+        self.enroll(&live.job, &live.spec, found);
         self.admit(live);
         for (_, (from, to)) in rows.into_iter().filter(|(ready, _)| *ready) {
             self.enqueue(id, from, to);
         }
+        self.depends.stir(id);
+        self.settle_dependents(now);
         Ok(Reply::Submitted {
             job: id,
             tasks,
@@ -194,6 +203,7 @@ impl State {
             let key = (live.job.owner.clone(), key.clone());
             self.keys.insert(key, live.job.id);
         }
+        self.depends.arrived(&live.job);
         self.jobs.insert(live.job.id, live);
     }
 }

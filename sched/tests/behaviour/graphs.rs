@@ -16,6 +16,8 @@ const DIAMOND: [(u32, &[usize]); 5] = [(1, &[]), (2, &[0]), (1, &[0]), (1, &[1, 
 /// That tasks stand as those do that they depend on, found in the most simple way.
 pub(crate) fn check_graph(world: &World, job: JobId) {
     let nodes = world.specs[&job].nodes();
+    // The whole may wait for other jobs, and be skipped with them.
+    let depends = world.specs[&job].depends().is_some();
     let tasks: Vec<TaskState> = world.rows.tasks_of(job).map(|task| task.state).collect();
     let states = |node: u32| {
         let JobNode { tasks: own, .. } = &nodes[node as usize];
@@ -40,9 +42,9 @@ pub(crate) fn check_graph(world: &World, job: JobId) {
         for (index, state) in node.tasks.clone().zip(states(place)) {
             let fits = match state {
                 Cancelled => true,
-                Blocked => !ready && !futile,
+                Blocked => (depends || !ready) && !futile,
                 Held => !futile,
-                Skipped => futile,
+                Skipped => depends || futile,
                 _ => ready,
             };
             assert!(
@@ -301,6 +303,7 @@ fn rows_that_are_not_those_of_the_job_are_refused() {
         counts: vec![(Failed, 1), (Skipped, 1)],
         rows: vec![(Failed, 0, 1)],
         tasks: tasks.collect(),
+        named: Vec::new(),
     };
     let reply: Result<Reply, _> = graph.world.ask(Command::Retry {
         tasks: Selection::Job(graph.job),

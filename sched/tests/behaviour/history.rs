@@ -11,9 +11,11 @@ use fairway_model::{
     PilotState, Policy, PolicyKind, TaskId, TaskState, Timestamp,
 };
 use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant, Selection};
+use fairway_sched::explain::explain;
 use fairway_sched::{Command, Entity, RefusedKind, Reply, State};
 use proptest::prelude::*;
 
+use crate::depends::check_depends;
 use crate::graphs::check_graph;
 use crate::world::{HOUR_S, World, dag, ended, exit, sweep, user};
 
@@ -43,6 +45,14 @@ enum Step {
         retries: bool,
         /// Of each node: how many tasks, and which of the nodes before it are its parents.
         nodes: Vec<(u32, Vec<prop::sample::Index>)>,
+    },
+    SubmitAfter {
+        user: usize,
+        /// How many tasks; a graph if there are none.
+        tasks: u32,
+        any: bool,
+        /// Which kinds, and of which of the user's jobs which part.
+        on: Vec<(usize, usize, u32)>,
     },
     NewPilot {
         ce: usize,
@@ -125,6 +135,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..3_usize, 1..12_u32, 0..17_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
         2 => graph(),
+        4 => (0..3_usize, 0..6_u32, any::<bool>(), prop::collection::vec((0..6_usize, 0..8_usize, 0..5_u32), 1..4))
+            .prop_map(|(user, tasks, any, on)| Step::SubmitAfter { user, tasks, any, on }),
         3 => (3..5_usize, 1..5_u32, 2..4_u32, prop::option::weighted(0.7, 0..3_usize))
             .prop_map(|(ce, cores, nodes, gang)| Step::NewAllocation { ce, cores, nodes, gang }),
         3 => (0..5_usize, 1..5_u32, prop::option::weighted(0.3, 0..3_usize))
@@ -317,6 +329,12 @@ impl Run {
                 let more = if *retries { "RetryCount = 1;" } else { "" };
                 self.world.submit(USERS[*user], &dag(&nodes, more));
             }
+            Step::SubmitAfter {
+                user,
+                tasks,
+                any,
+                on,
+            } => self.submit_after(USERS[*user], *tasks, *any, on),
             Step::NewPilot { ce, cores, owner } => {
                 if self.agents.values().filter(|agent| !agent.over).count() < 6 {
                     let owner = owner.map_or(PilotOwner::Shared, |owner| {
@@ -462,6 +480,45 @@ impl Run {
         }
         self.world.ask(Command::Tick).unwrap();
         self.serve();
+    }
+
+    /// A job that waits for others of its owner.
+    fn submit_after(&mut self, owner: &str, tasks: u32, any: bool, on: &[(usize, usize, u32)]) {
+        let jobs = self.world.rows.jobs.values();
+        let own = jobs.filter(|(job, ..)| job.owner.as_str() == owner);
+        let own: Vec<(JobId, u32)> = own.map(|(job, ..)| (job.id, job.task_count)).collect();
+        let kinds = ["after", "afterok", "afterany", "afternotok", "aftercorr"];
+        let mut depends = Vec::new();
+        let mut tasks = tasks;
+        for &(kind, job, part) in on {
+            let named = pick(own.iter().copied(), job);
+            let Some(((job, count), kind)) = named.zip(kinds.get(kind)) else {
+                depends.push("singleton".to_owned());
+                continue;
+            };
+            if *kind == "aftercorr" {
+                tasks = tasks.clamp(1, count);
+                depends.push(format!("{kind}:{job}"));
+            } else if part < count {
+                depends.push(format!(
+                    "{kind}:{job}.{part}-{}",
+                    (part + 2).min(count - 1).max(part)
+                ));
+            } else {
+                depends.push(format!("{kind}:{job}"));
+            }
+        }
+        let depends = depends.join(if any { "?" } else { "," });
+        let corr = depends.contains("aftercorr");
+        let depends = format!("Depends = \"{depends}\";");
+        let text = match tasks {
+            0 if !corr => {
+                let text = dag(&[(1, &[]), (2, &[0])], "");
+                text.replacen("[ Type", &format!("[ {depends} Type"), 1)
+            }
+            tasks => sweep(tasks.max(1), &depends),
+        };
+        self.world.submit(owner, &text);
     }
 
     fn sync(&mut self, pilot: PilotId, fate: Fate, wish: Option<u32>) {
@@ -664,9 +721,22 @@ impl Run {
         }
         for (job, ..) in rows.jobs.values() {
             check_graph(&self.world, job.id);
+            check_depends(&self.world, job.id);
         }
         let reloaded = self.world.reloaded();
         same(&self.world.state, &reloaded, self.world.now);
+        for task in rows
+            .tasks
+            .values()
+            .filter(|it| it.state == TaskState::Blocked)
+        {
+            let told = |state| explain(state, task.id, self.world.now).unwrap();
+            let (memory, again) = (told(&self.world.state), told(&reloaded));
+            assert_eq!(
+                (memory.summary, memory.depends),
+                (again.summary, again.depends)
+            );
+        }
         for state in [&self.world.state, &reloaded] {
             check_rooms(&self.world, state);
         }
@@ -748,6 +818,9 @@ impl Run {
                 match task.state {
                     // Released only after they came back.
                     TaskState::Held => true,
+                    TaskState::Blocked if self.world.specs[&task.id.job].depends().is_some() => {
+                        true
+                    }
                     TaskState::Blocked => states().any(|state| state == TaskState::Held),
                     state => state.is_final(),
                 }

@@ -5,6 +5,7 @@
 mod backfill;
 mod caps;
 mod deadlines;
+mod depends;
 mod explain;
 mod gangs;
 mod gentle;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fairway_jdl::JobSpec;
+use fairway_jdl::job::{Condition, Part};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     AdapterSettings, Attempt, AttemptEnd, Ce, CeId, CeState, CeStatus, Event, EventKind, GroupName,
@@ -13,8 +14,8 @@ use fairway_model::{
     UsageRecord, UserName,
 };
 use fairway_sched::command::{
-    AttemptNews, AttemptReport, EndedRow, EndedTasks, Observation, PilotWant, Selection, Snapshot,
-    SpentRow, Submission,
+    AttemptNews, AttemptReport, EndedRow, EndedTasks, NamedJob, Observation, PilotWant, Selection,
+    Snapshot, SpentRow, Submission,
 };
 use fairway_sched::provision::{PilotOrder, PilotPlan, Purpose, plan};
 use fairway_sched::{Change, Command, Entity, Grant, Refused, Reply, Settings, State, Used};
@@ -48,10 +49,15 @@ impl Rows {
                 job,
                 nodes,
                 idempotency,
+                waits,
             } => {
                 for index in 0..job.task_count {
                     let id = TaskId::new(job.id, index);
-                    self.tasks.insert(id, Task::new(id, job.submitted_at));
+                    let mut task = Task::new(id, job.submitted_at);
+                    if *waits {
+                        task.state = TaskState::Blocked;
+                    }
+                    self.tasks.insert(id, task);
                 }
                 for node in nodes.iter().filter(|node| !node.parents.is_empty()) {
                     for index in node.tasks.clone() {
@@ -147,9 +153,15 @@ impl Rows {
 
     /// The rows of ended tasks that the store gives of a job in which tasks depend on others.
     pub(crate) fn ended_rows(&self, job: JobId, spec: &JobSpec) -> Vec<EndedRow> {
+        match spec.has_dependencies() {
+            true => self.rows_of_ended(job),
+            false => Vec::new(),
+        }
+    }
+
+    fn rows_of_ended(&self, job: JobId) -> Vec<EndedRow> {
         let mut rows: Vec<EndedRow> = Vec::new();
-        let ended = self.tasks_of(job).filter(|task| task.state.is_final());
-        for task in ended.filter(|_| spec.has_dependencies()) {
+        for task in self.tasks_of(job).filter(|task| task.state.is_final()) {
             let index = task.id.index;
             match rows.last_mut() {
                 Some((state, _, to)) if *state == task.state && *to == index => *to += 1,
@@ -157,6 +169,36 @@ impl Rows {
             }
         }
         rows
+    }
+
+    /// The jobs that a description waits for, as the store gives them: whole or in rows.
+    pub(crate) fn named(
+        &self,
+        spec: &JobSpec,
+        specs: &BTreeMap<JobId, Arc<JobSpec>>,
+    ) -> Vec<NamedJob> {
+        let named = spec.depends().into_iter().flat_map(|it| it.named());
+        let known = named.filter(|(_, named)| self.jobs.contains_key(&named.job));
+        let known: BTreeMap<JobId, bool> = known.fold(BTreeMap::new(), |mut known, (when, it)| {
+            let in_part = it.part != Part::Whole || when == Condition::AfterCorr;
+            *known.entry(it.job).or_default() |= in_part;
+            known
+        });
+        let job = |(id, in_part): (JobId, bool)| NamedJob {
+            id,
+            task_count: self.jobs[&id].0.task_count,
+            nodes: specs[&id]
+                .nodes()
+                .iter()
+                .map(|node| (node.name.to_string(), node.tasks.start, node.tasks.end))
+                .collect(),
+            counts: self.ended_counts(id).into_iter().collect(),
+            rows: match in_part {
+                true => self.rows_of_ended(id),
+                false => Vec::new(),
+            },
+        };
+        known.into_iter().map(job).collect()
     }
 
     pub(crate) fn snapshot(&self, specs: &BTreeMap<JobId, Arc<JobSpec>>) -> Snapshot {
@@ -171,7 +213,15 @@ impl Rows {
             counts.into_iter().map(|(state, n)| (*id, state, n))
         });
         let live = |task: &&Task| !task.state.is_final() && ids.contains(&task.id.job);
+        let mut named: BTreeMap<JobId, NamedJob> = BTreeMap::new();
+        for job in ids.iter().flat_map(|id| self.named(&specs[id], specs)) {
+            let known = named.entry(job.id).or_insert_with(|| job.clone());
+            if known.rows.is_empty() {
+                known.rows = job.rows;
+            }
+        }
         Snapshot {
+            named: named.into_values().collect(),
             policy: self.policy.clone(),
             jobs: active
                 .iter()
@@ -385,7 +435,10 @@ impl World {
     ) -> Result<Reply, Refused> {
         let (spec, _) = JobSpec::read(jdl).unwrap_or_else(|errors| panic!("{errors:#?}"));
         let spec = Arc::new(spec);
+        let mut named = self.rows.named(&spec, &self.specs);
+        named.retain(|job| self.rows.jobs[&job.id].0.owner == user(owner));
         let submission = Submission {
+            named,
             owner: user(owner),
             group: group.map(|group| group.parse().unwrap()),
             jdl: jdl.to_owned(),
@@ -643,9 +696,11 @@ impl World {
     ) -> Result<Reply, Refused> {
         let (row, key, _) = self.rows.jobs[&job].clone();
         let whole = indices == (0..u32::MAX);
+        let spec = self.specs[&job].clone();
+        let for_others = spec.depends().is_some() && spec.nodes().is_empty();
         let asked = |task: &&Task| match task.state {
             TaskState::Failed | TaskState::Cancelled => indices.contains(&task.id.index),
-            TaskState::Skipped => !whole && indices.contains(&task.id.index),
+            TaskState::Skipped => (for_others || !whole) && indices.contains(&task.id.index),
             _ => false,
         };
         let tasks: Vec<Task> = self.rows.tasks_of(job).filter(asked).cloned().collect();
@@ -655,6 +710,7 @@ impl World {
             idempotency: key,
             counts: self.rows.ended_counts(job).into_iter().collect(),
             rows: self.rows.ended_rows(job, &self.specs[&job]),
+            named: self.rows.named(&spec, &self.specs),
             tasks,
         };
         let tasks = if whole {

@@ -116,6 +116,7 @@ impl From<Refused> for Failure {
         let code = match refused.kind {
             RefusedKind::NotFound => ProblemCode::NotFound,
             RefusedKind::Conflict => ProblemCode::Conflict,
+            RefusedKind::Invalid => ProblemCode::InvalidJdl,
             RefusedKind::IdempotencyConflict => ProblemCode::IdempotencyConflict,
             RefusedKind::Unauthorized => ProblemCode::Unauthorized,
             RefusedKind::PilotEnded => ProblemCode::PilotEnded,

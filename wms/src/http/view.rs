@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use fairway_api::public::{
-    CeDeadline, CeVerdict, CeView, DeadlineView, Explanation, JobCounts, NodeAside, Refusal,
-    ShareInterval, ShareNodeView, ShareView, SharesView, SiteView, TaskView, WaitsFor,
+    CeDeadline, CeVerdict, CeView, DeadlineView, DependsOn, Explanation, JobCounts, NodeAside,
+    Progress, Refusal, ShareInterval, ShareNodeView, ShareView, SharesView, SiteView, TaskView,
+    WaitsFor,
 };
 use fairway_jdl::{Ad, Needs, Value, eval};
 use fairway_model::{Ce, CeId, Pilot, PilotState, Principal, Site, TaskId, TaskState, Timestamp};
@@ -212,6 +213,7 @@ pub(super) fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Exp
         node: explained.node,
         state: explained.state,
         waits_for: explained.waits_for.into_iter().map(waits_for).collect(),
+        depends: explained.depends.into_iter().map(depends_on).collect(),
         summary: explained.summary,
         ahead: explained.ahead,
         share: Some(share(explained.standing)),
@@ -241,6 +243,19 @@ fn waits_for(explain::WaitsFor { node, states }: explain::WaitsFor) -> WaitsFor 
     WaitsFor { node, states }
 }
 
+fn depends_on(on: explain::DependsOn) -> DependsOn {
+    DependsOn {
+        dependency: on.dependency,
+        met: on.met,
+        progress: on.progress.map(|it| Progress {
+            pending: it.pending,
+            running: it.running,
+            succeeded: it.succeeded,
+            lost: it.lost,
+        }),
+    }
+}
+
 fn verdict(verdict: explain::CeVerdict) -> CeVerdict {
     let refusals = verdict.refusals.into_iter().map(|refusal| Refusal {
         clause: refusal.clause,
@@ -255,13 +270,22 @@ fn verdict(verdict: explain::CeVerdict) -> CeVerdict {
 }
 
 /// The explanation of a task that is over: what it asked for is read from its JDL again.
-/// `because` tells why it was skipped, if it was.
-pub(super) fn ended(task: &TaskView, needs: &Needs, because: Option<&str>) -> Explanation {
+/// `because` tells why it was skipped, if it was; `alone`, that a retry of that is enough.
+pub(super) fn ended(
+    task: &TaskView,
+    needs: &Needs,
+    because: Option<&str>,
+    alone: bool,
+) -> Explanation {
     let why = because.or(task.detail.as_deref());
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     let over = match task.state {
         TaskState::Skipped => {
-            format!("It was skipped{why}. It waits again when that is retried.")
+            let then = match alone {
+                true => "It waits again when that is retried.",
+                false => "Once that is retried, retry it as well.",
+            };
+            format!("It was skipped{why}. {then}")
         }
         _ => format!("It is over{why}."),
     };
@@ -271,6 +295,7 @@ pub(super) fn ended(task: &TaskView, needs: &Needs, because: Option<&str>) -> Ex
         state: task.state,
         summary: over,
         waits_for: Vec::new(),
+        depends: Vec::new(),
         ahead: None,
         share: None,
         resources: needs.resources,

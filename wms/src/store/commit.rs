@@ -63,6 +63,8 @@ struct NewJob<'a> {
     job: &'a Job,
     nodes: &'a [JobNode],
     idempotency: Option<&'a (String, String)>,
+    /// Whether it waits for other jobs.
+    waits: bool,
 }
 
 /// Tasks of one job that go to one state together.
@@ -89,7 +91,9 @@ impl<'a> Batch<'a> {
                 job,
                 nodes,
                 idempotency,
+                waits,
             } => self.jobs.push(NewJob {
+                waits: *waits,
                 job,
                 nodes,
                 idempotency: idempotency.as_ref(),
@@ -244,6 +248,9 @@ impl NewJob<'_> {
             state,
             since: self.job.submitted_at,
         };
+        if self.waits {
+            return vec![range(0, self.job.task_count, TaskState::Blocked)];
+        }
         if self.nodes.is_empty() {
             return vec![range(0, self.job.task_count, TaskState::Waiting)];
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fairway_jdl::job::Depends;
 use fairway_jdl::{JobSpec, Severity};
 use fairway_model::policy::MAX_DEPTH_MAX;
 use fairway_model::{CeId, Job, JobId, Pilot, PilotState, Task, TaskId, TaskState, Timestamp};
@@ -14,9 +15,9 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, Select, Statement,
 };
 
-use super::StoreError;
 use super::entity::{self, from_json, int, parse, read};
 use super::query::jobs::{Counts, counts};
+use super::{StoreError, named};
 use crate::engine::wall_clock;
 
 /// Of the skipped tasks in a row that is to be queued again, so many are looked at.
@@ -46,7 +47,17 @@ pub(super) async fn load(db: &DatabaseConnection) -> Result<Snapshot, StoreError
             rows_of.insert(job.id, rows);
         }
     }
+    let specs = || jobs.iter().map(|(_, spec, _)| &**spec);
+    let named = named::named(db, specs()).await?;
+    let waited_for = specs().filter_map(JobSpec::depends);
+    for (_, on) in waited_for.flat_map(Depends::named) {
+        if !named.iter().any(|job| job.id == on.job) {
+            let why = format!("job {}, which others wait for, is not there", on.job);
+            return Err(StoreError::Schema(why));
+        }
+    }
     Ok(Snapshot {
+        named,
         ended_rows: rows_of,
         policy: policy(db).await?,
         tasks: active_tasks(db).await?,
@@ -171,6 +182,17 @@ async fn ended_rows(
     job: JobId,
     spec: &JobSpec,
 ) -> Result<Vec<EndedRow>, StoreError> {
+    match spec.has_dependencies() {
+        true => rows_of_ended(db, job).await,
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Which tasks of a job are in which final state.
+pub(super) async fn rows_of_ended(
+    db: &DatabaseConnection,
+    job: JobId,
+) -> Result<Vec<EndedRow>, StoreError> {
     // As for the tasks that are not over; neighbours are alike in state only.
     const SQL: &str = "\
         SELECT state, MIN(idx) AS first, MAX(idx) AS last \
@@ -181,9 +203,6 @@ async fn ended_rows(
         ) AS ended \
         GROUP BY state, run \
         ORDER BY first";
-    if !spec.has_dependencies() {
-        return Ok(Vec::new());
-    }
     let backend = db.get_database_backend();
     let select = Statement::from_sql_and_values(backend, SQL, [int(job.0).into()]);
     let rows = EndedRun::find_by_statement(select).all(db).await?;
@@ -361,6 +380,9 @@ pub(super) async fn ended(
     selection: &Selection,
 ) -> Result<Vec<EndedTasks>, StoreError> {
     let mut by_job: BTreeMap<JobId, Vec<Task>> = BTreeMap::new();
+    if let Selection::Job(id) | Selection::Row(id, ..) = selection {
+        by_job.insert(*id, Vec::new());
+    }
     for select in selected(selection) {
         for row in select.all(db).await? {
             let task = Task::try_from(row)?;
@@ -370,21 +392,61 @@ pub(super) async fn ended(
     let ids: Vec<JobId> = by_job.keys().copied().collect();
     let mut counts = counts(db, &ids).await?;
     let mut ended = Vec::new();
-    for (id, tasks) in by_job {
+    for (id, mut tasks) in by_job {
         let row = entity::job::Entity::find_by_id(int(id.0)).one(db).await?;
-        let row = row.ok_or_else(|| StoreError::Schema(format!("tasks of job {id} without it")))?;
+        let Some(row) = row else {
+            continue;
+        };
         let (job, spec, idempotency) = describe(row)?;
-        let states = counts.remove(&id).unwrap_or_default().into_iter();
+        if spec.depends().is_some() && spec.nodes().is_empty() {
+            add_skipped(db, selection, &mut tasks).await?;
+        }
+        let states = counts.remove(&id).unwrap_or_default();
+        // A compound job that waited for others in vain is taken up again as a whole.
+        let as_a_whole = spec.depends().is_some() && states.contains_key(&TaskState::Skipped);
+        if tasks.is_empty() && !as_a_whole {
+            continue;
+        }
         ended.push(EndedTasks {
+            named: named::named(db, std::iter::once(&*spec)).await?,
             rows: ended_rows(db, id, &spec).await?,
             job,
             spec,
             idempotency,
-            counts: states.filter(|(state, _)| state.is_final()).collect(),
+            counts: states
+                .into_iter()
+                .filter(|(state, _)| state.is_final())
+                .collect(),
             tasks,
         });
     }
     Ok(ended)
+}
+
+/// Adds the tasks of a job in a selection that were skipped, all of them: the job waits for others,
+/// and nothing but a retry brings them back. Those that are chosen one by one are there.
+async fn add_skipped(
+    db: &DatabaseConnection,
+    selection: &Selection,
+    tasks: &mut Vec<Task>,
+) -> Result<(), StoreError> {
+    use entity::task::Column;
+    let (job, from, to) = match selection {
+        Selection::Job(job) => (job, 0, u32::MAX),
+        Selection::Row(job, from, to) => (job, *from, *to),
+        Selection::Tasks(_) => return Ok(()),
+    };
+    tasks.retain(|task| task.state != TaskState::Skipped);
+    let skipped = entity::task::Entity::find()
+        .filter(Column::JobId.eq(int(job.0)))
+        .filter(Column::State.eq(TaskState::Skipped.name()))
+        .filter(Column::Idx.gte(i64::from(from)))
+        .filter(Column::Idx.lt(i64::from(to)))
+        .order_by_asc(Column::Idx);
+    for row in skipped.all(db).await? {
+        tasks.push(Task::try_from(row)?);
+    }
+    Ok(())
 }
 
 /// The queries for what is selected and may be queued again, and for those that were skipped

@@ -20,11 +20,12 @@ use fairway_api::public::{
     EventsQuery, JobView, JobsQuery, NodeView, NodesQuery, Page, PilotView, PilotsQuery, TaskView,
     TasksQuery, UsageQuery, UsageView,
 };
+use fairway_jdl::JobSpec;
 use fairway_model::{
     Attempt, Event, Job, JobId, PilotId, Policy, Principal, TaskId, Timestamp, UserName,
 };
 use fairway_sched::Change;
-use fairway_sched::command::{EndedTasks, Selection, Snapshot};
+use fairway_sched::command::{EndedTasks, NamedJob, Selection, Snapshot};
 use sea_orm::{DatabaseConnection, DbErr};
 
 mod commit;
@@ -32,6 +33,7 @@ mod connect;
 mod entity;
 mod lead;
 mod load;
+mod named;
 mod query;
 mod token;
 
@@ -172,6 +174,15 @@ impl Store {
     /// See [`StoreError`].
     pub async fn ended(&self, tasks: &Selection) -> Result<Vec<EndedTasks>, StoreError> {
         load::ended(&self.inner.readers, tasks).await
+    }
+
+    /// The jobs that a description names as those that it waits for, as they stand; those that
+    /// are not there are left out.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn named(&self, spec: &JobSpec) -> Result<Vec<NamedJob>, StoreError> {
+        named::named(&self.inner.readers, std::iter::once(spec)).await
     }
 
     /// Whether the database answers and takes writes, and, for a leader, whether it still leads.

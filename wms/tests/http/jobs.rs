@@ -261,3 +261,35 @@ async fn a_compound_job_as_its_owner_sees_it() {
     let job = bed.get(&user, "/v1/jobs/1").await.expect(200).json();
     assert_eq!(job["states"], json!({"waiting": 1, "blocked": 3}));
 }
+
+#[tokio::test]
+async fn a_job_waits_for_others_of_its_owner() {
+    let bed = Bed::start().await;
+    let (alice, bob) = (bed.user("alice").await, bed.user("bob").await);
+    bed.submit(&alice, SWEEP).await.expect(201);
+    let after = |depends: &str| format!("Executable = \"/bin/true\"; Depends = \"{depends}\";");
+    let theirs = bed.submit(&bob, &after("afterok:1")).await;
+    let unknown = bed.submit(&alice, &after("afterok:1.99")).await;
+    for (name, reply) in [("of_others", theirs), ("of_no_task", unknown)] {
+        steady().bind(|| insta::assert_json_snapshot!(format!("depends_{name}"), reply.seen()));
+    }
+    let then = bed.submit(&alice, &after("afterok:1, after:1.0")).await;
+    assert_eq!(then.expect(201).json()["job"], 2);
+    let blocked = bed.get(&alice, "/v1/tasks/2.0/explain").await.expect(200);
+    steady().bind(|| insta::assert_json_snapshot!("depends_explain_blocked", blocked.seen()));
+
+    bed.post(&alice, "/v1/tasks/1.1/cancel").await.expect(200);
+    let skipped = bed.get(&alice, "/v1/tasks/2.0/explain").await.expect(200);
+    let summary = skipped.json()["summary"].as_str().unwrap().to_owned();
+    assert!(
+        summary.ends_with("tasks did not. Once that is retried, retry it as well."),
+        "{summary}"
+    );
+    // In vain as long as that is not put right.
+    bed.post(&alice, "/v1/tasks/2.0/retry").await.expect(409);
+    bed.post(&alice, "/v1/tasks/1.1/retry").await.expect(200);
+    let again = bed.post(&alice, "/v1/jobs/2/retry").await.expect(200);
+    assert_eq!(again.json()["changed"], 1);
+    let job = bed.get(&alice, "/v1/jobs/2").await.expect(200).json();
+    assert_eq!(job["states"], json!({"blocked": 1}));
+}

@@ -121,6 +121,7 @@ pub(crate) fn new_job(id: u64, owner: &str, tasks: u32) -> Change {
         job: job(id, owner, tasks),
         nodes: Vec::new(),
         idempotency: None,
+        waits: false,
     }
 }
 
@@ -144,6 +145,7 @@ pub(crate) fn new_graph(id: u64, owner: &str) -> (Change, JobSpec) {
         job,
         nodes,
         idempotency: None,
+        waits: false,
     };
     (new, spec)
 }

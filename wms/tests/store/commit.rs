@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use fairway_jdl::JobSpec;
 use fairway_model::{
     AdapterSettings, AttemptEnd, Ce, GivesWay, JobId, LocalSettings, Metric, Pilot, PilotEnd,
     PilotId, PilotState, Policy, PolicyKind, Preemption, Site, SiteMode, TaskState, Timestamp,
 };
-use fairway_sched::command::Selection;
+use fairway_sched::command::{NamedJob, Selection};
 use fairway_sched::{Change, Entity, Used};
 
 use crate::bed::{
@@ -25,6 +26,7 @@ crate::on_both!(
     what_is_over_is_not_loaded,
     ended_tasks_can_be_queued_again,
     a_compound_job_comes_back,
+    what_a_job_waits_for_comes_with_it,
 );
 
 fn site(name: &str) -> Site {
@@ -132,6 +134,7 @@ async fn every_kind_of_row_comes_back(bed: &Bed) {
                 job: full_job.clone(),
                 nodes: Vec::new(),
                 idempotency: idempotency.clone(),
+                waits: false,
             },
             Change::Task(full_task.clone()),
             Change::Pilot(full_pilot.clone()),
@@ -511,5 +514,80 @@ async fn a_compound_job_comes_back(bed: &Bed) {
     assert_eq!(asked(Selection::Job(JobId(1))).await, [1, 2, 5]);
     assert_eq!(asked(Selection::Row(JobId(1), 2, 5)).await, [2, 4]);
     assert_eq!(asked(Selection::Tasks(vec![id(1, 4)])).await, [4]);
+    store.close().await;
+}
+
+async fn what_a_job_waits_for_comes_with_it(bed: &Bed) {
+    use TaskState::{Blocked, Failed, Skipped, Succeeded};
+    let store = bed.leader().await;
+    let (graph, _) = new_graph(1, "alice");
+    let waiting = |id, depends: &str| {
+        let mut job = job(id, "alice", 2);
+        job.jdl = job.jdl.replace(']', &format!("Depends = \"{depends}\"; ]"));
+        Change::NewJob {
+            job,
+            nodes: Vec::new(),
+            idempotency: None,
+            waits: true,
+        }
+    };
+    let over = Change::JobProgress {
+        job: JobId(2),
+        ended_at: Some(NOW),
+    };
+    let skipped = Change::TaskRange {
+        job: JobId(4),
+        from: 0,
+        to: 2,
+        state: Skipped,
+        since: NOW,
+    };
+    let changes = [
+        graph,
+        new_job(2, "alice", 2),
+        Change::Task(task(2, 0, Succeeded)),
+        Change::Task(task(2, 1, Failed)),
+        over,
+        waiting(3, "afterok:1/sweep, afterany:2"),
+        waiting(4, "aftercorr:2"),
+        skipped,
+        Change::Task(task(1, 0, Succeeded)),
+    ];
+    store.commit(&changes).await.unwrap();
+
+    let snapshot = store.load().await.unwrap();
+    let of_3 = snapshot.tasks.iter().filter(|task| task.id.job == JobId(3));
+    assert!(of_3.map(|task| task.state).eq([Blocked, Blocked]));
+    let first = NamedJob {
+        id: JobId(1),
+        task_count: 6,
+        nodes: vec![("sweep".into(), 1, 4)],
+        counts: vec![(Succeeded, 1)],
+        rows: vec![(Succeeded, 0, 1)],
+    };
+    let mut second = NamedJob {
+        id: JobId(2),
+        task_count: 2,
+        nodes: Vec::new(),
+        counts: vec![(Succeeded, 1), (Failed, 1)],
+        rows: vec![(Succeeded, 0, 1), (Failed, 1, 2)],
+    };
+    // Job 4 is not over for the store, and asks for each task.
+    assert_eq!(snapshot.named, [first, second.clone()]);
+
+    // Of what is skipped only its owner's word brings it back.
+    let ended = store.ended(&Selection::Job(JobId(4))).await.unwrap();
+    assert_eq!(ended[0].tasks.len(), 2);
+    assert_eq!(ended[0].named, [second.clone()]);
+    let row = store.ended(&Selection::Row(JobId(4), 1, 2)).await.unwrap();
+    assert_eq!(row[0].tasks[0].id, id(4, 1));
+    let one = store
+        .ended(&Selection::Tasks(vec![id(4, 0)]))
+        .await
+        .unwrap();
+    assert_eq!(one[0].tasks.len(), 1);
+    let (spec, _) = JobSpec::read("Executable = \"a\"; Depends = \"afterok:2:77\"").unwrap();
+    second.rows = Vec::new();
+    assert_eq!(store.named(&spec).await.unwrap(), [second]);
     store.close().await;
 }

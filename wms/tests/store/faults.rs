@@ -118,6 +118,7 @@ async fn a_job_that_cannot_be_read_any_more_is_named(bed: &Bed) {
             job,
             nodes: Vec::new(),
             idempotency: None,
+            waits: false,
         },
     )
     .await;
@@ -133,6 +134,7 @@ async fn a_job_with_another_number_of_tasks_is_named(bed: &Bed) {
             job,
             nodes: Vec::new(),
             idempotency: None,
+            waits: false,
         },
     )
     .await;

@@ -575,6 +575,7 @@ async fn a_repeated_submission_is_found(bed: &Bed) {
         job: job(id, owner, 3),
         nodes: Vec::new(),
         idempotency: Some(("key".into(), format!("hash-{id}"))),
+        waits: false,
     };
     let changes = [
         with_key(1, "alice"),

@@ -55,7 +55,7 @@ impl Run {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut loaded = Vec::with_capacity(self.files.len());
         for file in &self.files {
-            loaded.push(submission::load(file, None)?);
+            loaded.push(submission::load(file, None, None)?);
         }
         let mut interrupts = Interrupts::listen()?;
         let embedded = tokio::select! {

@@ -63,6 +63,13 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
          instead of being stopped: its memory stays in use.",
     )
     .default("false"),
+    Attribute::new(
+        "Depends",
+        Texts,
+        FAIRWAY,
+        "What the job waits for: `after`, `afterok`, `afterany`, `afternotok` or `aftercorr` with jobs, nodes or tasks, or `singleton`; `,` joins what must all be, `?` what is enough each.",
+    )
+    .example("\"afterok:12, afterany:13/fit\""),
     Attribute::new("MyProxyServer", Text, GLITE, "Where the proxy is renewed.")
         .not_done("no proxy is renewed: tasks get no credential of their user"),
     Attribute::new("LBAddress", Text, GLITE, "Logging and bookkeeping server.")

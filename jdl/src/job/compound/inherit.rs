@@ -12,10 +12,11 @@ use crate::syntax::{Name, Node, Span};
 use crate::{Ad, Expr, Value, eval};
 
 /// What belongs to the compound job as a whole, or is a name of it.
-const NOT_SHARED: [&str; 14] = [
+const NOT_SHARED: [&str; 15] = [
     "Type",
     "Nodes",
     "Dependencies",
+    "Depends",
     "NodeName",
     "NodeType",
     "Name",

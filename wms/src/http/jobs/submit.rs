@@ -19,7 +19,7 @@ use fairway_api::{Problem, ProblemCode, problem};
 use fairway_jdl::json::jdl_of;
 use fairway_jdl::{Diagnostic, InputName, JobSpec, Severity};
 use fairway_model::{GroupName, JobId, Principal};
-use fairway_sched::command::Submission;
+use fairway_sched::command::{NamedJob, RefusedKind, Submission};
 use fairway_sched::provision::{OutlookKind, critical_remark, job_outlook};
 use fairway_sched::{Command, Reply};
 use futures::StreamExt;
@@ -30,9 +30,13 @@ use crate::engine::EngineError;
 use crate::files::{FileName, FilesError, NewSandbox, SandboxLimits};
 use crate::http::extract::{media_type, parse_json};
 use crate::http::{App, Failure, Failures, JDL_BYTES_MAX};
+use crate::store::StoreError;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// So often at most are the jobs read that one waits for.
+const NAMED_READS_MAX: u32 = 3;
 
 /// Most names that are told in one message.
 const NAMES_SHOWN_MAX: usize = 10;
@@ -87,25 +91,30 @@ pub(super) async fn submit(
         None => None,
     };
     let submission = Submission {
-        owner: who.name,
+        owner: who.name.clone(),
+        named: Vec::new(),
         group,
         jdl: content.jdl,
         spec: content.spec,
         sandbox: sandbox.clone(),
         idempotency,
     };
-    let reply = accept(&app, submission, sandbox.as_deref(), warnings).await?;
+    let reply = accept(&app, &who, submission, sandbox.as_deref(), warnings).await?;
     Ok(answer(reply))
 }
 
 /// Has the engine accept the job. The sandbox is removed where it is certain that no job owns it.
 async fn accept(
     app: &App,
+    who: &Principal,
     submission: Submission,
     sandbox: Option<&str>,
     mut warnings: Vec<problem::Diagnostic>,
 ) -> Result<SubmitReply, Failure> {
-    let reply = app.engine.ask(Command::Submit(submission)).await;
+    let reply = match submission.spec.depends() {
+        None => app.engine.ask(Command::Submit(submission)).await,
+        Some(_) => ask_with_named(app, who, submission).await,
+    };
     let unowned = matches!(
         reply,
         Ok(Reply::Submitted { repeated: true, .. })
@@ -132,6 +141,45 @@ async fn accept(
             "a submission was answered by {other:?}"
         ))),
     }
+}
+
+/// Has the engine accept a job that waits for others. How those stand is brought to it from the
+/// store, as far as `who` may see them: the engine does not know any more what is over. No task is
+/// retried meanwhile, so that what was read of ended tasks stays true; only a job may come to its
+/// end in between, and is then read once more.
+async fn ask_with_named(
+    app: &App,
+    who: &Principal,
+    mut submission: Submission,
+) -> Result<Reply, EngineError> {
+    let _no_retries = app.retries.lock().await;
+    let mut reads_left = NAMED_READS_MAX;
+    loop {
+        let named = named_jobs(app, who, &submission.spec).await;
+        submission.named = named.map_err(|error| EngineError::Store(error.to_string()))?;
+        reads_left -= 1;
+        match app.engine.ask(Command::Submit(submission.clone())).await {
+            Err(EngineError::Refused(refused))
+                if refused.kind == RefusedKind::Conflict && reads_left > 0 => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The jobs that are waited for and that `who` may see.
+async fn named_jobs(
+    app: &App,
+    who: &Principal,
+    spec: &JobSpec,
+) -> Result<Vec<NamedJob>, StoreError> {
+    let mut named = app.store.named(spec).await?;
+    let ids = named.iter().map(|job| job.id).collect();
+    let owners = app.store.job_owners(&ids).await?;
+    named.retain(|job| {
+        let owner = owners.get(&job.id);
+        owner.is_some_and(|(owner, _)| who.may_touch(owner))
+    });
+    Ok(named)
 }
 
 /// What is to be said of a job that was accepted: that a deadline is not sure to be met, and that

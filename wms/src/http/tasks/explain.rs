@@ -47,5 +47,6 @@ async fn over(app: &App, known: &TaskView) -> Result<Explanation, Failure> {
         _ => None,
     };
     let needs = spec.needs(known.id.index);
-    Ok(view::ended(known, &needs, because.as_deref()))
+    let alone = spec.depends().is_none();
+    Ok(view::ended(known, &needs, because.as_deref(), alone))
 }
