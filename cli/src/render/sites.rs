@@ -153,7 +153,7 @@ fn windows(planned: &[Maintenance]) -> Vec<String> {
 
 /// What one pilot asks the batch system for.
 fn asked(ce: &Ce) -> String {
-    let shape = ce.shape;
+    let shape = &ce.shape;
     let mut parts = vec![words::count(shape.cores, "core")];
     parts.push(match shape.memory_mib {
         0 => "memory as the batch system gives it".to_owned(),
