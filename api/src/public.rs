@@ -94,6 +94,15 @@ pub struct JobView {
     pub nodes: u32,
 }
 
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
@@ -484,6 +493,9 @@ pub struct Explanation {
     pub share: Option<ShareView>,
     /// What it asks for.
     pub resources: Resources,
+    /// On how many hosts it runs at the same time, each with these resources.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub hosts: u32,
     /// The walltime that it asks for, in seconds.
     pub walltime_s: Option<u64>,
     /// Its Requirements, as written.

@@ -49,8 +49,10 @@ pub struct Explained {
     pub barrier: Option<Refusal>,
     /// Its owner's standing.
     pub standing: Standing,
-    /// What it asks for.
+    /// What it asks for, on each host.
     pub resources: Resources,
+    /// On how many hosts it runs at the same time.
+    pub hosts: u32,
     /// The walltime that it asks for, in seconds.
     pub walltime_s: Option<u64>,
     /// Its Requirements in canonical form.
@@ -157,7 +159,8 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
         node: live.node_name(task.index).map(str::to_owned),
         summary: {
             let until = conditions(until, &waits_for);
-            let summary = summary(state, &row, (until, barrier.as_ref()), &ces, ahead);
+            let summary = summary(state, &row, (until, barrier.as_ref()), &ces, ahead)
+                + &gathering(state, row.state, class, &ces);
             match remark.flatten() {
                 Some(remark) => format!("{summary} {remark}"),
                 None => summary,
@@ -169,6 +172,7 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
         ahead,
         standing: state.standing(owner, class.group.as_ref(), now)?,
         resources: needs.resources,
+        hosts: needs.hosts,
         walltime_s: needs.walltime_s,
         requirements: needs.requirements.as_ref().map(ToString::to_string),
         rank: needs.rank.as_ref().map(ToString::to_string),
@@ -474,7 +478,11 @@ fn summary(
     let place = || {
         let pilot = row.pilot.and_then(|id| state.pilots.get(&id));
         pilot.map_or("its pilot".to_owned(), |live| {
-            format!("pilot {} at {}", live.pilot.id, live.pilot.ce)
+            let more = match row.seats.len() {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            format!("pilot {}{more} at {}", live.pilot.id, live.pilot.ce)
         })
     };
     match row.state {
@@ -555,6 +563,23 @@ fn giving_way_summary(row: &Task, place: &str) -> String {
             "It is suspended with {place} since {since}, and goes on when its cores are free again."
         ),
         (None, _) => format!("It was suspended; {place} has been or will be told to let it go on."),
+    }
+}
+
+/// How far the nodes of one allocation are that a waiting task needs at the same time.
+fn gathering(state: &State, is: TaskState, class: &Class, ces: &[CeVerdict]) -> String {
+    let hosts = class.needs.hosts;
+    if hosts == 1 || is != TaskState::Waiting {
+        return String::new();
+    }
+    let able = ces.iter().filter(|ce| ce.eligible);
+    let elements = able.filter_map(|ce| state.elements.get(&ce.ce));
+    let free = elements.map(|element| state.most_hosts_free(element, class));
+    match free.max() {
+        Some(free) => format!(
+            " It needs {hosts} nodes of one allocation at the same time; {free} have room now."
+        ),
+        None => String::new(),
     }
 }
 

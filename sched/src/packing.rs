@@ -24,16 +24,27 @@ impl Portion {
         }
     }
 
-    /// What a task has of a pilot that it was given so many cores of.
-    pub(crate) fn given(pilot: &Pilot, needs: &Needs, cores: u32) -> Self {
+    /// What a task has of the pilot that has its lease, and gave it so many cores; 0 if that is
+    /// from a version that knew of nothing but the least.
+    pub(crate) fn on_lease(pilot: &Pilot, needs: &Needs, cores: u32) -> Self {
+        match cores {
+            0 => Self::least(needs),
+            _ if needs.whole_node => Room::on(pilot).all(),
+            _ => {
+                let mut portion = Self::least(needs);
+                portion.resources.cores = cores;
+                portion
+            }
+        }
+    }
+
+    /// What a task has of a pilot that has a seat of it.
+    pub(crate) fn on_seat(pilot: &Pilot, needs: &Needs) -> Self {
         if needs.whole_node {
-            return Room::on(pilot).all();
+            Room::on(pilot).all()
+        } else {
+            Self::least(needs)
         }
-        let mut portion = Self::least(needs);
-        if cores > 0 {
-            portion.resources.cores = cores;
-        }
-        portion
     }
 }
 

@@ -110,6 +110,9 @@ fn standing(share: &ShareView) -> String {
 /// What it asks for.
 fn demand(explanation: &Explanation) -> String {
     let mut text = format!("It asks for {}", words::resources(explanation.resources));
+    if explanation.hosts > 1 {
+        let _ = write!(text, " on each of {} hosts", explanation.hosts);
+    }
     if let Some(seconds) = explanation.walltime_s {
         let walltime = words::span(Duration::from_secs(seconds));
         let _ = write!(text, ", {walltime} of walltime");

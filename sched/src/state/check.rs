@@ -107,6 +107,8 @@ impl State {
                     row.state.is_live()
                         && row.attempt == lease.attempt
                         && row.pilot == Some(*id)
+                        && (row.cores == 0 || row.cores == lease.resources.cores)
+                        && row.seats == lease.seats
                         && row.started_at.is_some() == lease.charged_until.is_some()
                         && lease.yielding.is_as(row)
                 });

@@ -10,12 +10,15 @@
 //! any more, so that single tasks do not keep the nodes of an allocation busy for ever. Nodes
 //! beyond a multiple of its hosts are of no use to the class, and for all.
 
+use std::collections::BTreeMap;
+
 use fairway_model::{Attempt, PilotEnd, PilotId, PilotState, Resources, TaskId, Timestamp};
 
 use super::State;
 use super::pilots::given_up;
 use crate::bounds::Subject;
 use crate::command::GrantedHost;
+use crate::element::Element;
 use crate::matching::{Lease, Limits, LivePilot, Seat, eligible};
 use crate::packing::{Portion, Room};
 use crate::provision::Purpose;
@@ -139,7 +142,7 @@ impl State {
             let Some(mate) = self.pilots.get_mut(id) else {
                 continue;
             };
-            let portion = Portion::given(&mate.pilot, &needs, 0);
+            let portion = Portion::on_seat(&mate.pilot, &needs);
             all = all.plus(portion.resources);
             mate.seats.push(Seat {
                 task,
@@ -185,10 +188,11 @@ impl State {
             };
             let lease = lead.leases.iter().find(|lease| lease.task == seat.task);
             let Some(lease) = lease else { continue };
-            let (nodes, started) = (lease.seats.len() + 1, lease.charged_until.is_some());
+            let nodes = lease.seats.len() + 1;
             lead.written_off.push((seat.task, seat.attempt));
             let reason = format!("pilot {id} on {host}, one of its {nodes} nodes, {end}");
-            let how = given_up(end, started, reason);
+            // A pilot that leaves in good order has nothing to hand back: the lead does that.
+            let how = given_up(end, false, reason);
             self.end_attempt(seat.lead, seat.task, how, None, now);
             self.tell(seat.lead);
         }
@@ -253,6 +257,17 @@ impl State {
         let can: Vec<PilotId> = can.map(|mate| mate.pilot.id).collect();
         let of_use = can.len() - can.len() % hosts;
         can.iter().take(of_use).any(|id| *id == live.pilot.id)
+    }
+
+    /// The most pilots of one allocation that have room for a part of a task of the class now.
+    pub(crate) fn most_hosts_free(&self, element: &Element, class: &Class) -> u32 {
+        let mut free: BTreeMap<PilotId, u32> = BTreeMap::new();
+        for live in element.pilots.iter().filter_map(|id| self.pilots.get(id)) {
+            if live.pilot.state == PilotState::Active && live.has_room(&class.needs) {
+                *free.entry(live.pilot.allocation).or_default() += 1;
+            }
+        }
+        free.into_values().max().unwrap_or(0)
     }
 
     /// Whether the allocation of a pilot has so many that could each hold a part of a task.

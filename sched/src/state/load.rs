@@ -206,7 +206,7 @@ impl State {
             self.shares.take_turn(account);
             let Some(lead) = row.pilot else { continue };
             let at = self.pilots.get(&lead);
-            let portion = at.map(|live| Portion::given(&live.pilot, &needs, row.cores));
+            let portion = at.map(|live| Portion::on_lease(&live.pilot, &needs, row.cores));
             let Some(portion) = portion else { continue };
             let placement = Placement {
                 portion,

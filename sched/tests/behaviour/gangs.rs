@@ -117,9 +117,14 @@ fn all_nodes_are_given_or_none() {
     // One node has three of its four cores in use.
     world.submit("bob", &sweep(1, "CpuNumber = 3;"));
     let busy = world.pull_one(pilots[0]);
-    world.submit("alice", &sweep(1, THREE_HOSTS));
+    let job = world.submit("alice", &sweep(1, THREE_HOSTS));
     assert!(all_pull(&mut world, &pilots).is_empty());
     assert_eq!(free(&world, &pilots), [1, 4, 4]);
+    let explained = explain(&world.state, TaskId::new(job, 0), world.now).unwrap();
+    insta::assert_snapshot!(
+        explained.summary,
+        @"It is next in the queue; 1 of 1 CEs could run it, 3 pilots are at work. It needs 3 nodes of one allocation at the same time; 2 have room now."
+    );
     world.end(pilots[0], busy, exit(0));
     assert_eq!(all_pull(&mut world, &pilots).len(), 1);
     assert_eq!(free(&world, &pilots), [2, 2, 2]);
@@ -216,6 +221,18 @@ fn a_lost_node_ends_the_attempt_and_its_lead_is_told() {
 }
 
 #[test]
+fn a_node_that_leaves_in_good_order_costs_no_loss() {
+    let (mut world, seats, lead, (task, attempt)) = running();
+    let reason = "the pilot's allocation ends".to_owned();
+    let pilot = seats[0];
+    world.ask(Command::Goodbye { pilot, reason }).unwrap();
+    assert_eq!(world.row(task).losses, 0);
+    assert_eq!(world.row(task).state, TaskState::Waiting);
+    let synced = world.sync(lead, Vec::new(), &[(task, attempt)], None);
+    assert_eq!(synced.stop, [(task, attempt, true)]);
+}
+
+#[test]
 fn a_lead_that_did_not_hear_it_is_told_again() {
     let (mut world, seats, lead, (task, attempt)) = running();
     world.kill(seats[1]).unwrap();
@@ -272,6 +289,11 @@ fn seats_come_back_after_a_restart() {
     let (mut world, seats, lead, attempt) = running();
     world.reload();
     world.state.check().unwrap();
+    let explained = explain(&world.state, attempt.0, world.now).unwrap();
+    insta::assert_snapshot!(
+        explained.summary,
+        @"It runs with pilot p3 and 2 more at lyon/wide."
+    );
     assert_eq!(free(&world, &seats), [2, 2]);
     assert_eq!(world.state.pilot(seats[0]).unwrap().seats, [attempt.0]);
     // A grant whose reply was lost names the same hosts.

@@ -68,6 +68,7 @@ impl Live {
             jdl,
             spec: Arc::new(spec),
             sandbox: None,
+            named: Vec::new(),
             idempotency: None,
         };
         match self.ask(Command::Submit(submission)) {
