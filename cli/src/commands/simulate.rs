@@ -203,3 +203,68 @@ fn runtime(text: &str) -> Result<Distribution, String> {
         seconds: fixed.as_secs_f64(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        simulate: Simulate,
+    }
+
+    fn parsed(more: &[&str]) -> Result<Simulate, String> {
+        let line = ["simulate", "clusters.toml", "--workload", "w.toml"];
+        let line = Line::try_parse_from(line.iter().chain(more));
+        line.map(|line| line.simulate).map_err(|it| it.to_string())
+    }
+
+    #[test]
+    fn policies_are_files_or_kinds_and_each_has_a_name_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo.toml");
+        std::fs::write(&path, "kind = \"fifo\"").unwrap();
+        let path = path.to_str().unwrap();
+        let given = [
+            "--policy",
+            "fifo",
+            "--policy",
+            path,
+            "--policy",
+            "fairshare",
+        ];
+        let policies = parsed(&given).unwrap().read_policies().unwrap();
+        let names: Vec<&str> = policies.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["fifo", "fifo (2)", "fairshare"]);
+        assert_eq!(policies[0].1, policies[1].1);
+        for wrong in ["tea", "./missing.toml"] {
+            assert!(
+                parsed(&["--policy", wrong])
+                    .unwrap()
+                    .read_policies()
+                    .is_err()
+            );
+        }
+    }
+
+    #[test]
+    fn what_stands_in_an_argument_is_read() {
+        let fixed = Distribution::Fixed { seconds: 90.0 };
+        assert_eq!(runtime("90s"), Ok(fixed.clone()));
+        assert_eq!(runtime("{ kind = \"fixed\", seconds = 90 }"), Ok(fixed));
+        for wrong in [
+            "soon",
+            "{ kind = \"fixed\" }",
+            "{ kind = \"fixed\", seconds = -1 }",
+        ] {
+            assert!(runtime(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(share("anna=2.5"), Ok(("anna".parse().unwrap(), 2.5)));
+        for wrong in ["anna", "anna=much", "=1"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+    }
+}
