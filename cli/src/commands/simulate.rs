@@ -251,6 +251,38 @@ mod tests {
     }
 
     #[test]
+    fn a_simulation_writes_its_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let cluster = "[[cluster]]\nname = \"one\"\nnodes = 2\ncores = 2\n";
+        std::fs::write(path("clusters.toml"), cluster).unwrap();
+        std::fs::write(path("trace.swf"), "1 0 -1 60 1 -1 -1 1 600 -1 1 1\n").unwrap();
+        let (clusters, trace) = (path("clusters.toml"), path("trace.swf"));
+        let report = path("report.html");
+        let line = [
+            "simulate",
+            &clusters,
+            "--workload",
+            &trace,
+            "--policy",
+            "fifo",
+        ];
+        let line = line.into_iter().chain(["--report", &report]);
+        Line::parse_from(line).simulate.run().unwrap();
+        let page = std::fs::read_to_string(report).unwrap();
+        assert!(
+            page.contains("<td>tasks succeeded</td><td>1</td>"),
+            "{page}"
+        );
+        let line = ["simulate", &trace, "--workload", &trace, "--policy", "fifo"];
+        let failed = Line::parse_from(line).simulate.run().unwrap_err();
+        assert!(
+            failed.to_string().contains("trace.swf: cluster file"),
+            "{failed}"
+        );
+    }
+
+    #[test]
     fn what_stands_in_an_argument_is_read() {
         let fixed = Distribution::Fixed { seconds: 90.0 };
         assert_eq!(runtime("90s"), Ok(fixed.clone()));

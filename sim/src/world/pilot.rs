@@ -201,6 +201,7 @@ impl<S: Scenario> World<S> {
             grants,
             stop,
             drain,
+            ..
         } = reply
         else {
             return (Vec::new(), false);
