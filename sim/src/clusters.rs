@@ -362,6 +362,14 @@ impl Cluster {
         })
     }
 
+    /// Nodes of one allocation.
+    pub(crate) fn nodes_together(&self, supply: PilotSupply) -> u32 {
+        match supply {
+            PilotSupply::Standing => 1,
+            PilotSupply::Batch => self.pilot.nodes,
+        }
+    }
+
     /// The site as the scheduler knows it. Its adapter is never called.
     pub(crate) fn site(&self, supply: PilotSupply) -> Option<Site> {
         let resources = self.pilot_resources();
@@ -379,7 +387,7 @@ impl Cluster {
                 memory_mib: resources.memory_mib,
                 gpus: resources.gpus,
                 walltime_s: self.pilot.walltime_s,
-                nodes: if standing { 1 } else { self.pilot.nodes },
+                nodes: self.nodes_together(supply),
                 whole_node: false,
                 custom: Default::default(),
             },

@@ -96,11 +96,12 @@ pub struct ForecastOptions {
 }
 
 impl Default for ForecastOptions {
-    /// 7 days; about a second of work at most.
+    /// 7 days. Where pilots have 32 tasks each an event costs some 50 µs, so that no run takes
+    /// longer than some 3 s.
     fn default() -> Self {
         Self {
             horizon_s: 7 * 86_400,
-            work_max: 300_000,
+            work_max: 60_000,
             runtimes: BTreeMap::new(),
             pilot_idle_s: 120,
         }

@@ -49,7 +49,7 @@ pub fn read_policy(text: &str) -> Result<Policy, SimError> {
     } else {
         toml::from_str(text).map_err(|error| refuse(error.to_string()))?
     };
-    policy.fairshare.check().map_err(refuse)?;
+    policy.check().map_err(|wrong| refuse(wrong.join("\n")))?;
     Ok(policy)
 }
 
@@ -107,7 +107,7 @@ struct Recorded<'a> {
 
 /// What can run at all.
 struct Limits {
-    clusters: Vec<(Resources, u64)>,
+    clusters: Vec<(Resources, u64, u32)>,
     /// Of each description: whether it can run.
     known: Vec<Option<Fits>>,
 }
@@ -123,7 +123,11 @@ impl Limits {
     fn new(clusters: &Clusters) -> Self {
         let of = |it: &Cluster| {
             let longest_s = it.task_walltime_max_s(clusters.pilots);
-            (it.pilot_resources(), longest_s)
+            (
+                it.pilot_resources(),
+                longest_s,
+                it.nodes_together(clusters.pilots),
+            )
         };
         Self {
             clusters: clusters.list.iter().map(of).collect(),
@@ -147,7 +151,7 @@ impl Limits {
             let holding = self
                 .clusters
                 .iter()
-                .filter(|it| it.0.holds(needs.resources));
+                .filter(|it| it.0.holds(needs.resources) && needs.hosts <= it.2);
             match holding.map(|it| it.1).max() {
                 None => Fits::TooLarge,
                 Some(longest_s) if needs.walltime_s.is_some_and(|it| it > longest_s) => {

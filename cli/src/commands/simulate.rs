@@ -203,3 +203,100 @@ fn runtime(text: &str) -> Result<Distribution, String> {
         seconds: fixed.as_secs_f64(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        simulate: Simulate,
+    }
+
+    fn parsed(more: &[&str]) -> Result<Simulate, String> {
+        let line = ["simulate", "clusters.toml", "--workload", "w.toml"];
+        let line = Line::try_parse_from(line.iter().chain(more));
+        line.map(|line| line.simulate).map_err(|it| it.to_string())
+    }
+
+    #[test]
+    fn policies_are_files_or_kinds_and_each_has_a_name_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo.toml");
+        std::fs::write(&path, "kind = \"fifo\"").unwrap();
+        let path = path.to_str().unwrap();
+        let given = [
+            "--policy",
+            "fifo",
+            "--policy",
+            path,
+            "--policy",
+            "fairshare",
+        ];
+        let policies = parsed(&given).unwrap().read_policies().unwrap();
+        let names: Vec<&str> = policies.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["fifo", "fifo (2)", "fairshare"]);
+        assert_eq!(policies[0].1, policies[1].1);
+        for wrong in ["tea", "./missing.toml"] {
+            assert!(
+                parsed(&["--policy", wrong])
+                    .unwrap()
+                    .read_policies()
+                    .is_err()
+            );
+        }
+    }
+
+    #[test]
+    fn a_simulation_writes_its_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let cluster = "[[cluster]]\nname = \"one\"\nnodes = 2\ncores = 2\n";
+        std::fs::write(path("clusters.toml"), cluster).unwrap();
+        std::fs::write(path("trace.swf"), "1 0 -1 60 1 -1 -1 1 600 -1 1 1\n").unwrap();
+        let (clusters, trace) = (path("clusters.toml"), path("trace.swf"));
+        let report = path("report.html");
+        let line = [
+            "simulate",
+            &clusters,
+            "--workload",
+            &trace,
+            "--policy",
+            "fifo",
+        ];
+        let line = line.into_iter().chain(["--report", &report]);
+        Line::parse_from(line).simulate.run().unwrap();
+        let page = std::fs::read_to_string(report).unwrap();
+        assert!(
+            page.contains("<td>tasks succeeded</td><td>1</td>"),
+            "{page}"
+        );
+        let line = ["simulate", &trace, "--workload", &trace, "--policy", "fifo"];
+        let failed = Line::parse_from(line).simulate.run().unwrap_err();
+        assert!(
+            failed.to_string().contains("trace.swf: cluster file"),
+            "{failed}"
+        );
+    }
+
+    #[test]
+    fn what_stands_in_an_argument_is_read() {
+        let fixed = Distribution::Fixed { seconds: 90.0 };
+        assert_eq!(runtime("90s"), Ok(fixed.clone()));
+        assert_eq!(runtime("{ kind = \"fixed\", seconds = 90 }"), Ok(fixed));
+        for wrong in [
+            "soon",
+            "{ kind = \"fixed\" }",
+            "{ kind = \"fixed\", seconds = -1 }",
+        ] {
+            assert!(runtime(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(share("anna=2.5"), Ok(("anna".parse().unwrap(), 2.5)));
+        for wrong in ["anna", "anna=much", "=1"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -229,7 +229,7 @@ fn a_node_that_leaves_in_good_order_costs_no_loss() {
     assert_eq!(world.row(task).losses, 0);
     assert_eq!(world.row(task).state, TaskState::Waiting);
     let synced = world.sync(lead, Vec::new(), &[(task, attempt)], None);
-    assert_eq!(synced.stop, [(task, attempt, true)]);
+    assert_eq!(synced.orders, [(task, attempt, Order::WriteOff)]);
 }
 
 #[test]

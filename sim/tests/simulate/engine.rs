@@ -180,14 +180,13 @@ proptest! {
              black_holes = {holes} }}\n"
         );
         let setup = Setup { seed, ..setup(&text) };
-        let mut workload = stormy_work(tasks);
+        let workload = stormy_work(tasks);
         let mut ended: BTreeMap<TaskId, u32> = BTreeMap::new();
         let mut watch = |change: &Change, _| {
             if let Change::Task(task) = change && task.state.is_final() {
                 *ended.entry(task.id).or_default() += 1;
             }
         };
-        workload.remarks.clear();
         let outcome =
             simulate_watched(&setup, &workload, kind, policy(kind), &mut watch).unwrap();
         let counts = outcome.tasks;

@@ -134,3 +134,31 @@ fn what_is_wrong_in_a_generator_is_told() {
         .join("\n---\n")
     );
 }
+
+#[test]
+fn every_example_is_read() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/simulate");
+    let (mut clusters, mut workloads) = (0, 0);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let Some("toml") = path.extension().and_then(|it| it.to_str()) else {
+            continue;
+        };
+        let text = std::fs::read_to_string(&path).unwrap();
+        if text.contains("[[cluster]]") {
+            fairway_sim::Clusters::read(&text).unwrap();
+            clusters += 1;
+        } else {
+            fairway_sim::Generator::read(&text).unwrap();
+            workloads += 1;
+        }
+    }
+    assert!(
+        clusters >= 4 && workloads >= 2,
+        "{clusters} and {workloads}"
+    );
+    for entry in std::fs::read_dir(format!("{folder}/policies")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        fairway_sim::read_policy(&text).unwrap();
+    }
+}
