@@ -107,6 +107,8 @@ struct Recorded<'a> {
 
 /// What can run at all.
 struct Limits {
+    /// What a pilot of each has, how long a task there may take at most in seconds, and how many
+    /// nodes an allocation has.
     clusters: Vec<(Resources, u64, u32)>,
     /// Of each description: whether it can run.
     known: Vec<Option<Fits>>,
