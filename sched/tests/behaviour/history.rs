@@ -5,16 +5,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_model::event::TaskVerb;
+use fairway_model::policy::Qos;
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, JobId, Metric, PilotId, PilotOwner, PilotSharing, PilotState,
+    Attempt, AttemptEnd, EventKind, JobId, PilotId, PilotOwner, PilotSharing, PilotState,
     Policy, PolicyKind, TaskId, TaskState, Timestamp,
 };
 use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant, Selection};
-use fairway_sched::{Command, RefusedKind, Reply, State};
+use fairway_sched::{Command, Entity, RefusedKind, Reply, State};
 use proptest::prelude::*;
 
+use crate::documents::{GROUPS, QOS, policy};
 use crate::graphs::check_graph;
 use crate::world::{HOUR_S, World, dag, ended, exit, sweep, user};
+
+/// What tasks differ in.
+const MORE: [&str; 13] = [
+    "",
+    "RetryCount = 1; ShallowRetryCount = 1;",
+    "CpuNumber = 2;",
+    "Rank = other.GlueCEName == \"short\" ? 1 : 0;",
+    "Requirements = other.GlueCEName == \"long\" || _PARAM_ >= 3;",
+    "Deadline = 40000; ExpectedDuration = 600;",
+    "TimeCritical = true;",
+    "Priority = 9;",
+    "Priority = _PARAM_;",
+    "QoS = \"urgent\";",
+    "QoS = \"free\"; Priority = 3; CpuNumber = 3;",
+    "Tags = { \"night\" };",
+    "QueueName = \"slow\"; WallTime = 300;",
+];
 
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
 /// The last two have private pilots and allocations of two nodes.
@@ -34,6 +53,7 @@ enum Fate {
 enum Step {
     Submit {
         user: usize,
+        group: Option<usize>,
         tasks: u32,
         more: usize,
     },
@@ -92,10 +112,7 @@ enum Step {
     Serve,
     Tick,
     Plan,
-    Policy {
-        kind: usize,
-        metric: bool,
-    },
+    Policy(Box<Policy>),
     Publish {
         ce: usize,
         up: bool,
@@ -111,7 +128,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Fate::Repeated),
     ];
     prop_oneof![
-        3 => (0..3_usize, 1..12_u32, 0..7_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
+        3 => (0..3_usize, prop::option::of(0..3_usize), 1..12_u32, 0..MORE.len())
+            .prop_map(|(user, group, tasks, more)| Step::Submit { user, group, tasks, more }),
         2 => graph(),
         3 => (0..4_usize, 1..5_u32, prop::option::weighted(0.3, 0..3_usize))
             .prop_map(|(ce, cores, owner)| Step::NewPilot { ce, cores, owner }),
@@ -131,7 +149,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Serve),
         2 => Just(Step::Tick),
         1 => Just(Step::Plan),
-        1 => (0..3_usize, any::<bool>()).prop_map(|(kind, metric)| Step::Policy { kind, metric }),
+        2 => policy().prop_map(|policy| Step::Policy(Box::new(policy))),
         1 => (0..4_usize, any::<bool>()).prop_map(|(ce, up)| Step::Publish { ce, up }),
         1 => Just(Step::Restart),
     ]
@@ -197,11 +215,18 @@ impl Run {
             }
         }
         world.describe(site);
-        Self {
+        let mut run = Self {
             world,
             agents: BTreeMap::new(),
             sent: Vec::new(),
-        }
+        };
+        run.set_policy(&plain(PolicyKind::Fairshare));
+        run
+    }
+
+    fn set_policy(&mut self, policy: &Policy) {
+        let (policy, by) = (policy.clone(), user("root"));
+        self.world.ask(Command::SetPolicy { policy, by }).unwrap();
     }
 
     fn agent(&mut self, which: usize) -> Option<PilotId> {
@@ -211,17 +236,16 @@ impl Run {
 
     fn take(&mut self, step: &Step) {
         match step {
-            Step::Submit { user, tasks, more } => {
-                let more = [
-                    "",
-                    "RetryCount = 1; ShallowRetryCount = 1;",
-                    "CpuNumber = 2;",
-                    "Rank = other.GlueCEName == \"short\" ? 1 : 0;",
-                    "Requirements = other.GlueCEName == \"long\" || _PARAM_ >= 3;",
-                    "Deadline = 40000; ExpectedDuration = 600;",
-                    "TimeCritical = true;",
-                ][*more];
-                self.world.submit(USERS[*user], &sweep(*tasks, more));
+            Step::Submit {
+                user,
+                group,
+                tasks,
+                more,
+            } => {
+                let group = group.map(|group| GROUPS[group]);
+                let jdl = sweep(*tasks, MORE[*more]);
+                let reply = self.world.submit_for(USERS[*user], group, &jdl, None);
+                reply.unwrap();
             }
             Step::SubmitGraph {
                 user,
@@ -322,21 +346,9 @@ impl Run {
             Step::Serve => self.serve(),
             Step::Tick => drop(self.world.ask(Command::Tick)),
             Step::Plan => self.plan(),
-            Step::Policy { kind, metric } => {
-                let kinds = [
-                    PolicyKind::Fifo,
-                    PolicyKind::RoundRobin,
-                    PolicyKind::Fairshare,
-                ];
-                let mut policy = Policy {
-                    kind: kinds[*kind],
-                    ..Policy::default()
-                };
-                if *metric {
-                    policy.usage.metric = Metric::CoreSeconds;
-                }
-                let by = user("root");
-                self.world.ask(Command::SetPolicy { policy, by }).unwrap();
+            Step::Policy(policy) => {
+                assert_eq!(policy.check(), Ok(()));
+                self.set_policy(policy);
             }
             Step::Publish { ce, up } => self.world.publish(CES[*ce], |state| {
                 if !up {
@@ -555,12 +567,27 @@ impl Run {
                 (TaskState::Succeeded, record.attempt)
             );
         }
-        let started: u64 = rows.shares.values().map(|used| used.tasks_started).sum();
-        assert_eq!(started, leased.len() as u64, "every lease is charged once");
+        self.check_charges(leased.len() as u64);
     }
 
-    /// The faults stop: good pilots come, and held tasks are released.
+    /// Every lease is charged once to an account; what counts less or more by its quality of
+    /// service is left out of it.
+    fn check_charges(&self, leases: u64) {
+        let rows = &self.world.rows;
+        if rows.jobs.values().any(|(job, ..)| job.jdl.contains("QoS")) {
+            return;
+        }
+        let accounts = rows.shares.iter().filter_map(|((entity, _), used)| {
+            matches!(entity, Entity::Account { .. }).then_some(used.tasks_started)
+        });
+        assert_eq!(accounts.sum::<u64>(), leases, "every lease is charged once");
+    }
+
+    /// The faults stop: good pilots come, held tasks are released, and nothing is kept back by the
+    /// policy any more, whose kind stays.
     fn settle(&mut self) {
+        let kind = self.world.state.policy().kind;
+        self.set_policy(&plain(kind));
         for ce in CES {
             self.world.publish(ce, |_| {});
         }
@@ -643,6 +670,20 @@ fn same(memory: &State, reloaded: &State, now: Timestamp) {
             .collect()
     };
     assert_eq!(classes(memory), classes(reloaded));
+}
+
+/// A policy that keeps nothing back.
+fn plain(kind: PolicyKind) -> Policy {
+    let qos = |name: &str| Qos {
+        name: name.into(),
+        usage_factor: 1.0,
+        ..Qos::default()
+    };
+    Policy {
+        kind,
+        qos: QOS.map(qos).into(),
+        ..Policy::default()
+    }
 }
 
 /// 64, or what `PROPTEST_CASES` asks for.

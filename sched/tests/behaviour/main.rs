@@ -4,6 +4,7 @@
 
 mod caps;
 mod deadlines;
+mod documents;
 mod explain;
 mod gentle;
 mod graphs;
