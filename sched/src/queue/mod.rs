@@ -158,6 +158,7 @@ impl Queue {
             user: user.clone(),
             jobs: BTreeMap::new(),
             len: 0,
+            served_at: None,
             place: None,
         });
         let ranges = waiter.jobs.entry(job).or_default();
@@ -241,6 +242,24 @@ impl Queue {
                     self.of_user.remove(&user);
                 }
             }
+        }
+    }
+
+    /// Notes that a task of an account in a class was given out.
+    pub(crate) fn note_served(
+        &mut self,
+        shares: &Shares,
+        id: ClassId,
+        account: AccountId,
+        now: Timestamp,
+    ) {
+        let Some(class) = self.classes.get_mut(&id) else {
+            return;
+        };
+        if let Some(waiter) = class.waiters.get_mut(&account) {
+            waiter.served_at = Some(now);
+            let barred = self.barred.contains(&account);
+            class.place(shares, account, barred);
         }
     }
 

@@ -156,6 +156,7 @@ impl State {
         };
         let class = live.class_of(task.index);
         let account = self.shares.find(&owner, live.job.group.as_ref())?;
+        self.queue.note_served(&self.shares, class, account, now);
         let needs = self.queue.class(class)?.needs.clone();
         let resources = needs.resources;
 

@@ -29,25 +29,33 @@ fn who(names: &'static [&'static str]) -> impl Strategy<Value = Option<Who>> {
 }
 
 fn limit() -> impl Strategy<Value = Limit> {
-    let scope = (who(&USERS), who(&GROUPS), maybe(QOS[0]), maybe(TAG), maybe(QUEUE));
+    let scope = (
+        who(&USERS),
+        who(&GROUPS),
+        maybe(QOS[0]),
+        maybe(TAG),
+        maybe(QUEUE),
+    );
     let maxima = (
         prop::option::of(0..6_u64),
         prop::option::of(0..9_u64),
         any::<bool>(),
     );
-    (scope, maxima).prop_map(|((user, group, qos, tag, queue), (tasks, cores, here))| Limit {
-        user,
-        group,
-        qos,
-        tag,
-        queue,
-        site: here.then(|| "lyon".parse().unwrap()),
-        // One that says nothing is refused.
-        running_tasks_max: tasks.or(cores.is_none().then_some(3)),
-        running_cores_max: cores,
-        // What is refused when it is submitted has tests of its own.
-        waiting_tasks_max: None,
-    })
+    (scope, maxima).prop_map(
+        |((user, group, qos, tag, queue), (tasks, cores, here))| Limit {
+            user,
+            group,
+            qos,
+            tag,
+            queue,
+            site: here.then(|| "lyon".parse().unwrap()),
+            // One that says nothing is refused.
+            running_tasks_max: tasks.or(cores.is_none().then_some(3)),
+            running_cores_max: cores,
+            // What is refused when it is submitted has tests of its own.
+            waiting_tasks_max: None,
+        },
+    )
 }
 
 fn budget() -> impl Strategy<Value = Budget> {

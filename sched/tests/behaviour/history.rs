@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairway_model::event::TaskVerb;
 use fairway_model::policy::Qos;
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, JobId, PilotId, PilotOwner, PilotSharing, PilotState,
-    Policy, PolicyKind, TaskId, TaskState, Timestamp,
+    Attempt, AttemptEnd, EventKind, JobId, PilotId, PilotOwner, PilotSharing, PilotState, Policy,
+    PolicyKind, TaskId, TaskState, Timestamp,
 };
 use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant, Selection};
 use fairway_sched::{Command, Entity, RefusedKind, Reply, State};
 use proptest::prelude::*;
 
-use crate::documents::{GROUPS, QOS, policy};
+use crate::documents::{GROUPS, QOS, TAG, policy};
 use crate::graphs::check_graph;
 use crate::world::{HOUR_S, World, dag, ended, exit, sweep, user};
 
@@ -208,6 +208,7 @@ impl Run {
         let mut world = World::new(PolicyKind::Fairshare, &CES);
         let mut site = crate::world::site(&CES);
         for ce in &mut site.ces {
+            ce.tags = vec![TAG.to_owned()];
             match ce.name.as_str() {
                 "mine" => ce.pilots = PilotSharing::PerUser,
                 "wide" => ce.shape.nodes = 2,

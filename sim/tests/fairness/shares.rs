@@ -109,8 +109,18 @@ fn holds(kind: PolicyKind, metric: Metric, seed: u64) {
     let setup = standing(NODES, CORES, seed, until_s);
     let seen = watch(&setup, &case.workload(), case.policy(kind, metric));
     let error = case.error(&seen, metric);
-    println!("{} by {}: seed {seed}: {:.2} %", kind.name(), metric.name(), 100.0 * error);
-    assert!(error <= ERROR_MAX, "{} by {}: {error}", kind.name(), metric.name());
+    println!(
+        "{} by {}: seed {seed}: {:.2} %",
+        kind.name(),
+        metric.name(),
+        100.0 * error
+    );
+    assert!(
+        error <= ERROR_MAX,
+        "{} by {}: {error}",
+        kind.name(),
+        metric.name()
+    );
 }
 
 /// Both kinds of metric: what counts at once, and what counts while it runs.
