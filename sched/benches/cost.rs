@@ -295,11 +295,14 @@ fn stalls(_: &mut Criterion) {
     timed("plan pilots", || plan(&platform.state, platform.now));
     let uniform = spec(0, 1_000_000);
     timed("submit 1,000,000 tasks", || platform.submit(1, uniform));
-    let text = "Executable = \"/bin/work\"; JobType = \"Parametric\"; Parameters = 1000000; \
-                ParameterStart = 0; ParameterStep = 1; Arguments = \"_PARAM_\"; \
-                Requirements = other.GlueCEInfoTotalCPUs > _PARAM_ % 100;";
-    let different = Arc::new(JobSpec::read(text).unwrap().0);
-    timed("submit 1,000,000 tasks with different needs", || {
+    let values: Vec<String> = (0..1_000_000).map(|n| (n % CLASSES).to_string()).collect();
+    let text = format!(
+        "Executable = \"/bin/work\"; JobType = \"Parametric\"; Parameters = {{ {} }}; \
+         Requirements = other.GlueCEInfoTotalCPUs > _PARAM_;",
+        values.join(", ")
+    );
+    let different = Arc::new(JobSpec::read(&text).unwrap().0);
+    timed("submit 1,000,000 tasks of 100 different needs", || {
         platform.submit(2, different);
     });
 }

@@ -128,7 +128,17 @@ impl LivePilot {
 
     /// Whether a task that needs this may be given to it.
     pub(crate) fn holds(&self, wish: Wish, needs: &Needs, limits: Limits) -> bool {
-        let (free, waiting) = self.books();
+        self.holds_beside(self.books(), wish, needs, limits)
+    }
+
+    /// As [`holds`](Self::holds), with its books: they are the same for all classes.
+    pub(crate) fn holds_beside(
+        &self,
+        (free, waiting): (Resources, usize),
+        wish: Wish,
+        needs: &Needs,
+        limits: Limits,
+    ) -> bool {
         let room = free.holds(needs.resources) && waiting == 0
             || waiting < wish.backlog as usize && self.pilot.resources.holds(needs.resources);
         let task_s = self.purpose.task_s(needs, limits.remaining_min_s);

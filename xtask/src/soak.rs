@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Begin no further seed after so many minutes
     #[arg(long)]
     minutes: Option<u64>,
+    /// The profile that the tests are built with
+    #[arg(long, default_value = "soak")]
+    profile: String,
 }
 
 /// Tests that take a seed.
@@ -56,13 +59,11 @@ const SUITES: [Suite; 3] = [
     },
 ];
 
-/// The packages whose own assertions are wanted although they are optimised.
-const CHECKED: [&str; 2] = ["fairway-sched", "fairway-sim"];
-
 /// How often it is told how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let build = |suite| build(suite, &args.profile);
     let programs = SUITES
         .iter()
         .map(build)
@@ -120,16 +121,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Builds the test program of a suite; where it is.
-fn build(suite: &Suite) -> anyhow::Result<PathBuf> {
+fn build(suite: &Suite, profile: &str) -> anyhow::Result<PathBuf> {
     let mut command = cargo();
-    command.args(["test", "--release", "--no-run", "--message-format=json"]);
+    command.args([
+        "test",
+        "--no-run",
+        "--message-format=json",
+        "--profile",
+        profile,
+    ]);
     command.args(["-p", suite.package, "--test", suite.target]);
-    for package in CHECKED {
-        command.arg("--config");
-        command.arg(format!(
-            "profile.release.package.{package}.debug-assertions=true"
-        ));
-    }
     let told = output(&mut command)?;
     let messages = told.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;

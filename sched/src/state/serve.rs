@@ -80,8 +80,9 @@ impl State {
         if !self.node_admits(live, limits.now) {
             return None;
         }
+        let books = live.books();
         let wanted = |id: ClassId, class: &Class| {
-            live.holds(wish, &class.needs, limits)
+            live.holds_beside(books, wish, &class.needs, limits)
                 && live.purpose.takes(self, id, class)
                 && (live.purpose.is_for(id, class)
                     || !self.kept_for_better(id, class, element, limits))
