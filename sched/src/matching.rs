@@ -195,9 +195,19 @@ impl LivePilot {
 
     /// Whether a task that needs this, or its part on one host, may be given to it.
     pub(crate) fn holds(&self, wish: Wish, needs: &Needs, limits: Limits) -> bool {
-        let (free, waiting) = self.books();
-        let room = free.holds(needs) && waiting == 0
-            || waiting < wish.backlog as usize && self.may_queue(needs);
+        self.holds_beside(&self.books(), wish, needs, limits)
+    }
+
+    /// As [`holds`](Self::holds), with its books: they are the same for all classes.
+    pub(crate) fn holds_beside(
+        &self,
+        (free, waiting): &(Room, usize),
+        wish: Wish,
+        needs: &Needs,
+        limits: Limits,
+    ) -> bool {
+        let room = free.holds(needs) && *waiting == 0
+            || *waiting < wish.backlog as usize && self.may_queue(needs);
         let task_s = self.purpose.task_s(needs, limits.remaining_min_s);
         room && limits.lasts_s(task_s, wish.until)
     }

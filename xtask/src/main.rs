@@ -3,6 +3,7 @@
 //! - `test`: installs what the tests need, starts it on loopback, runs every test, stops it.
 //! - `generate`: writes the pages and documents that are made from the code; `--check` only compares.
 //! - `bench`: prints the figures of speed and memory.
+//! - `soak`: tries random cases, many of them, on all cores.
 //! - `testbed`: a Slurm, OAR or PostgreSQL of one's own, up and down.
 //! - `dist`: the static pilot program for worker nodes.
 
@@ -13,6 +14,7 @@ mod dist;
 mod generate;
 mod packages;
 mod run;
+mod soak;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +34,8 @@ enum Task {
     Generate(generate::Args),
     /// Print the figures of speed and memory
     Bench(bench::Args),
+    /// Try random histories, simulated machines and fairness, a case for each seed, on all cores
+    Soak(soak::Args),
     /// Bring a test bed up or down
     Testbed(beds::Args),
     /// Build the static pilot program for worker nodes
@@ -43,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Generate(args) => generate::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Testbed(args) => beds::run(&args),
         Task::Dist => dist::run(),
     }

@@ -94,8 +94,10 @@ pub struct Policy {
     /// Of `maui`.
     pub maui: MauiSettings,
     /// A task that has waited for so many seconds goes before all that have not, whatever the
-    /// order of service says: nothing starves. `None`: no such bound. Not of `maui`, where
-    /// waiting has a weight of its own.
+    /// order of service says: nothing starves. Except under `fifo` that is said only of users who
+    /// got nothing for tasks that need the same in that time, so that a backlog that has grown old
+    /// does not go before everything else. `None`: no such bound. Not of `maui`, where waiting has
+    /// a weight of its own.
     pub wait_max_s: Option<u64>,
     /// How idle cores are used while a wide task waits for more of them.
     pub backfill: BackfillSettings,

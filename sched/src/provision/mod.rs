@@ -230,23 +230,22 @@ fn candidates<'a>(
     class: &Class,
     now: Timestamp,
 ) -> Vec<(&'a Element, f64)> {
-    let mut candidates: Vec<(&Element, f64)> = open
+    let mut candidates: Vec<_> = open
         .iter()
-        .filter_map(|element| {
+        .filter_map(|&element| {
             let verdict = element.verdicts.get(&id)?;
             let fits = verdict.eligible && misfits(state, element, &class.needs, now).is_empty();
-            fits.then(|| (*element, verdict.rank_or_last()))
+            let published = element.published.as_ref();
+            let free = published.and_then(|s| s.cores_free).unwrap_or(0);
+            let after = (element.response_s(), Reverse(free), &element.id);
+            fits.then(|| (element, verdict.rank_or_last(), after))
         })
         .collect();
-    candidates.sort_by(|(a, rank_a), (b, rank_b)| {
-        let free = |e: &Element| e.published.as_ref().and_then(|s| s.cores_free).unwrap_or(0);
-        rank_b
-            .total_cmp(rank_a)
-            .then_with(|| a.response_s().cmp(&b.response_s()))
-            .then_with(|| Reverse(free(a)).cmp(&Reverse(free(b))))
-            .then_with(|| a.id.cmp(&b.id))
+    candidates.sort_by(|(_, rank_a, after_a), (_, rank_b, after_b)| {
+        rank_b.total_cmp(rank_a).then_with(|| after_a.cmp(after_b))
     });
-    candidates
+    let ranked = candidates.into_iter();
+    ranked.map(|(element, rank, _)| (element, rank)).collect()
 }
 
 /// A plan in the making.

@@ -14,7 +14,8 @@ use crate::shares::{AccountId, Arrangement, Shares};
 /// smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
-    /// When the account's first task came into the queue; or its priority, the other way round.
+    /// When the account's first task came into the queue, or since when it was not served; or its
+    /// priority, the other way round.
     pub(super) rank: i64,
     pub(super) task: TaskId,
     pub(super) account: AccountId,
@@ -27,6 +28,8 @@ pub(crate) struct Waiter {
     pub(crate) user: UserName,
     pub(super) jobs: BTreeMap<JobId, Ranges<Timestamp>>,
     pub(super) len: u64,
+    /// When it was served last, if since it began to wait.
+    pub(super) served_at: Option<Timestamp>,
     /// `None` if nothing of the account is to be started.
     pub(super) place: Option<Place>,
 }
@@ -141,9 +144,12 @@ impl Class {
 
     /// Where an account is to stand.
     pub(super) fn place_of(&self, shares: &Shares, account: AccountId) -> Option<Place> {
-        let (task, since) = self.waiters.get(&account)?.head()?;
+        let waiter = self.waiters.get(&account)?;
+        let (task, since) = waiter.head()?;
         let rank = match shares.arrangement() {
-            Arrangement::Arrival | Arrangement::Tree => since.0,
+            Arrangement::Arrival => since.0,
+            // Who is served does not starve, however old the rest of their work is.
+            Arrangement::Tree => waiter.served_at.map_or(since, |at| at.max(since)).0,
             Arrangement::Priority => {
                 let fixed = shares.priority(account, &self.needs)?;
                 // What it was at the epoch: the same for all that grow as fast.

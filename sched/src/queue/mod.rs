@@ -158,6 +158,7 @@ impl Queue {
             user: user.clone(),
             jobs: BTreeMap::new(),
             len: 0,
+            served_at: None,
             place: None,
         });
         let ranges = waiter.jobs.entry(job).or_default();
@@ -244,11 +245,28 @@ impl Queue {
         }
     }
 
-    /// An account's standing has changed, and with it that of all above.
-    pub(crate) fn rekey(&mut self, shares: &Shares, account: AccountId) {
-        if self.of_account.contains_key(&account) && !self.barred.contains(&account) {
-            self.order.rekey(shares, account);
+    /// Notes that a task of an account in a class was given out.
+    pub(crate) fn note_served(
+        &mut self,
+        shares: &Shares,
+        id: ClassId,
+        account: AccountId,
+        now: Timestamp,
+    ) {
+        let Some(class) = self.classes.get_mut(&id) else {
+            return;
+        };
+        if let Some(waiter) = class.waiters.get_mut(&account) {
+            waiter.served_at = Some(now);
+            let barred = self.barred.contains(&account);
+            class.place(shares, account, barred);
         }
+    }
+
+    /// An account's standing has changed, and with it that of all above: also of one that does
+    /// not wait itself, since others of its group may.
+    pub(crate) fn rekey(&mut self, shares: &Shares, account: AccountId) {
+        self.order.rekey(shares, account);
     }
 
     /// The standings of all may have changed.

@@ -557,32 +557,36 @@ impl Shares {
 
     /// Compares what is kept twice. `live`: tasks and cores of each account.
     pub(crate) fn check(&self, live: &BTreeMap<AccountId, (u64, u64)>) -> Result<(), String> {
-        let mut again = self.clone();
-        for node in again.tree.nodes_mut() {
-            node.live = Live::default();
-        }
-        again.recount();
-        for (account, (tasks, cores)) in live {
-            let mut at = Some(again.books(*account).node);
-            while let Some(id) = at {
-                let node = again.tree.node_mut(id);
-                node.live.tasks += tasks;
-                node.live.cores += cores;
-                at = node.parent;
+        let mut again = vec![(Amounts::default(), Used::default(), Live::default()); self.len()];
+        // In the same order as when it was counted: sums of floats depend on it.
+        for &id in self.ids.values() {
+            let account = self.books(id);
+            let intervals = &account.intervals;
+            let (past, current) = counted(&self.windows, &self.weights, self.current, intervals);
+            let (tasks, cores) = live.get(&id).copied().unwrap_or_default();
+            for node in self.tree.upward(account.node) {
+                let sums = &mut again[node.at()];
+                sums.0.add_all(past);
+                sums.1 = sums.1.plus(current);
+                sums.2.tasks += tasks;
+                sums.2.cores += cores;
             }
         }
-        for ((_, kept), (_, counted)) in self.tree.nodes().zip(again.tree.nodes()) {
-            if kept.current != counted.current || kept.past != counted.past {
+        for ((_, kept), (past, current, live)) in self.tree.nodes().zip(again) {
+            if kept.current != current || kept.past != past {
                 return Err(format!("usage of {} is miscounted", kept.path));
             }
-            if kept.live != counted.live {
-                return Err(format!(
-                    "{} has {:?}, counted as {:?}",
-                    kept.path, counted.live, kept.live
-                ));
+            if kept.live != live {
+                let has = kept.live;
+                return Err(format!("{} has {live:?}, counted as {has:?}", kept.path));
             }
         }
         Ok(())
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.tree.nodes().count()
     }
 }
 

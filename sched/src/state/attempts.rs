@@ -153,6 +153,7 @@ impl State {
         };
         live.counts.shift(TaskState::Waiting, TaskState::Leased, 1);
         live.tasks.insert(task.index, row.clone());
+        self.queue.note_served(&self.shares, class, account, now);
         let needs = self.queue.class(class)?.needs.clone();
         let all = self.take_seats(pilot, (task, attempt), class, &placement);
 

@@ -80,17 +80,25 @@ impl State {
     /// In debug builds: a full check after as many commands as there is to check, so that the
     /// cost of a command does not grow.
     pub(super) fn check_now_and_then(&mut self) {
-        self.unchecked += 1;
-        let nodes = |job: &LiveJob| job.nodes.as_ref().map_or(0, |nodes| nodes.len());
-        let touched = |job: &LiveJob| 1 + job.tasks.len() + nodes(job);
-        let touched: usize = self.jobs.values().map(touched).sum();
-        if self.unchecked < (touched + self.pilots.len()) / 4 {
+        self.check_after = self.check_after.saturating_sub(1);
+        if self.check_after > 0 {
             return;
         }
-        self.unchecked = 0;
+        self.check_after = self.size() / 4;
         if let Err(broken) = self.check() {
             panic!("an invariant does not hold: {broken}");
         }
+    }
+
+    /// How much a full check has to look at. Walking it costs less than a check, and is done no
+    /// more often.
+    fn size(&self) -> usize {
+        let nodes = |job: &LiveJob| job.nodes.as_ref().map_or(0, |nodes| nodes.len());
+        let touched = |job: &LiveJob| 1 + job.tasks.len() + nodes(job);
+        let touched: usize = self.jobs.values().map(touched).sum();
+        let classes = self.queue.classes();
+        let waiters: usize = classes.map(|(_, class)| class.waiters().count()).sum();
+        touched + self.pilots.len() + self.shares.len() + waiters
     }
 
     /// Every live attempt is with one pilot, and no pilot has more than it holds.

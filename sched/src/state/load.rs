@@ -55,7 +55,7 @@ impl State {
             next_pilot: snapshot.next_pilot.max(1),
             next_event: snapshot.next_event.max(1),
             changes: Vec::new(),
-            unchecked: 0,
+            check_after: 0,
         };
         for (entity, begin, used) in snapshot.shares {
             state.shares.restore(&entity, begin, used);

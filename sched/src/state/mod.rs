@@ -139,8 +139,8 @@ pub struct State {
     next_event: u64,
     /// Changes of the command that is being applied; empty between commands.
     changes: Vec<Change>,
-    /// Commands since the last full check, in debug builds.
-    unchecked: usize,
+    /// Commands until the next full check, in debug builds.
+    check_after: usize,
 }
 
 /// What is known of a task that no attempt was ever begun for, beside its number.

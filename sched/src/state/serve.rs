@@ -93,8 +93,9 @@ impl State {
         if !self.node_admits(live, limits.now) {
             return None;
         }
+        let books = live.books();
         let wanted = |id: ClassId, class: &Class| {
-            live.holds(wish, &class.needs, limits)
+            live.holds_beside(&books, wish, &class.needs, limits)
                 && self.purpose_of(live, limits).takes(self, id, class)
                 && self.is_complete(live, id, class, limits)
                 && self.leaves_room(live, id, class)

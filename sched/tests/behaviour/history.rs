@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairway_model::event::TaskVerb;
 use fairway_model::policy::Qos;
 use fairway_model::{
-    Attempt, AttemptEnd, EventKind, JobId, Metric, Order, PilotId, PilotOwner, PilotSharing,
-    PilotState, Policy, PolicyKind, TaskId, TaskState, Timestamp,
+    Attempt, AttemptEnd, EventKind, JobId, Order, PilotId, PilotOwner, PilotSharing, PilotState,
+    Policy, PolicyKind, TaskId, TaskState, Timestamp,
 };
 use fairway_sched::command::{AttemptNews, AttemptReport, Observation, PilotWant, Selection};
 use fairway_sched::explain::explain;
@@ -16,8 +16,38 @@ use fairway_sched::{Command, Entity, RefusedKind, Reply, State};
 use proptest::prelude::*;
 
 use crate::depends::check_depends;
+use crate::documents::{GROUPS, QOS, TAG, policy};
 use crate::graphs::check_graph;
 use crate::world::{HOUR_S, World, dag, ended, exit, sweep, user};
+
+/// What tasks differ in.
+const MORE: [&str; 22] = [
+    "",
+    "RetryCount = 1; ShallowRetryCount = 1;",
+    "CpuNumber = 2;",
+    "Rank = other.GlueCEName == \"short\" ? 1 : 0;",
+    "Requirements = other.GlueCEName == \"long\" || _PARAM_ >= 3;",
+    "Deadline = 40000; ExpectedDuration = 600;",
+    "TimeCritical = true;",
+    "Priority = 9;",
+    "Priority = _PARAM_;",
+    "QoS = \"urgent\";",
+    "QoS = \"free\"; Priority = 3; CpuNumber = 3;",
+    "Tags = { \"night\" };",
+    "QueueName = \"slow\"; WallTime = 300;",
+    "MinNumberOfProcessors = 1; MaxNumberOfProcessors = 3;",
+    "WholeNode = true;",
+    "CpuNumber = 2; HostNumber = 2;",
+    "CpuNumber = 6; HostNumber = 3; RetryCount = 1;",
+    "WholeNodes = true; HostNumber = 2;",
+    "CustomResources = [ FPGA = 1 ];",
+    "Preemptible = true;",
+    "Preemptible = true; Suspendable = true; CpuNumber = 2;",
+    "QoS = \"polite\"; CpuNumber = 2;",
+];
+
+/// Those of [`MORE`] that give way, or that others give way to.
+const GIVING_WAY: [usize; 4] = [9, 19, 20, 21];
 
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
 /// The last three have private pilots, allocations of two nodes, and whole nodes.
@@ -37,6 +67,7 @@ enum Fate {
 enum Step {
     Submit {
         user: usize,
+        group: Option<usize>,
         tasks: u32,
         more: usize,
     },
@@ -113,11 +144,7 @@ enum Step {
     Minute,
     Tick,
     Plan,
-    Policy {
-        kind: usize,
-        metric: bool,
-        preempts: bool,
-    },
+    Policy(Box<Policy>),
     Publish {
         ce: usize,
         up: bool,
@@ -133,7 +160,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Fate::Repeated),
     ];
     prop_oneof![
-        3 => (0..3_usize, 1..12_u32, 0..17_usize).prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
+        3 => (0..3_usize, prop::option::of(0..3_usize), 1..12_u32, 0..MORE.len())
+            .prop_map(|(user, group, tasks, more)| Step::Submit { user, group, tasks, more }),
         2 => graph(),
         4 => (0..3_usize, 0..6_u32, any::<bool>(), prop::collection::vec((0..6_usize, 0..8_usize, 0..5_u32), 1..4))
             .prop_map(|(user, tasks, any, on)| Step::SubmitAfter { user, tasks, any, on }),
@@ -158,8 +186,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Minute),
         2 => Just(Step::Tick),
         1 => Just(Step::Plan),
-        2 => (0..3_usize, any::<bool>(), any::<bool>())
-            .prop_map(|(kind, metric, preempts)| Step::Policy { kind, metric, preempts }),
+        2 => policy().prop_map(|policy| Step::Policy(Box::new(policy))),
         1 => (0..5_usize, any::<bool>()).prop_map(|(ce, up)| Step::Publish { ce, up }),
         1 => Just(Step::Restart),
     ]
@@ -168,8 +195,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// Steps of a busy grid, in which much gives way.
 fn busy_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..3_usize, 1..5_u32, 7..11_usize)
-            .prop_map(|(user, tasks, more)| Step::Submit { user, tasks, more }),
+        4 => (0..3_usize, 1..5_u32, prop::sample::select(&GIVING_WAY[..]))
+            .prop_map(|(user, tasks, more)| Step::Submit { user, group: None, tasks, more }),
         1 => (1..4_u32).prop_map(|cores| Step::NewPilot { ce: 0, cores, owner: None }),
         8 => Just(Step::Minute),
         3 => (0..8_usize, 0..8_usize, 0..7_usize)
@@ -229,22 +256,13 @@ struct Run {
 fn with_preemption(mut policy: Policy) -> Policy {
     policy.preemption.enabled = true;
     policy.preemption.again_after_s = 600;
-    let named = |name: &str| Qos {
-        name: name.to_owned(),
-        usage_factor: 1.0,
-        ..Qos::default()
-    };
-    policy.qos = vec![
-        Qos {
-            tier: 1,
-            ..named("urgent")
-        },
-        Qos {
-            preemptible: true,
-            tier: -1,
-            ..named("polite")
-        },
-    ];
+    for qos in &mut policy.qos {
+        match qos.name.as_str() {
+            "urgent" => qos.tier = 1,
+            "polite" => (qos.tier, qos.preemptible) = (-1, true),
+            _ => {}
+        }
+    }
     policy
 }
 
@@ -258,6 +276,7 @@ impl Run {
         let mut world = World::new(PolicyKind::Fairshare, &CES);
         let mut site = crate::world::site(&CES);
         for ce in &mut site.ces {
+            ce.tags = vec![TAG.to_owned()];
             match ce.name.as_str() {
                 "mine" => ce.pilots = PilotSharing::PerUser,
                 "wide" => ce.shape.nodes = 2,
@@ -270,14 +289,18 @@ impl Run {
             }
         }
         world.describe(site);
-        let policy = with_preemption(Policy::default());
-        let by = user("root");
-        world.ask(Command::SetPolicy { policy, by }).unwrap();
-        Self {
+        let mut run = Self {
             world,
             agents: BTreeMap::new(),
             sent: Vec::new(),
-        }
+        };
+        run.set_policy(&with_preemption(plain(PolicyKind::Fairshare)));
+        run
+    }
+
+    fn set_policy(&mut self, policy: &Policy) {
+        let (policy, by) = (policy.clone(), user("root"));
+        self.world.ask(Command::SetPolicy { policy, by }).unwrap();
     }
 
     fn agent(&mut self, which: usize) -> Option<PilotId> {
@@ -287,27 +310,16 @@ impl Run {
 
     fn take(&mut self, step: &Step) {
         match step {
-            Step::Submit { user, tasks, more } => {
-                let more = [
-                    "",
-                    "RetryCount = 1; ShallowRetryCount = 1;",
-                    "CpuNumber = 2;",
-                    "Rank = other.GlueCEName == \"short\" ? 1 : 0;",
-                    "Requirements = other.GlueCEName == \"long\" || _PARAM_ >= 3;",
-                    "Deadline = 40000; ExpectedDuration = 600;",
-                    "TimeCritical = true;",
-                    "MinNumberOfProcessors = 1; MaxNumberOfProcessors = 3;",
-                    "WholeNode = true;",
-                    "CpuNumber = 2; HostNumber = 2;",
-                    "CpuNumber = 6; HostNumber = 3; RetryCount = 1;",
-                    "WholeNodes = true; HostNumber = 2;",
-                    "CustomResources = [ FPGA = 1 ];",
-                    "Preemptible = true;",
-                    "Preemptible = true; Suspendable = true; CpuNumber = 2;",
-                    "QoS = \"urgent\";",
-                    "QoS = \"polite\"; CpuNumber = 2;",
-                ][*more];
-                self.world.submit(USERS[*user], &sweep(*tasks, more));
+            Step::Submit {
+                user,
+                group,
+                tasks,
+                more,
+            } => {
+                let group = group.map(|group| GROUPS[group]);
+                let jdl = sweep(*tasks, MORE[*more]);
+                let reply = self.world.submit_for(USERS[*user], group, &jdl, None);
+                reply.unwrap();
             }
             Step::SubmitGraph {
                 user,
@@ -421,27 +433,9 @@ impl Run {
             Step::Minute => self.minute(),
             Step::Tick => drop(self.world.ask(Command::Tick)),
             Step::Plan => self.plan(),
-            Step::Policy {
-                kind,
-                metric,
-                preempts,
-            } => {
-                let kinds = [
-                    PolicyKind::Fifo,
-                    PolicyKind::RoundRobin,
-                    PolicyKind::Fairshare,
-                ];
-                let mut policy = Policy {
-                    kind: kinds[*kind],
-                    ..Policy::default()
-                };
-                if *metric {
-                    policy.usage.metric = Metric::CoreSeconds;
-                }
-                policy = with_preemption(policy);
-                policy.preemption.enabled = *preempts;
-                let by = user("root");
-                self.world.ask(Command::SetPolicy { policy, by }).unwrap();
+            Step::Policy(policy) => {
+                assert_eq!(policy.check(), Ok(()));
+                self.set_policy(policy);
             }
             Step::Publish { ce, up } => self.world.publish(CES[*ce], |state| {
                 if !up {
@@ -774,14 +768,27 @@ impl Run {
             let times = task.preemption.map_or(0, |it| it.times);
             assert_eq!(told.count(), times as usize, "{task:?}");
         }
-        let shares = rows.shares.iter();
-        let accounts = shares.filter(|((entity, _), _)| matches!(entity, Entity::Account { .. }));
-        let started: u64 = accounts.map(|(_, used)| used.tasks_started).sum();
-        assert_eq!(started, leased.len() as u64, "every lease is charged once");
+        self.check_charges(leased.len() as u64);
     }
 
-    /// The faults stop: good pilots come, and held tasks are released.
+    /// Every lease is charged once to an account; what counts less or more by its quality of
+    /// service is left out of it.
+    fn check_charges(&self, leases: u64) {
+        let rows = &self.world.rows;
+        if rows.jobs.values().any(|(job, ..)| job.jdl.contains("QoS")) {
+            return;
+        }
+        let accounts = rows.shares.iter().filter_map(|((entity, _), used)| {
+            matches!(entity, Entity::Account { .. }).then_some(used.tasks_started)
+        });
+        assert_eq!(accounts.sum::<u64>(), leases, "every lease is charged once");
+    }
+
+    /// The faults stop: good pilots come, held tasks are released, and nothing is kept back by the
+    /// policy any more, whose kind stays.
     fn settle(&mut self) {
+        let kind = self.world.state.policy().kind;
+        self.set_policy(&plain(kind));
         for ce in CES {
             self.world.publish(ce, |_| {});
         }
@@ -844,9 +851,13 @@ impl Run {
 /// their tasks leave, unless some of these wait there.
 fn check_rooms(world: &World, state: &State) {
     let mut used: BTreeMap<PilotId, u32> = BTreeMap::new();
+    let mut sleepers: BTreeSet<PilotId> = BTreeSet::new();
     for task in world.rows.tasks.values().filter(|it| it.state.is_live()) {
         let needs = world.specs[&task.id.job].needs(task.id.index);
         let lead = state.pilot(task.pilot.unwrap()).unwrap().pilot;
+        if task.preemption.is_some() {
+            sleepers.insert(lead.id);
+        }
         assert_eq!(task.seats.len() + 1, needs.hosts as usize);
         for id in task.seats.iter().chain([&lead.id]) {
             let pilot = state.pilot(*id).unwrap().pilot;
@@ -864,8 +875,8 @@ fn check_rooms(world: &World, state: &State) {
         let used = used.get(&pilot.id).copied().unwrap_or(0);
         if let Some(left) = pilot.resources.cores.checked_sub(used) {
             let free = state.pilot(pilot.id).unwrap().free.cores;
-            // What waits for something else than a core leaves its cores free.
-            let exact = pilot.custom.is_empty();
+            // What waits for something else than a core leaves its cores free, as does what sleeps.
+            let exact = pilot.custom.is_empty() && !sleepers.contains(&pilot.id);
             assert!(free == left || (!exact && free > left));
         }
     }
@@ -908,6 +919,20 @@ fn same(memory: &State, reloaded: &State, now: Timestamp) {
             .collect()
     };
     assert_eq!(classes(memory), classes(reloaded));
+}
+
+/// A policy that keeps nothing back.
+fn plain(kind: PolicyKind) -> Policy {
+    let qos = |name: &str| Qos {
+        name: name.into(),
+        usage_factor: 1.0,
+        ..Qos::default()
+    };
+    Policy {
+        kind,
+        qos: QOS.map(qos).into(),
+        ..Policy::default()
+    }
 }
 
 /// 64, or what `PROPTEST_CASES` asks for.

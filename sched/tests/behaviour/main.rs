@@ -6,6 +6,7 @@ mod backfill;
 mod caps;
 mod deadlines;
 mod depends;
+mod documents;
 mod explain;
 mod gangs;
 mod gentle;

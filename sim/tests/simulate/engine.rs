@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fairway_model::{EventKind, TaskId};
+use fairway_model::{EventKind, PolicyKind, TaskId};
 use fairway_sched::Change;
 use fairway_sim::{Setup, Targets, Workload, simulate_watched};
 use proptest::prelude::*;
@@ -160,8 +160,14 @@ fn everything_that_can_go_wrong_does_in_a_storm() {
     assert!(seen.values().all(|&n| n > 0), "{seen:?}");
 }
 
+/// 12, or what `PROPTEST_CASES` asks for.
+fn cases() -> u32 {
+    let asked = std::env::var_os("PROPTEST_CASES");
+    asked.map_or(12, |_| ProptestConfig::default().cases)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn every_task_ends_once(
@@ -170,7 +176,7 @@ proptest! {
         mtbf in prop_oneof![Just(0.0), 0.2..5.0_f64],
         holes in 0_u32..2,
         tasks in 1_u32..60,
-        kind in prop::sample::select(vec!["fifo", "round-robin", "fairshare"]),
+        kind in prop::sample::select(PolicyKind::ALL.map(PolicyKind::name).to_vec()),
         is_standing in any::<bool>(),
     ) {
         let pilots = if is_standing { "standing" } else { "batch" };
