@@ -11,6 +11,7 @@ mod m20261122_000001_first_tables;
 mod m20261122_000002_nodes;
 mod m20261128_000003_private_pilots;
 mod m20261128_000006_accounts;
+mod m20261128_000008_policy_events;
 
 /// All migrations, in order.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_nodes::Migration),
             Box::new(m20261128_000003_private_pilots::Migration),
             Box::new(m20261128_000006_accounts::Migration),
+            Box::new(m20261128_000008_policy_events::Migration),
         ]
     }
 }

@@ -168,6 +168,9 @@ pub enum EventKind {
         policy: String,
         /// Who changed it.
         by: UserName,
+        /// Why, as they said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
     },
 }
 

@@ -20,6 +20,7 @@ mod queue;
 mod ranges;
 mod shares;
 pub mod state;
+pub mod what_if;
 
 pub use command::{Applied, Change, Command, Entity, Grant, Refused, RefusedKind, Reply};
 pub use experience::{Decided, Decision};

@@ -336,7 +336,14 @@ impl Run {
                     policy.usage.metric = Metric::CoreSeconds;
                 }
                 let by = user("root");
-                self.world.ask(Command::SetPolicy { policy, by }).unwrap();
+                self.world
+                    .ask(Command::SetPolicy {
+                        policy,
+                        by,
+                        because: None,
+                        from: None,
+                    })
+                    .unwrap();
             }
             Step::Publish { ce, up } => self.world.publish(CES[*ce], |state| {
                 if !up {

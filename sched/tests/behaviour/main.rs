@@ -15,4 +15,5 @@ mod probe;
 mod provision;
 mod shapes;
 mod transitions;
+mod what_if;
 mod world;
