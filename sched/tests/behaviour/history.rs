@@ -336,6 +336,8 @@ impl Run {
                     policy.usage.metric = Metric::CoreSeconds;
                 }
                 let by = user("root");
+                let told = self.world.state.what_if(&policy, self.world.now);
+                let again = policy.clone();
                 self.world
                     .ask(Command::SetPolicy {
                         policy,
@@ -344,6 +346,10 @@ impl Run {
                         from: None,
                     })
                     .unwrap();
+                // What was told would follow is what follows.
+                let seen = self.world.state.what_if(&again, self.world.now);
+                assert_eq!(told.next_after, seen.next_before);
+                assert_eq!((seen.places, seen.held), (vec![], vec![]));
             }
             Step::Publish { ce, up } => self.world.publish(CES[*ce], |state| {
                 if !up {
