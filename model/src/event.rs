@@ -238,3 +238,16 @@ impl EventKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_changed_without_a_reason_as_it_was_written_before_there_were_any() {
+        let old = r#"{"event":"policy-changed","policy":"{}","by":"op"}"#;
+        let event: EventKind = serde_json::from_str(old).unwrap();
+        // The ledger is searched by how bodies begin.
+        assert_eq!(serde_json::to_string(&event).unwrap(), old);
+    }
+}

@@ -1,16 +1,22 @@
 //! The policy: the whole of it, what another one would change, and its history.
 
+use std::time::Duration;
+
 use fairway_api::public::{DueChange, HeldChange, NextTask, PlaceChange, PolicyChange, PolicyDiff};
-use fairway_model::Policy;
-use fairway_model::policy::{Budget, BudgetPeriod, FieldChange, Limit, Pause, Qos, Scope, Share};
+use fairway_model::policy::{
+    Backfill, Budget, BudgetPeriod, FieldChange, Limit, Pause, Qos, Scope, Share, Who,
+};
+use fairway_model::{Policy, PolicyKind};
 
 use super::accounts;
-use super::table::{Cell, NONE, Table, harmless};
+use super::table::{Cell, NONE, Table, facts, harmless};
 use super::words;
 
 /// The whole policy.
 pub(crate) fn whole(policy: &Policy) -> String {
-    let mut text = accounts::policy(policy);
+    let mut lines = accounts::policy_facts(policy);
+    lines.extend(rules(policy));
+    let mut text = facts(&lines);
     let mut add = |entries: usize, table: String| {
         if entries > 0 {
             text.push('\n');
@@ -23,6 +29,33 @@ pub(crate) fn whole(policy: &Policy) -> String {
     add(policy.budgets.len(), budgets(&policy.budgets));
     add(policy.paused.len(), paused(&policy.paused));
     text
+}
+
+/// What holds whatever the kind.
+fn rules(policy: &Policy) -> [(&'static str, String); 3] {
+    let span = |seconds| words::span(Duration::from_secs(seconds));
+    let longest = match policy.wait_max_s {
+        _ if policy.kind == PolicyKind::Maui => "no bound: waiting has a weight".to_owned(),
+        None => "no bound".to_owned(),
+        Some(seconds) => format!("after {} a task goes before all others", span(seconds)),
+    };
+    let backfill = match policy.backfill.mode {
+        Backfill::Off => "off",
+        Backfill::Easy => "easy",
+        Backfill::Conservative => "conservative",
+    };
+    let preemption = match policy.preemption.enabled {
+        false => "off".to_owned(),
+        true => format!(
+            "for tasks that have waited {}",
+            span(policy.preemption.wait_min_s)
+        ),
+    };
+    [
+        ("waiting", longest),
+        ("backfill", backfill.to_owned()),
+        ("preemption", preemption),
+    ]
 }
 
 fn shares(shares: &[Share]) -> String {
@@ -113,10 +146,10 @@ pub(crate) fn paused(paused: &[Pause]) -> String {
 
 /// Whom a bound is about, in words.
 fn scope(scope: &Scope) -> String {
-    let who = |what: &str, who: &Option<fairway_model::policy::Who>| {
+    let who = |what: &str, who: &Option<Who>| {
         who.as_ref().map(|who| match who {
-            fairway_model::policy::Who::Each => format!("each {what}"),
-            fairway_model::policy::Who::One(name) => format!("{what} {name}"),
+            Who::Each => format!("each {what}"),
+            Who::One(name) => format!("{what} {name}"),
         })
     };
     let named = |what: &str, name: &Option<String>| name.as_ref().map(|it| format!("{what} {it}"));
