@@ -194,6 +194,9 @@ impl Rehearsal {
 
     /// As the state does it; a test holds the two against each other.
     fn put_in_force(&mut self, policy: &Policy, now: Timestamp) {
+        if policy == self.shares.policy() {
+            return;
+        }
         self.shares.set_policy(policy.clone(), now);
         self.bounds = Bounds::new(policy);
         for task in &self.live {
