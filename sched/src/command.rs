@@ -17,6 +17,10 @@ use crate::shares::Used;
 /// Something to do. Who may ask for it has been checked, except where a
 /// [`Principal`] comes along to be checked against the owner of a task.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a policy is rare, and a command is moved a few times in its life"
+)]
 pub enum Command {
     /// Accept a job with all its tasks.
     Submit(Submission),
