@@ -61,6 +61,8 @@ problem_codes! {
     LimitReached = "limit-reached", 429, "A limit is reached";
     /// The thing is not in a state in which that can be done.
     Conflict = "conflict", 409, "That cannot be done in the present state";
+    /// The policy is not the one that the change was made from (`If-Match`).
+    PolicyChanged = "policy-changed", 412, "The policy was changed meanwhile";
     /// An `Idempotency-Key` was used again with another request.
     IdempotencyConflict = "idempotency-conflict", 409, "This Idempotency-Key belongs to another request";
     /// A chunk of output does not continue where the last one ended.
@@ -98,6 +100,9 @@ pub struct Problem {
     /// For JDL: every diagnostic, each with its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<Diagnostic>,
+    /// For policies: every mistake, each with its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<fairway_model::policy::Mistake>,
     /// For output chunks: the offset at which the file can be continued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_offset: Option<u64>,
@@ -113,6 +118,7 @@ impl Problem {
             code,
             detail: detail.into(),
             diagnostics: Vec::new(),
+            mistakes: Vec::new(),
             expected_offset: None,
         }
     }

@@ -11,9 +11,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::Diagnostic;
 
+mod policy;
 mod provisioning;
 mod sites;
 
+pub use policy::{
+    DueChange, HeldChange, NextTask, PlaceChange, PolicyChange, PolicyDiff, PolicyHistoryQuery,
+    PolicyReason,
+};
 pub use provisioning::{
     Backoff, CeProvisioning, SupplyDecision, SupplyLimit, SupplyVerb, SupplyVerdict, WantingClass,
 };

@@ -118,6 +118,10 @@ fn told(problem: &Problem) -> String {
         ProblemCode::Forbidden => {
             "\nAsk an operator of this server to do it, or for a token that may"
         }
+        ProblemCode::PolicyChanged => {
+            "\nSee `fairway policy history`; export the policy again and make the change there, or \
+             give --force to import it all the same"
+        }
         ProblemCode::Overloaded | ProblemCode::StoreUnavailable => "\nTry again in a minute",
         ProblemCode::Internal => "\nTell an operator of this server, with the time",
         _ => "",

@@ -13,6 +13,7 @@ mod m20261128_000003_private_pilots;
 mod m20261128_000004_packing;
 mod m20261128_000005_preemption;
 mod m20261128_000006_accounts;
+mod m20261128_000008_policy_events;
 
 /// All migrations, in order.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000004_packing::Migration),
             Box::new(m20261128_000005_preemption::Migration),
             Box::new(m20261128_000006_accounts::Migration),
+            Box::new(m20261128_000008_policy_events::Migration),
         ]
     }
 }

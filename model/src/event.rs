@@ -195,6 +195,9 @@ pub enum EventKind {
         policy: String,
         /// Who changed it.
         by: UserName,
+        /// Why, as they said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
     },
 }
 
@@ -276,5 +279,18 @@ impl EventKind {
             | Self::PilotEnded { pilot, .. } => Some(*pilot),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_changed_without_a_reason_as_it_was_written_before_there_were_any() {
+        let old = r#"{"event":"policy-changed","policy":"{}","by":"op"}"#;
+        let event: EventKind = serde_json::from_str(old).unwrap();
+        // The ledger is searched by how bodies begin.
+        assert_eq!(serde_json::to_string(&event).unwrap(), old);
     }
 }

@@ -234,7 +234,12 @@ impl Platform {
 
     fn set_policy(&mut self, policy: Policy) {
         let by: UserName = "admin".parse().unwrap();
-        self.ask(Command::SetPolicy { policy, by });
+        self.ask(Command::SetPolicy {
+            policy,
+            by,
+            because: None,
+            from: None,
+        });
     }
 }
 

@@ -36,7 +36,14 @@ impl Site {
         let mut policy = world.state.policy().clone();
         policy.backfill.mode = mode;
         let by = user("admin");
-        world.ask(Command::SetPolicy { policy, by }).unwrap();
+        world
+            .ask(Command::SetPolicy {
+                policy,
+                by,
+                because: None,
+                from: None,
+            })
+            .unwrap();
         let mut described = site(&["short"]);
         let limits = &mut described.ces[0].limits;
         (limits.pilots_max, limits.queued_max) = (2000, 2000);

@@ -163,6 +163,10 @@ pub enum Command {
         policy: Policy,
         /// Who asks.
         by: UserName,
+        /// Why, as they say.
+        because: Option<String>,
+        /// The one that it was made from, if that must still be in force.
+        from: Option<Box<Policy>>,
     },
     /// Serve the wishes for work that are open: those of a `Sync` with a `want` that changed
     /// nothing and was answered with nothing. Asked after every batch; costs nothing when nothing
@@ -433,6 +437,8 @@ pub enum RefusedKind {
     NotOffered,
     /// A limit is reached.
     LimitReached,
+    /// The policy is not the one that the change was made from.
+    PolicyChanged,
 }
 
 /// A row to write. The store folds several changes of one row into the last.

@@ -24,6 +24,7 @@ mod queue;
 mod ranges;
 mod shares;
 pub mod state;
+pub mod what_if;
 
 pub use backfill::Reservation;
 pub use command::{Applied, Change, Command, Entity, Grant, Refused, RefusedKind, Reply};

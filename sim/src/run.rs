@@ -38,19 +38,15 @@ pub struct Setup {
 /// Reads a policy: the text of a TOML or JSON file, as the server's configuration and API have it.
 ///
 /// # Errors
-/// What is wrong in the text.
+/// All that is wrong in the text.
 pub fn read_policy(text: &str) -> Result<Policy, SimError> {
-    let refuse = |reason: String| SimError::Text {
-        what: "policy file",
-        reason,
-    };
-    let policy: Policy = if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?
-    } else {
-        toml::from_str(text).map_err(|error| refuse(error.to_string()))?
-    };
-    policy.check().map_err(|wrong| refuse(wrong.join("\n")))?;
-    Ok(policy)
+    Policy::read(text).map_err(|mistakes| {
+        let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        SimError::Text {
+            what: "policy file",
+            reason: told.join("\n"),
+        }
+    })
 }
 
 /// Lets a workload run under a policy that is told of by a name.

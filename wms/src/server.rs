@@ -357,6 +357,8 @@ async fn bring_in_line(store: &Store, engine: &Engine, config: &Config) -> Resul
                 .ask(Command::SetPolicy {
                     policy: config.policy.clone(),
                     by,
+                    because: None,
+                    from: None,
                 })
                 .await?;
         }

@@ -14,6 +14,7 @@ mod download;
 mod error;
 mod jobs;
 mod operations;
+mod policy;
 mod sites;
 mod sse;
 mod submit;
@@ -28,6 +29,7 @@ use reqwest::{Certificate, Url};
 
 pub use download::Download;
 pub use error::ClientError;
+pub use policy::Versioned;
 pub use sse::{Check, Follow, LogEvent};
 pub use submit::{InputFile, Submission};
 pub use tasks::LogStream;

@@ -1,6 +1,6 @@
-//! What operators look at and decide: shares, policy, usage, events, tokens, health.
+//! What operators look at and decide: shares, usage, events, tokens, health.
 
-use fairway_model::{Event, Policy, Principal};
+use fairway_model::{Event, Principal};
 use reqwest::Method;
 
 use super::transport::Repeat;
@@ -17,23 +17,6 @@ impl Client {
     /// See [`ClientError`].
     pub async fn shares(&self) -> Result<SharesView, ClientError> {
         self.get(&["shares"]).await
-    }
-
-    /// The policy in force.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn policy(&self) -> Result<Policy, ClientError> {
-        self.get(&["policy"]).await
-    }
-
-    /// Changes the policy.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn set_policy(&self, policy: &Policy) -> Result<(), ClientError> {
-        let request = self.request(Method::PUT, &["policy"]).json(policy);
-        self.send(request, Repeat::Harmless).await.map(drop)
     }
 
     /// Usage, summed up.

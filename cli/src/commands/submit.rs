@@ -20,8 +20,8 @@ pub(super) struct Submit {
     /// JDL files; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Group to submit for; the token's if not set
-    #[arg(long, value_name = "GROUP")]
+    /// Group to submit for, if you are in several; the JDL's `Account` if not set, or the token's
+    #[arg(long, visible_alias = "account", value_name = "GROUP")]
     group: Option<GroupName>,
     /// What the jobs wait for, such as `afterok:12`; instead of their `Depends`
     #[arg(long, value_name = "DEPENDENCIES")]

@@ -110,8 +110,13 @@ fn decay(policy: &Policy) -> String {
     }
 }
 
-/// The policy.
+/// The policy in a few lines.
 pub(crate) fn policy(policy: &Policy) -> String {
+    facts(&policy_facts(policy))
+}
+
+/// The policy in a few lines: their names and what they say.
+pub(super) fn policy_facts(policy: &Policy) -> Vec<(&'static str, String)> {
     let usage = format!("{} {}", policy.usage.metric.name(), decay(policy));
     let mut lines = vec![("policy", order(policy).to_owned()), ("usage", usage)];
     let counts = [
@@ -129,7 +134,7 @@ pub(crate) fn policy(policy: &Policy) -> String {
     if !counts.is_empty() {
         lines.push(("also", counts.join(", ")));
     }
-    facts(&lines)
+    lines
 }
 
 /// Usage, summed up by `by`.

@@ -106,6 +106,14 @@ fn sentence(kind: &EventKind) -> String {
             format!("node {host} of {ce} gets tasks again: {because}")
         }
         EventKind::SiteChanged { site, what, by } => format!("site {site} {what} by {by}"),
-        EventKind::PolicyChanged { policy, by } => format!("policy changed by {by}: {policy}"),
+        EventKind::PolicyChanged {
+            policy,
+            by,
+            because,
+        } => {
+            let because = because.as_ref().map(|it| format!(" ({it})"));
+            let because = because.unwrap_or_default();
+            format!("policy changed by {by}{because}: {policy}")
+        }
     }
 }

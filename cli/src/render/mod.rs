@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod jobs;
+pub(crate) mod policy;
 pub(crate) mod sites;
 pub(crate) mod table;
 pub(crate) mod tasks;

@@ -380,3 +380,76 @@ fn changes_and_what_was_left() {
     }));
     insta::assert_snapshot!(jobs::changed(fairway_model::TaskVerb::Cancel, &changed));
 }
+
+#[test]
+fn the_whole_policy() {
+    let text = r#"
+        kind = "fair-tree"
+        shares = [
+            { path = "physics", share = 3 },
+            { path = "physics/alice", share = 1.5, user = true },
+        ]
+        qos = [
+            { name = "express", tier = 10, usage_factor = 2, groups = ["ops"], preempts = ["", "low"] },
+            { name = "low", tier = -1 },
+        ]
+        limits = [
+            { user = "*", running_cores_max = 200 },
+            { group = "physics", qos = "low", site = "lyon", running_tasks_max = 5 },
+            { waiting_tasks_max = 1000000 },
+        ]
+        budgets = [{ user = "*", every = "day", core_hours = 500 }, { group = "physics", core_hours = 2e4 }]
+        paused = [{ tag = "old", why = "the disk is full", until = 2026-12-01T08:00:00Z }, { user = "eve" }]
+    "#;
+    let policy = fairway_model::Policy::read(text).unwrap();
+    insta::assert_snapshot!(plain(&policy::whole(&policy)));
+}
+
+#[test]
+fn what_a_policy_would_change() {
+    let diff: fairway_api::public::PolicyDiff = read(json!({
+        "version": "3f2a", "waiting": 1_000_400,
+        "changes": [
+            {"field": "kind", "before": "\"fairshare\"", "after": "\"fair-tree\""},
+            {"field": "limits[user=*].running_tasks_max", "after": "10"},
+        ],
+        "places": [
+            {"user": "bob", "group": "biomed", "waiting": 400, "before": 2, "after": 1},
+            {"user": "alice", "waiting": 1_000_000, "before": 1, "after": null},
+        ],
+        "places_left_out": 1,
+        "dues": [{"path": "physics/alice", "before": 0.5, "after": 0.25},
+                 {"path": "biology", "before": null, "after": 0.1}],
+        "dues_left_out": 0,
+        "held": [{"user": "alice", "waiting": 1_000_000, "before": 0, "after": 999_990,
+                  "clause": "running_tasks_max",
+                  "because": "once 10 more of them run, user alice has 10 of 10 tasks running"}],
+        "held_left_out": 20,
+        "next_before": [{"task": "3.0", "user": "alice"}, {"task": "3.1", "user": "alice"}],
+        "next_after": [{"task": "4.0", "user": "bob", "group": "biomed"}],
+    }));
+    insta::assert_snapshot!(plain(&policy::diff(&diff)));
+    let nothing = fairway_api::public::PolicyDiff {
+        changes: vec![],
+        places: vec![],
+        places_left_out: 0,
+        dues: vec![],
+        held: vec![],
+        held_left_out: 0,
+        next_before: vec![],
+        next_after: vec![],
+        ..diff
+    };
+    insta::assert_snapshot!("no_change", plain(&policy::diff(&nothing)));
+}
+
+#[test]
+fn policy_history() {
+    let all: Vec<fairway_api::public::PolicyChange> = read(json!([
+        {"seq": 90, "at": NOW.0, "by": "op", "because": "winter\u{1b}[2J campaign", "version": "3f2a",
+         "changes": [{"field": "kind", "before": "\"fifo\"", "after": "\"maui\""},
+                     {"field": "wait_max_s", "before": "604800"}]},
+        {"seq": 1, "at": NOW.0 - 5000, "by": "configuration", "version": "11aa", "changes": []},
+    ]));
+    insta::assert_snapshot!(plain(&policy::history(&all)));
+}

@@ -127,3 +127,82 @@ async fn fairshare_remembers_what_was_used() {
     assert!((50.0 * 0.85..=50.0).contains(&heavy_fs), "{fs:?}");
     assert!((20.0 * 0.85..=20.0).contains(&light_fs), "{fs:?}");
 }
+
+/// The policy as a document: exported, edited, tried, put in force, and told of.
+#[tokio::test]
+async fn the_policy_is_a_document() {
+    let fairway = Setup::new().local(1, 1).start().await;
+    fairway.set_mode(SiteMode::Closed).await;
+    let operator = &fairway.operator;
+    let alice = fairway.user("alice").await;
+    let null = std::path::Path::new("/bin/true");
+    let job = submit(&alice.client, sweep("waits", 7, null)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (file, old, bad) = (path("policy.toml"), path("old.toml"), path("bad.toml"));
+
+    operator.run(&["policy", "export", "-o", &file]).await.ok();
+    std::fs::copy(&file, &old).unwrap();
+    let exported = std::fs::read_to_string(&file).unwrap();
+    let edited = format!("{exported}[[paused]]\nuser = \"alice\"\nwhy = \"her disk is full\"\n");
+    std::fs::write(&file, edited).unwrap();
+    operator.run(&["policy", "check", &file]).await.ok();
+    let diff = operator.run(&["policy", "diff", &file]).await.ok();
+    let told = "user alice has been paused (her disk is full)";
+    assert!(
+        diff.contains(told) && diff.contains("paused[user=alice].why"),
+        "{diff}"
+    );
+    assert!(
+        !operator
+            .run(&["policy", "show"])
+            .await
+            .ok()
+            .contains("alice")
+    );
+
+    let import = ["policy", "import", &file, "--because", "call 4711"];
+    operator.run(&import).await.ok();
+    let explained = alice.run(&["explain", &format!("{job}.0")]).await.ok();
+    assert!(explained.contains("her disk is full"), "{explained}");
+    let history = operator.run(&["policy", "history"]).await.ok();
+    let first = history.lines().next().unwrap();
+    assert!(first.ends_with("by boss: call 4711"), "{history}");
+
+    // Somebody else's change is not lost.
+    let late = operator.run(&["policy", "import", &old]).await.fails(3);
+    assert!(late.contains("policy history"), "{late}");
+    let resume = [
+        "policy",
+        "resume",
+        "user",
+        "alice",
+        "--because",
+        "she cleaned up",
+    ];
+    assert_eq!(operator.run(&resume).await.ok(), "nobody is paused\n");
+    operator.run(&resume).await.fails(3);
+    let pause = [
+        "policy", "pause", "tag", "old", "--until", "2h", "--why", "later",
+    ];
+    operator.run(&pause).await.ok();
+    let late = operator
+        .run(&["policy", "import", "--force", &old])
+        .await
+        .ok();
+    assert!(late.contains("paused[tag=old].why"), "{late}");
+
+    std::fs::write(
+        &bad,
+        "kind = \"fifo\"\n[fairshare]\nmax_depth = \"x\"\ndecay = 1\n",
+    )
+    .unwrap();
+    let told = operator.run(&["policy", "check", &bad]).await;
+    assert!(
+        told.stdout.contains("line 3: ") && told.stdout.contains("line 4: "),
+        "{told}"
+    );
+    told.fails(3);
+    operator.run(&["policy", "import", &bad]).await.fails(3);
+    alice.run(&["policy", "diff", &old]).await.fails(3);
+}

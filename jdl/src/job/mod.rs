@@ -219,6 +219,11 @@ impl JobSpec {
         &self.name
     }
 
+    /// The group that it is submitted for (`Account`), if it says so: of the job as a whole.
+    pub fn account(&self) -> Option<String> {
+        read::text_of(&self.ad, "Account")
+    }
+
     /// The ad as it was written; texts that lacked their quotes have them.
     pub fn ad(&self) -> &Ad {
         &self.ad

@@ -165,6 +165,7 @@ impl Reader<'_> {
         for member in members {
             check_node_type(&member, report);
             depends::refuse_in_node(&member.name, &member.own, report);
+            check_node_account(&member, report);
             remark_on_names(&member.own, &member.ad, report);
             let place = Some(member.place);
             names.push(member.name);
@@ -269,7 +270,7 @@ fn job_name(ad: &Ad) -> String {
     name.or_else(executable).unwrap_or_default()
 }
 
-fn text_of(ad: &Ad, name: &str) -> Option<String> {
+pub(super) fn text_of(ad: &Ad, name: &str) -> Option<String> {
     let value = eval(ad.get(name)?, ad, None);
     let text = value.as_str()?.trim();
     (!text.is_empty()).then(|| text.to_owned())
@@ -363,6 +364,19 @@ fn check_node_type(member: &Member, report: &mut Report) {
             expr.span(),
             format!("the node `{}` must be of `Type` \"Job\"", member.name),
             "put the jobs of an inner collection or DAG into the one around it",
+        );
+    }
+}
+
+fn check_node_account(member: &Member, report: &mut Report) {
+    if let Some(expr) = member.own.get("Account") {
+        report.error_with(
+            expr.span(),
+            format!(
+                "the node `{}` has an `Account` of its own, which is the job's as a whole",
+                member.name
+            ),
+            "write it beside `Nodes`, or submit the node as a job of its own",
         );
     }
 }

@@ -166,8 +166,12 @@ pub struct Pause {
     /// Why, for those who wait.
     #[serde(default)]
     pub why: String,
-    /// Until when; for ever if it is not said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Until when; for ever if it is not said. Documents may have it as RFC 3339 in quotes.
+    #[serde(
+        default,
+        deserialize_with = "super::document::moment",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub until: Option<Timestamp>,
 }
 

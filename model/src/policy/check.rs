@@ -54,7 +54,7 @@ impl Policy {
         self.check_qos(&mut wrong);
         self.check_bounds(&mut wrong);
         if self.wait_max_s == Some(0) {
-            wrong.push("wait_max_s must be at least 1; leave it out for no bound".into());
+            wrong.push("wait_max_s must be at least 1; write 0 in a document for no bound".into());
         }
         if self.backfill.mode == Backfill::Conservative && self.backfill.depth == 0 {
             wrong.push("backfill.depth must be at least 1".into());

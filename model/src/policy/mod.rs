@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 
 mod backfill;
 mod bounds;
+mod changes;
 mod check;
+mod document;
 mod fairshare;
 mod maui;
 mod preemption;
@@ -18,6 +20,8 @@ mod usage;
 
 pub use backfill::{Backfill, BackfillSettings};
 pub use bounds::{Budget, BudgetPeriod, Limit, Pause, Scope, Who};
+pub use changes::FieldChange;
+pub use document::Mistake;
 pub use fairshare::{FairshareSettings, HalfLifeSettings, MAX_DEPTH_MAX};
 pub use maui::{MauiSettings, MauiTarget, TargetKind};
 pub use preemption::PreemptionSettings;
@@ -96,8 +100,9 @@ pub struct Policy {
     /// A task that has waited for so many seconds goes before all that have not, whatever the
     /// order of service says: nothing starves. Except under `fifo` that is said only of users who
     /// got nothing for tasks that need the same in that time, so that a backlog that has grown old
-    /// does not go before everything else. `None`: no such bound. Not of `maui`, where waiting has
-    /// a weight of its own.
+    /// does not go before everything else. `None`, in documents 0: no such bound. Not of `maui`,
+    /// where waiting has a weight of its own.
+    #[serde(deserialize_with = "document::seconds_or_none")]
     pub wait_max_s: Option<u64>,
     /// How idle cores are used while a wide task waits for more of them.
     pub backfill: BackfillSettings,
@@ -144,5 +149,15 @@ impl Policy {
     /// The quality of service of that name.
     pub fn qos_named(&self, name: &str) -> Option<&Qos> {
         self.qos.iter().find(|qos| qos.name == name)
+    }
+
+    /// Whether the tree of shares has the user in the group.
+    pub fn has_in(&self, user: &crate::UserName, group: &crate::GroupName) -> bool {
+        self.shares.iter().any(|share| {
+            let mut names = share.path.names().rev();
+            share.user
+                && names.next() == Some(user.as_str())
+                && names.next() == Some(group.as_str())
+        })
     }
 }

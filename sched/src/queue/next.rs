@@ -237,7 +237,12 @@ impl Queue {
     }
 
     /// Shows every account in every class, in the order of service of their first tasks.
-    fn in_order(&self, shares: &Shares, now: Timestamp, mut show: impl FnMut(ClassId, AccountId)) {
+    pub(crate) fn in_order(
+        &self,
+        shares: &Shares,
+        now: Timestamp,
+        mut show: impl FnMut(ClassId, AccountId),
+    ) {
         for (id, place) in self.overdue_places(now) {
             show(id, place.account);
         }

@@ -341,7 +341,12 @@ impl State {
             } => self.plan_maintenance(&site, maintenance, by, now),
             Command::ReleaseNode { ce, host, by } => self.release_node(&ce, &host, &by, now),
             Command::Publish(states) => Ok(self.publish(states)),
-            Command::SetPolicy { policy, by } => Ok(self.set_policy(policy, by, now)),
+            Command::SetPolicy {
+                policy,
+                by,
+                because,
+                from,
+            } => self.set_policy(policy, from, (by, because), now),
             Command::Serve => Ok(self.serve(now)),
             Command::CloseWant { pilot } => {
                 self.close_wish(pilot);

@@ -3,21 +3,40 @@
 use fairway_jdl::Needs;
 use fairway_model::{EventKind, PilotId, Policy, Timestamp, UserName};
 
-use super::State;
+use super::{State, refused};
 use crate::bounds::{Bounds, Subject};
-use crate::command::{Change, Reply};
+use crate::command::{Change, Refused, RefusedKind, Reply};
 use crate::shares::AccountId;
 
 impl State {
-    pub(super) fn set_policy(&mut self, policy: Policy, by: UserName, now: Timestamp) -> Reply {
+    /// Puts another policy in force if the one that it was made `from` still is.
+    pub(super) fn set_policy(
+        &mut self,
+        policy: Policy,
+        from: Option<Box<Policy>>,
+        (by, because): (UserName, Option<String>),
+        now: Timestamp,
+    ) -> Result<Reply, Refused> {
         if policy == *self.shares.policy() {
-            return Reply::Done;
+            return Ok(Reply::Done);
+        }
+        if from.is_some_and(|from| *from != *self.shares.policy()) {
+            return Err(refused(
+                RefusedKind::PolicyChanged,
+                "another policy has been put in force meanwhile; look at it, and make the change anew"
+                    .into(),
+            ));
         }
         let text = serde_json::to_string(&policy).unwrap_or_default();
         self.change_policy(&policy, now);
         self.changes.push(Change::Policy(policy));
-        self.event(EventKind::PolicyChanged { policy: text, by }, now);
-        Reply::Done
+        let kind = EventKind::PolicyChanged {
+            policy: text,
+            by,
+            because,
+        };
+        self.event(kind, now);
+        Ok(Reply::Done)
     }
 
     /// Puts another policy in force, in memory alone.

@@ -29,7 +29,14 @@ fn set_mode(world: &mut World, kind: PolicyKind, mode: Backfill) {
     };
     policy.backfill.mode = mode;
     let by = user("admin");
-    world.ask(Command::SetPolicy { policy, by }).unwrap();
+    world
+        .ask(Command::SetPolicy {
+            policy,
+            by,
+            because: None,
+            from: None,
+        })
+        .unwrap();
 }
 
 impl Machine {
@@ -275,7 +282,12 @@ fn nothing_is_kept_for_what_would_start_too_late_or_nobody_knows_when() {
     let by = user("admin");
     machine
         .world
-        .ask(Command::SetPolicy { policy, by })
+        .ask(Command::SetPolicy {
+            policy,
+            by,
+            because: None,
+            from: None,
+        })
         .unwrap();
     machine.submit("alice", 2, 150, 150);
     machine.ask_all();
@@ -617,7 +629,7 @@ proptest! {
         let mut policy = machine.world.state.policy().clone();
         policy.backfill.depth = depth;
         let by = user("admin");
-        machine.world.ask(Command::SetPolicy { policy, by }).unwrap();
+        machine.world.ask(Command::SetPolicy { policy, by, because: None, from: None }).unwrap();
         machine.world.settings.grants_max = 1;
         machine.world.reload();
         for turn in turns {

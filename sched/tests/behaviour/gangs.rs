@@ -459,7 +459,14 @@ fn a_limit_on_cores_counts_those_of_all_nodes() {
         ..Policy::default()
     };
     let by = user("admin");
-    world.ask(Command::SetPolicy { policy, by }).unwrap();
+    world
+        .ask(Command::SetPolicy {
+            policy,
+            by,
+            because: None,
+            from: None,
+        })
+        .unwrap();
     world.submit("alice", &sweep(2, THREE_HOSTS));
     assert_eq!(
         all_pull(&mut world, &pilots).len(),

@@ -299,8 +299,13 @@ impl Run {
     }
 
     fn set_policy(&mut self, policy: &Policy) {
-        let (policy, by) = (policy.clone(), user("root"));
-        self.world.ask(Command::SetPolicy { policy, by }).unwrap();
+        let set = Command::SetPolicy {
+            policy: policy.clone(),
+            by: user("root"),
+            because: None,
+            from: None,
+        };
+        self.world.ask(set).unwrap();
     }
 
     fn agent(&mut self, which: usize) -> Option<PilotId> {
@@ -435,7 +440,12 @@ impl Run {
             Step::Plan => self.plan(),
             Step::Policy(policy) => {
                 assert_eq!(policy.check(), Ok(()));
+                let told = self.world.state.what_if(policy, self.world.now);
                 self.set_policy(policy);
+                // What was told would follow is what follows.
+                let seen = self.world.state.what_if(policy, self.world.now);
+                assert_eq!(told.next_after, seen.next_before);
+                assert_eq!((seen.places, seen.held), (vec![], vec![]));
             }
             Step::Publish { ce, up } => self.world.publish(CES[*ce], |state| {
                 if !up {

@@ -21,4 +21,5 @@ mod probe;
 mod provision;
 mod shapes;
 mod transitions;
+mod what_if;
 mod world;

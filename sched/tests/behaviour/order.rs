@@ -84,6 +84,8 @@ fn core_seconds_decide_under_their_metric() {
         .ask(Command::SetPolicy {
             policy,
             by: user("root"),
+            because: None,
+            from: None,
         })
         .unwrap();
     let one = world.pilot("short", 1);
@@ -128,6 +130,8 @@ fn a_changed_policy_holds_at_once() {
         .ask(Command::SetPolicy {
             policy,
             by: user("root"),
+            because: None,
+            from: None,
         })
         .unwrap();
     for _ in 0..5 {

@@ -136,7 +136,14 @@ fn bound_cores(world: &mut World, max: u64) {
         ..Policy::default()
     };
     let by = user("admin");
-    world.ask(Command::SetPolicy { policy, by }).unwrap();
+    world
+        .ask(Command::SetPolicy {
+            policy,
+            by,
+            because: None,
+            from: None,
+        })
+        .unwrap();
 }
 
 #[test]

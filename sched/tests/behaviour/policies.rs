@@ -11,7 +11,14 @@ fn under(world: &mut World, change: impl FnOnce(&mut Policy)) {
     change(&mut policy);
     assert_eq!(policy.check(), Ok(()));
     let by = user("root");
-    world.ask(Command::SetPolicy { policy, by }).unwrap();
+    world
+        .ask(Command::SetPolicy {
+            policy,
+            by,
+            because: None,
+            from: None,
+        })
+        .unwrap();
 }
 
 fn group(path: &str, share: f64) -> Share {

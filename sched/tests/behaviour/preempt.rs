@@ -58,7 +58,14 @@ fn busy(cores: u32, tasks: &[&str]) -> (World, PilotId, Leased) {
 
 fn set(world: &mut World, policy: Policy) {
     let by = user("admin");
-    world.ask(Command::SetPolicy { policy, by }).unwrap();
+    world
+        .ask(Command::SetPolicy {
+            policy,
+            by,
+            because: None,
+            from: None,
+        })
+        .unwrap();
 }
 
 fn fill(world: &mut World, pilot: PilotId, tasks: &[&str]) -> Leased {

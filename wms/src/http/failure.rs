@@ -122,6 +122,7 @@ impl From<Refused> for Failure {
             RefusedKind::PilotEnded => ProblemCode::PilotEnded,
             RefusedKind::NotOffered => ProblemCode::NotOffered,
             RefusedKind::LimitReached => ProblemCode::LimitReached,
+            RefusedKind::PolicyChanged => ProblemCode::PolicyChanged,
         };
         Self::new(code, refused.reason)
     }

@@ -106,6 +106,8 @@ pub struct App {
     leases: pilot::LeaseBook,
     /// One retry at a time; see `tasks::change`.
     retries: Arc<tokio::sync::Mutex<()>>,
+    /// One at a time; see `policy::diff`.
+    rehearsals: Arc<tokio::sync::Mutex<()>>,
     streams: Arc<Semaphore>,
 }
 
@@ -130,6 +132,7 @@ impl App {
             desk: Arc::new(desk),
             leases: pilot::LeaseBook::default(),
             retries: Arc::default(),
+            rehearsals: Arc::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         }
     }

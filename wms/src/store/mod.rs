@@ -17,8 +17,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fairway_api::public::{
-    EventsQuery, JobView, JobsQuery, NodeView, NodesQuery, Page, PilotView, PilotsQuery, TaskView,
-    TasksQuery, UsageQuery, UsageView,
+    EventsQuery, JobView, JobsQuery, NodeView, NodesQuery, Page, PilotView, PilotsQuery,
+    PolicyHistoryQuery, TaskView, TasksQuery, UsageQuery, UsageView,
 };
 use fairway_jdl::JobSpec;
 use fairway_model::{
@@ -36,6 +36,8 @@ mod load;
 mod named;
 mod query;
 mod token;
+
+pub use query::policy::PolicyEvent;
 
 /// Why the store did not do something.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -312,6 +314,17 @@ impl Store {
         owner: Option<&UserName>,
     ) -> Result<Page<Event>, StoreError> {
         query::events::page(&self.inner.readers, query, owner).await
+    }
+
+    /// A page of the changes of the policy, the latest first.
+    ///
+    /// # Errors
+    /// [`StoreError::BadQuery`] if the query makes no sense.
+    pub async fn policy_events(
+        &self,
+        query: &PolicyHistoryQuery,
+    ) -> Result<Page<PolicyEvent>, StoreError> {
+        query::policy::page(&self.inner.readers, query).await
     }
 
     /// A page of pilots, newest first, with the tasks that each has now.

@@ -9,6 +9,7 @@ mod isolation;
 mod jobs;
 mod operators;
 mod pilot;
+mod policy;
 mod problems;
 mod sites;
 mod wire;

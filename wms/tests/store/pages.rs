@@ -1,7 +1,7 @@
 //! Lists and views.
 
 use fairway_api::public::{
-    EventsQuery, JobsQuery, NodesQuery, PilotsQuery, TasksQuery, UsageQuery,
+    EventsQuery, JobsQuery, NodesQuery, PilotsQuery, PolicyHistoryQuery, TasksQuery, UsageQuery,
 };
 use fairway_model::event::TaskVerb;
 use fairway_model::{
@@ -22,6 +22,7 @@ crate::on_both!(
     a_task_with_its_surroundings,
     nodes_with_their_tasks,
     events_of_a_task_job_and_pilot,
+    changes_of_the_policy,
     pilots_with_their_tasks,
     owners_see_their_own,
     senseless_queries_are_refused,
@@ -682,4 +683,40 @@ async fn tokens_come_and_go(bed: &Bed) {
     let revoked = store.token("old").await.unwrap().unwrap();
     assert_eq!(revoked.revoked_at, Some(Timestamp(7)));
     store.close().await;
+}
+
+/// Each with the policy before it, over the edges of pages and between other events.
+async fn changes_of_the_policy(bed: &Bed) {
+    let store = bed.leader().await;
+    let changed = |seq: u64| {
+        let kind = EventKind::PolicyChanged {
+            policy: seq.to_string(),
+            by: user("op"),
+            because: None,
+        };
+        event(seq, kind)
+    };
+    let closed = EventKind::SiteChanged {
+        site: "lyon".parse().unwrap(),
+        what: "{\"event\":\"policy-changed\"".into(),
+        by: user("op"),
+    };
+    let rows = [changed(1), event(2, closed), changed(3), changed(4)];
+    store.commit(&rows).await.unwrap();
+    let mut query = PolicyHistoryQuery {
+        limit: Some(2),
+        ..PolicyHistoryQuery::default()
+    };
+    let mut seen = Vec::new();
+    loop {
+        let page = store.policy_events(&query).await.unwrap();
+        assert!(page.items.len() <= 2);
+        seen.extend(page.items.into_iter().map(|it| (it.event.seq, it.before)));
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    let before = |seq: u64| Some(seq.to_string());
+    assert_eq!(seen, [(4, before(3)), (3, before(1)), (1, None)]);
 }

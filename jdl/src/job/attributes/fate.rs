@@ -49,6 +49,13 @@ pub(super) static ATTRIBUTES: &[Attribute] = &[
         "The quality of service that the job asks for; the server's policy names them.",
     ),
     Attribute::new(
+        "Account",
+        Text,
+        FAIRWAY,
+        "The group that the job is submitted for, of users with several; the token's if not set.",
+    )
+    .example("\"atlas\""),
+    Attribute::new(
         "Preemptible",
         Boolean,
         FAIRWAY,

@@ -12,7 +12,8 @@ use crate::syntax::{Name, Node, Span};
 use crate::{Ad, Expr, Value, eval};
 
 /// What belongs to the compound job as a whole, or is a name of it.
-const NOT_SHARED: [&str; 15] = [
+const NOT_SHARED: [&str; 16] = [
+    "Account",
     "Type",
     "Nodes",
     "Dependencies",

@@ -78,7 +78,7 @@ pub(super) async fn submit(
 ) -> Result<Response, Failure> {
     let key = idempotency_key(request.headers())?;
     let content = receive(&app, request).await?;
-    let group = content.group(&who)?;
+    let group = content.group(&app, &who).await?;
     let idempotency = key.map(|key| (key, content.fingerprint(group.as_ref())));
     if let Some((key, fingerprint)) = &idempotency
         && let Some(reply) = earlier(&app, &who, key, fingerprint, &content.warnings).await?
@@ -283,19 +283,47 @@ impl Content {
         })
     }
 
-    /// The group to submit for. Groups open doors (a CE may take only some), so that nobody
-    /// names one that their token does not.
-    fn group(&self, who: &Principal) -> Result<Option<GroupName>, Failure> {
+    /// The group that is asked for, in the request or in the description; `None`: the token's.
+    fn group_asked(&self) -> Result<Option<GroupName>, Failure> {
+        let Some(account) = self.spec.account() else {
+            return Ok(self.group.clone());
+        };
+        let account: GroupName = account.parse().map_err(|error| {
+            Failure::bad_request(format!("the JDL's Account is not a group's name: {error}"))
+        })?;
         match &self.group {
-            None => Ok(who.group.clone()),
-            Some(group) if who.is_operator() || who.group.as_ref() == Some(group) => {
-                Ok(Some(group.clone()))
-            }
-            Some(group) => Err(Failure::new(
-                ProblemCode::Forbidden,
-                format!("this token is not for the group {group}; ask an operator for one that is"),
-            )),
+            Some(group) if *group != account => Err(Failure::bad_request(format!(
+                "the job is submitted for the group {group}, and its JDL says Account = \
+                 \"{account}\"; leave one of them out"
+            ))),
+            _ => Ok(Some(account)),
         }
+    }
+
+    /// The group to submit for. Groups open doors (a CE may take only some), so that nobody
+    /// names one that neither their token nor the policy's shares have them in.
+    async fn group(&self, app: &App, who: &Principal) -> Result<Option<GroupName>, Failure> {
+        let Some(group) = self.group_asked()? else {
+            return Ok(who.group.clone());
+        };
+        if who.is_operator() || who.group.as_ref() == Some(&group) {
+            return Ok(Some(group));
+        }
+        let (user, of) = (who.name.clone(), group.clone());
+        let named = app
+            .engine
+            .look(move |state, _| state.policy().has_in(&user, &of));
+        if named.await? {
+            return Ok(Some(group));
+        }
+        Err(Failure::new(
+            ProblemCode::Forbidden,
+            format!(
+                "this token is not for the group {group}, and the policy's shares do not have {} \
+                 in it; ask an operator for either",
+                who.name
+            ),
+        ))
     }
 
     /// SHA-256 (hex) of all that makes this submission what it is. Each part is preceded by its

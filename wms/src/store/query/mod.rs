@@ -9,6 +9,7 @@ pub(super) mod events;
 pub(super) mod jobs;
 pub(super) mod nodes;
 pub(super) mod pilots;
+pub(super) mod policy;
 pub(super) mod tasks;
 pub(super) mod usage;
 
