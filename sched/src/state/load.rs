@@ -42,6 +42,7 @@ impl State {
             news: Default::default(),
             wishes_may_be_granted: false,
             refreshed_at: now,
+            noted_at: now,
             // Numbers begin at 1.
             next_job: snapshot.next_job.max(1),
             next_pilot: snapshot.next_pilot.max(1),

@@ -121,6 +121,8 @@ pub struct State {
     wishes_may_be_granted: bool,
     /// When standings were computed anew for all.
     refreshed_at: Timestamp,
+    /// When it was noted who is not needed.
+    noted_at: Timestamp,
     next_job: u64,
     next_pilot: u64,
     next_event: u64,
