@@ -2,7 +2,7 @@
 //! what was started and what ran, not by what the scheduler thinks of it.
 //!
 //! Each test tries a few seeds; `PROPTEST_RNG_SEED=7 PROPTEST_CASES=100` tries a hundred
-//! from the seventh on, as `cargo xtask soak` does.
+//! from the seventh on. `cargo xtask soak` tries those that take long.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -136,27 +136,32 @@ fn each_metric(kind: PolicyKind, name: &str) {
 }
 
 #[test]
+#[ignore = "takes minutes unoptimised: `cargo xtask soak` tries it"]
 fn fairshare_gives_what_was_promised() {
     each_metric(PolicyKind::Fairshare, "fairshare_gives");
 }
 
 #[test]
+#[ignore = "takes minutes unoptimised: `cargo xtask soak` tries it"]
 fn fair_tree_gives_what_was_promised() {
     each_metric(PolicyKind::FairTree, "fair_tree_gives");
 }
 
 #[test]
+#[ignore = "takes minutes unoptimised: `cargo xtask soak` tries it"]
 fn half_life_gives_what_was_promised() {
     each_metric(PolicyKind::HalfLife, "half_life_gives");
 }
 
 #[test]
+#[ignore = "takes minutes unoptimised: `cargo xtask soak` tries it"]
 fn maui_gives_what_was_promised() {
     each_metric(PolicyKind::Maui, "maui_gives");
 }
 
 /// It goes by cores in use, whatever the metric.
 #[test]
+#[ignore = "takes minutes unoptimised: `cargo xtask soak` tries it"]
 fn user_priority_gives_what_was_promised() {
     for_seeds(1, "user_priority_gives", |seed| {
         holds(PolicyKind::UserPriority, Metric::CoreSeconds, seed);
