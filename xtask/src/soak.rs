@@ -91,7 +91,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 break;
             }
             for ((suite, program), tried) in SUITES.iter().zip(&programs).zip(&tried) {
-                if seed % suite.every == 0 {
+                if seed.is_multiple_of(suite.every) {
                     try_one(suite, program, seed)
                         .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
                     tried.fetch_add(1, Ordering::Relaxed);
