@@ -5,6 +5,11 @@
 //! from the seventh on. `cargo xtask soak` tries those that take long.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what was measured, and how to try a seed again"
+)]
 
 mod machine;
 mod shares;
