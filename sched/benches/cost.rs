@@ -8,6 +8,12 @@
 //! next and gets it. What stalls the engine while it is done is timed once each.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a benchmark reads a clock and prints what it read"
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -50,6 +50,7 @@ impl State {
             kept_rooms: Default::default(),
             refreshed_at: now,
             kept: Default::default(),
+            noted_at: now,
             // Numbers begin at 1.
             next_job: snapshot.next_job.max(1),
             next_pilot: snapshot.next_pilot.max(1),

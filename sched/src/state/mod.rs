@@ -134,6 +134,8 @@ pub struct State {
     pub(crate) rooms: Rooms,
     /// Where tasks are kept back for others.
     pub(crate) kept: Kept,
+    /// When it was noted who is not needed.
+    noted_at: Timestamp,
     next_job: u64,
     next_pilot: u64,
     next_event: u64,

@@ -19,6 +19,12 @@ use crate::shares::{AccountId, Charge, Used};
 /// of its iterations, which are 30 s apart by default.
 const REFRESH: Duration = Duration::from_secs(10);
 
+/// So many pairs of a CE and a class are looked at in a second at most, to note who is not needed.
+const PAIRS_A_SECOND: usize = 10_000;
+
+/// It is noted at least so often.
+const NOTE_EVERY_MAX: Duration = Duration::from_secs(15);
+
 impl State {
     pub(super) fn tick(&mut self, now: Timestamp) -> Reply {
         for (pilot, reason) in self.given_up(now) {
@@ -44,10 +50,21 @@ impl State {
                 element.judge_all(self.queue.classes());
             }
         }
-        self.note_plan(now);
+        if now.since(self.noted_at) >= self.note_every() {
+            self.noted_at = now;
+            self.note_plan(now);
+        }
         self.watch_yielding(now);
         self.make_room(now);
         Reply::Done
+    }
+
+    /// How often it is noted who is not needed: at each tick, but less often where it takes long,
+    /// which grows with CEs times classes. Nobody is called back for it before
+    /// [`recall_after_s`](super::Settings::recall_after_s) is over anyway.
+    fn note_every(&self) -> Duration {
+        let pairs = self.elements.len() * self.queue.active().count();
+        Duration::from_secs((pairs / PAIRS_A_SECOND) as u64).min(NOTE_EVERY_MAX)
     }
 
     /// Notes which pilots nobody needs at the moment, and why CEs get none.

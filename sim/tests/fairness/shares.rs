@@ -10,7 +10,7 @@ const USERS: u64 = 100;
 const NODES: u32 = 16;
 const CORES: u32 = 8;
 /// After so long usage has lost most of its weight; and so long it is measured then.
-const DECAY_S: u64 = 12_000;
+const DECAY_S: u64 = 8_000;
 /// No task runs longer.
 const LONGEST_S: u64 = 600;
 
@@ -42,13 +42,14 @@ impl Case {
     fn workload(&self) -> Workload {
         let all_s = f64::from(NODES * CORES) * (2 * DECAY_S + LONGEST_S) as f64;
         let stream = |(user, weight): &(UserName, f64)| {
-            // 2.4 cores for 60 s are the mean.
-            let tasks = (2.5 * all_s * weight / self.sum() / 144.0).ceil();
+            // Tasks of one core, which run for a minute in the mean, are more than enough alone: where
+            // no cores are kept for them, wide tasks hardly ever start beside narrow ones.
+            let tasks = (1.5 * all_s * weight / self.sum() / 60.0 / 0.7).ceil();
             format!(
                 "[[stream]]\nname = \"{user}\"\ntasks = {tasks}\ntasks_per_job = 20\n\
                  arrivals = {{ kind = \"at-once\" }}\n\
                  runtime = {{ kind = \"pareto\", min_s = 20, alpha = 1.3, max_s = {LONGEST_S} }}\n\
-                 cores = [[1, 50], [2, 25], [4, 15], [8, 10]]\n"
+                 cores = [[1, 70], [2, 15], [4, 10], [8, 5]]\n"
             )
         };
         let text: String = self.weights.iter().map(stream).collect();
@@ -124,7 +125,7 @@ fn holds(kind: PolicyKind, metric: Metric, seed: u64) {
 }
 
 /// Both kinds of metric: what counts at once, and what counts while it runs.
-const METRICS: [Metric; 2] = [Metric::TasksStarted, Metric::CoreSeconds];
+const METRICS: [Metric; 2] = [Metric::CoreSeconds, Metric::TasksStarted];
 
 fn each_metric(kind: PolicyKind, name: &str) {
     for_seeds(1, name, |seed| {
@@ -135,27 +136,32 @@ fn each_metric(kind: PolicyKind, name: &str) {
 }
 
 #[test]
+#[ignore = "takes minutes unoptimised: `cargo xtask soak` tries it"]
 fn fairshare_gives_what_was_promised() {
     each_metric(PolicyKind::Fairshare, "fairshare_gives");
 }
 
 #[test]
+#[ignore = "takes minutes unoptimised: `cargo xtask soak` tries it"]
 fn fair_tree_gives_what_was_promised() {
     each_metric(PolicyKind::FairTree, "fair_tree_gives");
 }
 
 #[test]
+#[ignore = "takes minutes unoptimised: `cargo xtask soak` tries it"]
 fn half_life_gives_what_was_promised() {
     each_metric(PolicyKind::HalfLife, "half_life_gives");
 }
 
 #[test]
+#[ignore = "takes minutes unoptimised: `cargo xtask soak` tries it"]
 fn maui_gives_what_was_promised() {
     each_metric(PolicyKind::Maui, "maui_gives");
 }
 
 /// It goes by cores in use, whatever the metric.
 #[test]
+#[ignore = "takes minutes unoptimised: `cargo xtask soak` tries it"]
 fn user_priority_gives_what_was_promised() {
     for_seeds(1, "user_priority_gives", |seed| {
         holds(PolicyKind::UserPriority, Metric::CoreSeconds, seed);

@@ -16,10 +16,10 @@ const TICK_S: f64 = 1.0;
 /// One floods the machine from the beginning, and goes on; the other comes with one task.
 fn flooded(kind: PolicyKind, cores: u32, seed: u64) -> Seen {
     let text = format!(
-        "[[stream]]\nname = \"heavy\"\ntasks = 1500\ntasks_per_job = 20\n\
+        "[[stream]]\nname = \"heavy\"\ntasks = 1100\ntasks_per_job = 20\n\
          arrivals = {{ kind = \"at-once\" }}\n\
          runtime = {{ kind = \"uniform\", from_s = 10, to_s = {LONGEST_S} }}\n\
-         [[stream]]\nname = \"later\"\ntasks = 1500\ntasks_per_job = 20\n\
+         [[stream]]\nname = \"later\"\ntasks = 700\ntasks_per_job = 20\n\
          arrivals = {{ kind = \"poisson\", load = 0.7, from_s = 500 }}\n\
          runtime = {{ kind = \"uniform\", from_s = 10, to_s = {LONGEST_S} }}\n\
          [[stream]]\nname = \"light\"\ntasks = 1\ncores = [[{cores}, 1]]\n\
