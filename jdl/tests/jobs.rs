@@ -207,6 +207,26 @@ fn one_description_serves_a_million_tasks() {
 }
 
 #[test]
+fn different_needs_are_found_once() {
+    let text = "[ Executable = \"/bin/x\"; JobType = \"Parametric\"; Parameters = { 1, 2, 1, 3, 2, 1 }; \
+                CpuNumber = _PARAM_; ]";
+    let (spec, _) = JobSpec::read(text).unwrap();
+    assert!(spec.kinds_within(2).is_none());
+    let kinds = spec.kinds_within(3).unwrap();
+    let all = kinds
+        .all()
+        .iter()
+        .map(|(needs, tasks)| (needs.resources.cores, *tasks));
+    assert_eq!(all.collect::<Vec<_>>(), [(1, 3), (2, 2), (3, 1)]);
+    let of: Vec<usize> = (0..6).map(|index| kinds.of(index)).collect();
+    assert_eq!(of, [0, 1, 0, 2, 1, 0]);
+    let cores: Vec<u32> = (0..6)
+        .map(|index| spec.needs(index).resources.cores)
+        .collect();
+    assert_eq!(cores, [1, 2, 1, 3, 2, 1]);
+}
+
+#[test]
 fn needs_differ_only_where_a_parameter_says_so() {
     let spec = read(
         "JobType = \"Parametric\"; Parameters = { 1, 2, 2 }; Executable = \"a\"; CpuNumber = _PARAM_;",

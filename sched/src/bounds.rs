@@ -338,7 +338,7 @@ impl Bounds {
         &self,
         shares: &Shares,
         account: AccountId,
-        tasks: &[(Arc<Needs>, u64)],
+        tasks: &[(Arc<Needs>, u32)],
         waiting: impl Fn(&dyn Fn(Subject<'_>) -> bool) -> u64,
     ) -> Result<(), String> {
         for counted in &self.limits {
@@ -357,7 +357,7 @@ impl Bounds {
             let (mut key, mut new) = (None, 0);
             for (own, n) in mine {
                 key = Some(own);
-                new += n;
+                new += u64::from(n);
             }
             let Some(key) = key else { continue };
             let same = |other: Subject<'_>| other.key(&counted.scope).as_ref() == Some(&key);

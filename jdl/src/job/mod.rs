@@ -17,8 +17,9 @@
 //! A description stays one value however many tasks it has: a task is made when
 //! it is asked for.
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fairway_model::{CustomResources, Resources, TaskId, Timestamp};
 use indexmap::IndexSet;
@@ -63,6 +64,9 @@ pub use schema::schema;
 
 /// Most attributes of one description.
 pub const ATTRIBUTES_MAX: usize = 10_000;
+
+/// Most different needs of the tasks of one job.
+pub const KINDS_MAX: usize = 1000;
 
 /// Most different input files of one job.
 pub const INPUTS_MAX: usize = 100_000;
@@ -126,6 +130,36 @@ pub struct JobSpec {
     depends: Option<Depends>,
     task_count: u32,
     uniform: bool,
+    kinds: OnceLock<Kinds>,
+}
+
+/// What the tasks of a job need, each once.
+#[derive(Clone, Debug)]
+pub struct Kinds {
+    all: Vec<(Arc<Needs>, u32)>,
+    /// The place in `all` of each task; empty if there is only one.
+    of: Vec<u32>,
+}
+
+impl Kinds {
+    const fn none() -> Self {
+        Self {
+            all: Vec::new(),
+            of: Vec::new(),
+        }
+    }
+
+    /// The different needs in the order of their first tasks, each with the number of tasks.
+    pub fn all(&self) -> &[(Arc<Needs>, u32)] {
+        &self.all
+    }
+
+    /// The place in [`all`](Self::all) of what a task needs.
+    pub fn of(&self, index: u32) -> usize {
+        self.of
+            .get(index as usize)
+            .map_or(0, |place| *place as usize)
+    }
 }
 
 impl JobSpec {
@@ -197,6 +231,7 @@ impl JobSpec {
             ad,
             task_count: descriptions.iter().map(Description::task_count).sum(),
             uniform,
+            kinds: OnceLock::new(),
             descriptions,
             nodes,
             depends,
@@ -292,8 +327,53 @@ impl JobSpec {
 
     /// What the task `index` needs of a site. Equal for all tasks if [`uniform`](Self::uniform).
     pub fn needs(&self, index: u32) -> Arc<Needs> {
+        if let Some(kinds) = self.kinds.get() {
+            return Arc::clone(&kinds.all[kinds.of(index)].0);
+        }
         let (description, index) = self.described(index);
         description.needs(index)
+    }
+
+    /// What the tasks need, each once. Finding out costs as much as there are tasks if these
+    /// differ; it is done once.
+    pub fn kinds(&self) -> &Kinds {
+        self.kinds
+            .get_or_init(|| self.find_kinds(usize::MAX).unwrap_or_else(Kinds::none))
+    }
+
+    /// As [`kinds`](Self::kinds); `None` if there are more than `max`.
+    pub fn kinds_within(&self, max: usize) -> Option<&Kinds> {
+        if self.kinds.get().is_none() {
+            // Another thread may have been faster.
+            let _ = self.kinds.set(self.find_kinds(max)?);
+        }
+        self.kinds.get().filter(|kinds| kinds.all.len() <= max)
+    }
+
+    fn find_kinds(&self, max: usize) -> Option<Kinds> {
+        let mut kinds = Kinds::none();
+        if self.uniform {
+            kinds.all.push((self.needs(0), self.task_count));
+            return Some(kinds);
+        }
+        let mut places: HashMap<Arc<str>, u32> = HashMap::new();
+        for index in 0..self.task_count {
+            let (description, own) = self.described(index);
+            let needs = description.needs(own);
+            let place = match places.get(needs.key.as_str()) {
+                Some(place) => *place,
+                None if kinds.all.len() == max => return None,
+                None => {
+                    let place = u32::try_from(kinds.all.len()).unwrap_or(u32::MAX);
+                    places.insert(needs.key.as_str().into(), place);
+                    kinds.all.push((needs, 0));
+                    place
+                }
+            };
+            kinds.all[place as usize].1 += 1;
+            kinds.of.push(place);
+        }
+        Some(kinds)
     }
 
     /// Whether all tasks have the same needs.

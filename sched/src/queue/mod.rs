@@ -25,10 +25,6 @@ use crate::shares::{AccountId, Arrangement, Shares};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClassId(u32);
 
-/// Tasks of a job in a row, with when they came into the queue: the job, the first, one past the
-/// last.
-pub(crate) type Stretch = (JobId, u32, u32, Timestamp);
-
 /// All waiting tasks.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
@@ -130,19 +126,21 @@ impl Queue {
         true
     }
 
-    /// Puts tasks of a job into the queue.
+    /// Puts tasks of a job into the queue: rows in order, each the first and one past the last,
+    /// that came there at the same moment.
     pub(crate) fn insert(
         &mut self,
         shares: &Shares,
         id: ClassId,
         account: AccountId,
-        (job, from, to, since): Stretch,
+        (job, since): (JobId, Timestamp),
+        rows: &[(u32, u32)],
     ) {
         let Some(class) = self.classes.get_mut(&id) else {
             debug_assert!(false, "a task waits in a class that is not there");
             return;
         };
-        let len = u64::from(to - from);
+        let len: u64 = rows.iter().map(|(from, to)| u64::from(to - from)).sum();
         let wakes = class.waiting == 0;
         if wakes {
             class.slot = self.free_slots.pop().unwrap_or_else(|| {
@@ -162,7 +160,7 @@ impl Queue {
             place: None,
         });
         let ranges = waiter.jobs.entry(job).or_default();
-        ranges.insert(from, to, since);
+        ranges.extend(rows, since);
         waiter.len += len;
         class.waiting += len;
         self.waiting += len;

@@ -425,13 +425,16 @@ impl State {
         let account = self
             .shares
             .account(&live.job.owner, live.job.group.as_ref());
-        let mut stretches = Vec::new();
+        // By class, since each insertion finds its place anew.
+        let mut rows: BTreeMap<(ClassId, Timestamp), Vec<(u32, u32)>> = BTreeMap::new();
         for (from, to, since) in live.waiting_since(from, to) {
-            let parts = live.classes.stretches(from, to).into_iter();
-            stretches.extend(parts.map(|(class, from, to)| (class, (job, from, to, since))));
+            for (class, from, to) in live.classes.stretches(from, to) {
+                rows.entry((class, since)).or_default().push((from, to));
+            }
         }
-        for (class, stretch) in stretches {
-            self.queue.insert(&self.shares, class, account, stretch);
+        for ((class, since), rows) in rows {
+            self.queue
+                .insert(&self.shares, class, account, (job, since), &rows);
         }
         self.wishes_may_be_granted = true;
     }

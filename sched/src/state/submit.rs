@@ -2,26 +2,15 @@
 
 use std::sync::Arc;
 
-use fairway_jdl::{JobSpec, Needs};
+use fairway_jdl::JobSpec;
 use fairway_model::{EventKind, Job, JobId, TaskState, Timestamp};
 
 use super::{Classes, Counts, LiveJob, State, Untouched, refused};
 use crate::bounds::Subject;
 use crate::command::{Change, Refused, RefusedKind, Reply, Submission};
 use crate::nodes::Nodes;
+use crate::queue::ClassId;
 use crate::ranges::Ranges;
-
-/// What the tasks of a job need, each once with the number of tasks; of tasks that differ only
-/// those that matter: all, or those that ask for a quality of service.
-fn kinds_of_needs(spec: &JobSpec, all: bool) -> Vec<(Arc<Needs>, u64)> {
-    let tasks = spec.task_count();
-    if spec.uniform() {
-        return vec![(spec.needs(0), u64::from(tasks))];
-    }
-    let needs = (0..tasks).map(|index| spec.needs(index));
-    let wanted = needs.filter(|needs| all || needs.qos.is_some());
-    wanted.map(|needs| (needs, 1)).collect()
-}
 
 /// How far the nodes of a new job are, if tasks depend on others.
 fn nodes_of(spec: &JobSpec) -> Option<Box<Nodes>> {
@@ -138,8 +127,8 @@ impl State {
             .iter()
             .any(|it| it.waiting_tasks_max.is_some());
         let (owner, group) = (&submission.owner, submission.group.as_ref());
-        let kinds = kinds_of_needs(&submission.spec, limited);
-        for (needs, _) in &kinds {
+        let kinds = submission.spec.kinds().all();
+        for (needs, _) in kinds {
             let Some(name) = &needs.qos else { continue };
             let reason = match policy.qos_named(name) {
                 Some(qos) if qos.admits(owner, group) => continue,
@@ -177,7 +166,7 @@ impl State {
                 .sum()
         };
         self.bounds
-            .admit(&self.shares, account, &kinds, waiting)
+            .admit(&self.shares, account, kinds, waiting)
             .map_err(|reason| refused(RefusedKind::LimitReached, reason))
     }
 
@@ -189,9 +178,17 @@ impl State {
             let members = members * u64::from(job.task_count);
             return Classes::Uniform(self.join_class(&spec.needs(0), group, members));
         }
-        let joined =
-            (0..job.task_count).map(|index| self.join_class(&spec.needs(index), group, members));
-        Classes::Each(joined.collect())
+        let kinds = spec.kinds();
+        let joined: Vec<ClassId> = kinds
+            .all()
+            .iter()
+            .map(|(needs, tasks)| self.join_class(needs, group, members * u64::from(*tasks)))
+            .collect();
+        Classes::Each(
+            (0..job.task_count)
+                .map(|index| joined[kinds.of(index)])
+                .collect(),
+        )
     }
 
     /// Takes a job into memory.

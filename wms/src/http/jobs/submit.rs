@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use fairway_api::public::{JobDescription, SubmitReply, SubmitRequest};
 use fairway_api::{Problem, ProblemCode, problem};
+use fairway_jdl::job::KINDS_MAX;
 use fairway_jdl::json::jdl_of;
 use fairway_jdl::{Diagnostic, InputName, JobSpec, Severity};
 use fairway_model::{GroupName, JobId, Principal};
@@ -388,9 +389,29 @@ fn read_description(bytes: &[u8]) -> Result<(String, JobSpec, Vec<Diagnostic>), 
     match JobSpec::read(&jdl) {
         Ok((spec, more)) => {
             remarks.extend(more);
+            // Found out here, where it keeps nobody waiting.
+            if spec.kinds_within(KINDS_MAX).is_none() {
+                remarks.push(too_many_kinds());
+                return Err(remarks);
+            }
             Ok((jdl, spec, remarks))
         }
         Err(diagnostics) => Err([remarks, diagnostics].concat()),
+    }
+}
+
+/// Each need is held against every CE: a job has only so many.
+fn too_many_kinds() -> Diagnostic {
+    let message = format!("the tasks of this job have more than {KINDS_MAX} different needs");
+    let help = "let Requirements, Rank, walltime and resources depend less on the parameter, \
+                or submit several jobs";
+    Diagnostic {
+        severity: Severity::Error,
+        rendered: format!("error: {message}\nhelp: {help}"),
+        message,
+        help: Some(help.to_owned()),
+        line: 0,
+        column: 0,
     }
 }
 
