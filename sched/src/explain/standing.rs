@@ -156,13 +156,13 @@ fn by_level(state: &State, own: AccountId, other: AccountId) -> String {
     let in_turn = matches!(kind, PolicyKind::RoundRobin | PolicyKind::RoundRobinGroups);
     let (own, other) = (shares.path(*own), shares.path(*other));
     if in_turn {
-        return format!("{other} was served less lately than {own}");
+        return format!("it is the turn of {other} before {own}");
     }
     let what = measure(kind);
     if theirs < mine {
         format!("the {what} of {other} is {theirs:.4}, that of {own} {mine:.4}")
     } else {
-        format!("{what} of both is {mine:.4}, and {other} was served less lately than {own}")
+        format!("the {what} of both {other} and {own} is {mine:.4}, and they are served in turn")
     }
 }
 

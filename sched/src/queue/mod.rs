@@ -246,11 +246,10 @@ impl Queue {
         }
     }
 
-    /// An account's standing has changed, and with it that of all above.
+    /// An account's standing has changed, and with it that of all above: also of one that does
+    /// not wait itself, since others of its group may.
     pub(crate) fn rekey(&mut self, shares: &Shares, account: AccountId) {
-        if self.of_account.contains_key(&account) && !self.barred.contains(&account) {
-            self.order.rekey(shares, account);
-        }
+        self.order.rekey(shares, account);
     }
 
     /// The standings of all may have changed.
