@@ -12,11 +12,13 @@ mod extract;
 mod failure;
 mod gate;
 mod health;
+mod history;
 mod jobs;
 mod pilot;
 mod pilots;
 mod policy;
 mod shares;
+mod simulate;
 mod sites;
 mod tasks;
 mod tokens;
@@ -45,6 +47,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::Auth;
 use crate::engine::Engine;
 use crate::files::Files;
+use crate::foresight::Foresight;
 use crate::reconcile::Checks;
 use crate::reconcile::agents::Agents;
 use crate::store::Store;
@@ -107,6 +110,7 @@ pub struct App {
     /// One retry at a time; see `tasks::change`.
     retries: Arc<tokio::sync::Mutex<()>>,
     streams: Arc<Semaphore>,
+    foresight: Foresight,
 }
 
 impl App {
@@ -131,6 +135,7 @@ impl App {
             leases: pilot::LeaseBook::default(),
             retries: Arc::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            foresight: Foresight::default(),
         }
     }
 
@@ -226,6 +231,7 @@ fn routes(limits: &Limits) -> OpenApiRouter<App> {
                 .merge(pilots::routes())
                 .merge(shares::routes())
                 .merge(policy::routes())
+                .merge(simulate::routes())
                 .merge(usage::routes())
                 .merge(tokens::routes())
                 .merge(whoami::routes())
