@@ -195,16 +195,31 @@ impl Guess<'_> {
 
     /// How much longer a task runs that has run for a while.
     fn left_ms(&self, state: &State, row: &Task, now: Timestamp) -> u64 {
-        let all_ms = self.runtime_ms(state, row.id);
         let ran = row.started_at.map(|at| now.since(at)).unwrap_or_default();
         let ran_ms = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX);
+        let left_ms = self.left_of(state, row.id, ran_ms);
+        // With luck: of many that run, the first ends sooner than each is likely to.
+        if self.run == 0 { left_ms / 2 } else { left_ms }
+    }
+
+    fn left_of(&self, state: &State, task: TaskId, ran_ms: u64) -> u64 {
+        let all_ms = self.runtime_ms(state, task);
         if ran_ms < all_ms {
             return all_ms - ran_ms;
         }
-        // Longer than was assumed: a part of what it still may.
-        let limit_ms = state.needs(row.id).and_then(|it| it.walltime_s);
+        // Longer than was assumed: a part of what is left to the next of what was seen,
+        let owner = state.job_owner(task.job);
+        let seen = owner.and_then(|owner| self.runtimes.get(owner));
+        let seen = seen.map(|seen| [seen.likely_s, seen.long_s]);
+        let next_ms = seen.into_iter().flatten().map(|s| s.saturating_mul(1000));
+        let part = |ms: u64| (ms as f64 * self.luck.of_walltime) as u64;
+        if let Some(next_ms) = next_ms.into_iter().find(|ms| *ms > ran_ms) {
+            return part(next_ms - ran_ms);
+        }
+        // or of what it still may; the longer it has run, the longer it goes on.
+        let limit_ms = state.needs(task).and_then(|it| it.walltime_s);
         let limit_ms = limit_ms.map_or(ran_ms.saturating_mul(2), |s| s.saturating_mul(1000));
-        (limit_ms.saturating_sub(ran_ms) as f64 * self.luck.of_walltime) as u64
+        part(limit_ms.saturating_sub(ran_ms).min(ran_ms))
     }
 }
 
