@@ -11,10 +11,16 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::Diagnostic;
 
+mod explain;
 mod policy;
 mod provisioning;
+mod simulate;
 mod sites;
 
+pub use explain::{
+    CeDeadline, CeVerdict, DeadlineView, DependsOn, ExplainQuery, Explanation, ForecastView,
+    HistoryLine, PilotVerdict, PriorityPart, PriorityView, Progress, Refusal, Rival, WaitsFor,
+};
 pub use policy::{
     DueChange, HeldChange, NextTask, PlaceChange, PolicyChange, PolicyDiff, PolicyHistoryQuery,
     PolicyReason,
@@ -22,6 +28,7 @@ pub use policy::{
 pub use provisioning::{
     Backoff, CeProvisioning, SupplyDecision, SupplyLimit, SupplyVerb, SupplyVerdict, WantingClass,
 };
+pub use simulate::{NamedPolicy, SimulateReply, SimulateRequest};
 pub use sites::{
     CeView, CheckEnd, CheckEvent, CheckOutcome, CheckQuery, CheckStage, CheckStep, JobCounts,
     MaintenancePlan, ModeChange, NodeAside, NodeRelease, SiteView,
@@ -472,124 +479,6 @@ pub struct UsageView {
     pub cpu_ms: u64,
     /// The largest peak memory, in KiB.
     pub memory_peak_kib: u64,
-}
-
-/// Why a task is where it is.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Explanation {
-    /// Which task.
-    pub task: TaskId,
-    /// Where it is in its life.
-    pub state: TaskState,
-    /// The node that it belongs to, if its job is compound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    /// The whole explanation in one sentence.
-    pub summary: String,
-    /// The nodes that it waits for; the first 100.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waits_for: Vec<WaitsFor>,
-    /// What it waits for of other jobs; the first 100.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub depends: Vec<DependsOn>,
-    /// How many tasks would be served before it, as things stand; only for waiting tasks.
-    pub ahead: Option<u64>,
-    /// Its owner's standing.
-    pub share: Option<ShareView>,
-    /// What it asks for.
-    pub resources: Resources,
-    /// On how many hosts it runs at the same time, each with these resources.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    pub hosts: u32,
-    /// The walltime that it asks for, in seconds.
-    pub walltime_s: Option<u64>,
-    /// Its Requirements, as written.
-    pub requirements: Option<String>,
-    /// Its Rank, as written.
-    pub rank: Option<String>,
-    /// How its deadline stands; only of tasks that have one and have not started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline: Option<DeadlineView>,
-    /// Every CE, best Rank first, with what speaks against it.
-    pub ces: Vec<CeVerdict>,
-}
-
-/// How a deadline stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct DeadlineView {
-    /// `met` (if pilots start as they did lately), `tight` or `impossible`, at the best CE.
-    pub outlook: String,
-    /// Why, in a sentence.
-    pub because: String,
-    /// The same at each CE, the best first.
-    pub ces: Vec<CeDeadline>,
-}
-
-/// How a deadline stands at a CE.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CeDeadline {
-    /// Which CE.
-    pub ce: CeId,
-    /// `met`, `tight` or `impossible`.
-    pub outlook: String,
-    /// The values on both sides.
-    pub because: String,
-}
-
-/// A node that a task waits for: all tasks of it must succeed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct WaitsFor {
-    /// Its name.
-    pub node: String,
-    /// How many of its tasks are in each state; states with none are left out.
-    pub states: BTreeMap<TaskState, u32>,
-}
-
-/// Something that a task waits for of other jobs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct DependsOn {
-    /// As it is written in a job description: `afterok:12`.
-    pub dependency: String,
-    /// Whether it has come about.
-    pub met: bool,
-    /// How far the tasks are that it names; not of `singleton`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
-}
-
-/// How many tasks are how far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Progress {
-    /// They have not started.
-    pub pending: u32,
-    /// They run, or are being cancelled.
-    pub running: u32,
-    /// They have succeeded.
-    pub succeeded: u32,
-    /// They failed, or were cancelled or skipped.
-    pub lost: u32,
-}
-
-/// What a CE means for a task.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CeVerdict {
-    /// Which CE.
-    pub ce: CeId,
-    /// Whether the task could run there.
-    pub eligible: bool,
-    /// Its Rank there, if Rank gives a number.
-    pub rank: Option<f64>,
-    /// What refused it: each clause, limit or state with the values on both sides.
-    pub refusals: Vec<Refusal>,
-}
-
-/// One thing that speaks against a CE.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Refusal {
-    /// What refused: a clause of Requirements, or `cores`, `memory`, `walltime`, `mode`, `status`, `users` …
-    pub clause: String,
-    /// The values on both sides, e.g. `GlueCEPolicyMaxWallClockTime is 60, needed >= 720`.
-    pub because: String,
 }
 
 /// A new token.

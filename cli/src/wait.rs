@@ -91,7 +91,7 @@ async fn explain_stall(
             ..TasksQuery::default()
         };
         if let Some(task) = client.tasks(&query).await?.items.first() {
-            let explanation = client.explain(task.id).await?;
+            let explanation = client.explain_briefly(task.id).await?;
             progress.remark(&format!(
                 "task {} is {}: {}",
                 task.id,

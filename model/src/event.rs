@@ -41,6 +41,9 @@ pub enum EventKind {
         pilot: PilotId,
         /// Where that pilot is.
         ce: CeId,
+        /// By which rule it was its turn, in a sentence; `None` in ledgers of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
     },
     /// A task's payload started.
     TaskStarted {

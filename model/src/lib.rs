@@ -13,6 +13,7 @@ pub mod pilot;
 pub mod policy;
 pub mod principal;
 pub mod resources;
+pub mod rule;
 pub mod site;
 pub mod task;
 pub mod time;
@@ -28,6 +29,7 @@ pub use policy::{
 };
 pub use principal::{Principal, Role};
 pub use resources::{CustomResources, Resources};
+pub use rule::Rule;
 pub use site::{
     AdapterSettings, AgentSettings, Ce, CeState, CeStatus, KubernetesSettings, LocalSettings,
     Maintenance, OarSettings, PbsDialect, PbsSettings, PilotLimits, PilotShape, PilotSharing,

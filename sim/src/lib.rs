@@ -6,13 +6,16 @@
 //! - `world`: events in order of time, and the part that pilots and batch systems play.
 //! - [`simulate`]: one run of one policy; what is measured of it is an [`Outcome`].
 //! - [`report`]: outcomes side by side, as a table and as a page.
-//! - [`forecast()`]: the same world begun from a live state, to tell when a task will start.
+//! - [`forecast()`]: the same world begun from a live state, to tell when a task will start;
+//!   [`project`]: the same, to measure what becomes of all that waits, under another policy too.
 //!
 //! The same inputs and the same seed give the same history, on every machine.
 
 mod clusters;
 mod forecast;
+mod live;
 mod numbers;
+mod projection;
 mod record;
 pub mod report;
 mod run;
@@ -20,12 +23,14 @@ mod workload;
 mod world;
 
 pub use clusters::{Cluster, Clusters, Faults, PilotSettings, PilotSupply, SchedulerSettings};
-pub use forecast::{Forecast, ForecastOptions, RuntimeGuess, forecast};
+pub use forecast::{Forecast, ForecastOptions, forecast};
+pub use live::RuntimeGuess;
 pub use numbers::Distribution;
+pub use projection::{ProjectionOptions, open_tasks, project};
 pub use record::metrics::{
     Outcome, PilotCounts, Slowdowns, Targets, TaskCounts, UserOutcome, Waits, jain, share_error,
 };
-pub use run::{Setup, Watch, read_policy, simulate, simulate_watched};
+pub use run::{Observer, Setup, Watch, read_policy, simulate, simulate_observed, simulate_watched};
 pub use workload::{Generator, JdlOptions, RuntimeSource, Workload};
 
 /// Why something cannot be simulated.

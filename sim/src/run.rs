@@ -86,6 +86,33 @@ pub fn simulate_watched(
     Ok(draw_up(world, stopped, name, setup))
 }
 
+/// Who sees the scheduler at work, change by change and moment by moment.
+pub trait Observer {
+    /// The scheduler wants a change to be durable.
+    fn heard(&mut self, change: &Change, now: Timestamp);
+
+    /// Something has happened, or is about to be decided.
+    fn moment(&mut self, state: &State, now: Timestamp);
+}
+
+/// As [`simulate_watched`], with somebody who sees the state of the scheduler as well.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_observed(
+    setup: &Setup,
+    workload: &Workload,
+    name: &str,
+    policy: Policy,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, SimError> {
+    let mut recorded = Recorded::new(setup, workload);
+    recorded.observer = Some(observer);
+    let mut world = world(setup, workload, policy, recorded)?;
+    let stopped = world.run();
+    Ok(draw_up(world, stopped, name, setup))
+}
+
 /// What a run is for: the workload, and who measures.
 struct Recorded<'a> {
     workload: &'a Workload,
@@ -94,6 +121,7 @@ struct Recorded<'a> {
     runtimes: Vec<usize>,
     recorder: Recorder,
     watch: Option<&'a mut Watch<'a>>,
+    observer: Option<&'a mut dyn Observer>,
     limits: Limits,
     too_large: u64,
     too_long: u64,
@@ -181,6 +209,7 @@ impl<'a> Recorded<'a> {
             runtimes: Vec::new(),
             recorder: Recorder::new(begin(workload), &sites),
             watch: None,
+            observer: None,
             limits: Limits::new(&setup.clusters),
             too_large: 0,
             too_long: 0,
@@ -262,6 +291,15 @@ impl Scenario for Recorded<'_> {
         self.recorder.heard(change, now);
         if let Some(watch) = &mut self.watch {
             watch(change, now);
+        }
+        if let Some(observer) = &mut self.observer {
+            observer.heard(change, now);
+        }
+    }
+
+    fn moment(&mut self, state: &State, now: Timestamp) {
+        if let Some(observer) = &mut self.observer {
+            observer.moment(state, now);
         }
     }
 
@@ -367,19 +405,35 @@ fn place(cluster: &Cluster, supply: PilotSupply) -> Option<Place> {
 
 /// Draws up what was measured.
 fn draw_up(mut world: World<Recorded<'_>>, stopped: Stopped, name: &str, setup: &Setup) -> Outcome {
+    let (too_large, too_long) = (world.scenario.too_large, world.scenario.too_long);
+    let mut outcome = finish(&mut world, stopped, name, &setup.targets, |scenario| {
+        &mut scenario.recorder
+    });
+    outcome.tasks.too_large = too_large;
+    outcome.tasks.too_long = too_long;
+    outcome
+}
+
+/// Draws up what `recorder` has measured of a world that has come to its end.
+pub(crate) fn finish<S: Scenario>(
+    world: &mut World<S>,
+    stopped: Stopped,
+    name: &str,
+    targets: &Targets,
+    recorder: impl for<'a> Fn(&'a mut S) -> &'a mut Recorder,
+) -> Outcome {
+    let last_end = recorder(&mut world.scenario).last_end();
     let now = match stopped {
         Stopped::Late => world.now,
         // What was waited for in vain is nobody's time.
-        Stopped::Done | Stopped::Stuck | Stopped::Exhausted => {
-            world.scenario.recorder.last_end().max(Timestamp(0))
-        }
+        Stopped::Done | Stopped::Stuck | Stopped::Exhausted => last_end.max(Timestamp(0)),
     };
     let running: Vec<_> = world
         .still_running()
         .map(|(id, _, task)| (task.task, id, task.resources.cores, task.started))
         .collect();
     let pilots: Vec<SimPilot> = std::mem::take(&mut world.pilots).into_values().collect();
-    let mut recorder = world.scenario.recorder;
+    let recorder = recorder(&mut world.scenario);
     for (task, pilot, cores, from) in running {
         recorder.still_runs(task, pilot, cores, from, now);
     }
@@ -389,9 +443,7 @@ fn draw_up(mut world: World<Recorded<'_>>, stopped: Stopped, name: &str, setup: 
     {
         recorder.pilot_over(pilot, now);
     }
-    let mut outcome = recorder.finish(name, &setup.targets, now);
-    outcome.tasks.too_large = world.scenario.too_large;
-    outcome.tasks.too_long = world.scenario.too_long;
+    let mut outcome = recorder.finish(name, targets, now);
     outcome.pilots.asked = world.asked;
     outcome.pilots.recalled = world.recalled;
     outcome.stopped = match stopped {

@@ -8,12 +8,14 @@
 //! - [`auth`]: tokens, and who may do what.
 //! - [`files`]: input sandboxes, outputs and logs on disk.
 //! - `site_rules`: whether a site's description makes sense, and who may write what in it.
+//! - `foresight`: forecasts and simulations from copies of the state.
 //! - [`server`]: all of it put together, started and stopped.
 
 pub mod auth;
 pub mod config;
 pub mod engine;
 pub mod files;
+mod foresight;
 pub mod http;
 pub mod reconcile;
 pub mod server;

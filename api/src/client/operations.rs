@@ -6,8 +6,8 @@ use reqwest::Method;
 use super::transport::Repeat;
 use super::{Client, ClientError};
 use crate::public::{
-    EventsQuery, Health, Page, SharesView, TokenCreated, TokenRequest, TokenView, UsageQuery,
-    UsageView,
+    EventsQuery, Health, Page, SharesView, SimulateReply, SimulateRequest, TokenCreated,
+    TokenRequest, TokenView, UsageQuery, UsageView,
 };
 
 impl Client {
@@ -17,6 +17,16 @@ impl Client {
     /// See [`ClientError`].
     pub async fn shares(&self) -> Result<SharesView, ClientError> {
         self.get(&["shares"]).await
+    }
+
+    /// Lets the present queue play out under the policy in force and under others.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn simulate(&self, request: &SimulateRequest) -> Result<SimulateReply, ClientError> {
+        let request = self.request(Method::POST, &["simulate"]).json(request);
+        let response = self.send(request, Repeat::Harmless).await?;
+        self.decode(response).await
     }
 
     /// Usage, summed up.

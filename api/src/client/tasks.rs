@@ -6,7 +6,8 @@ use reqwest::Method;
 use super::transport::Repeat;
 use super::{Client, ClientError, Download, Follow};
 use crate::public::{
-    EventsQuery, Explanation, LogQuery, Page, TaskView, TasksChange, TasksChanged, TasksQuery,
+    EventsQuery, ExplainQuery, Explanation, LogQuery, Page, TaskView, TasksChange, TasksChanged,
+    TasksQuery,
 };
 
 /// Which of a task's two outputs.
@@ -64,6 +65,18 @@ impl Client {
     /// See [`ClientError`].
     pub async fn explain(&self, task: TaskId) -> Result<Explanation, ClientError> {
         self.get(&["tasks", &task.to_string(), "explain"]).await
+    }
+
+    /// As [`explain`](Self::explain), without a forecast of its start: quick.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn explain_briefly(&self, task: TaskId) -> Result<Explanation, ClientError> {
+        let query = ExplainQuery {
+            forecast: Some(false),
+        };
+        self.get_with(&["tasks", &task.to_string(), "explain"], &query)
+            .await
     }
 
     /// Cancels, holds, releases or retries a task.

@@ -111,7 +111,7 @@ impl Fairway {
             Command::Policy(policy) => on_this_thread(policy.run()),
             Command::Token(token) => on_this_thread(token.run()),
             Command::Serve(serve) => on_all_cores(serve.run()),
-            Command::Simulate(simulate) => simulate.run(),
+            Command::Simulate(simulate) => on_this_thread(simulate.run()),
             Command::Config(config) => config.run(),
             Command::Completions(completions) => completions.run(),
             Command::PilotAgent(agent) => on_this_thread(agent.run()),

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fairway_api::public::{NamedPolicy, SimulateRequest};
 use fairway_model::{GroupName, Policy, UserName};
 use fairway_sim::{
     Clusters, Distribution, JdlOptions, Outcome, RuntimeSource, Setup, SimError, Targets, Workload,
     read_policy, report, simulate,
 };
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 
+use crate::connect::Connect;
 use crate::exit::Failure;
 use crate::screen::{self, Format};
 
-/// Try policies on simulated clusters
+/// Try policies on simulated clusters, or on the queue of a server
 ///
 /// The scheduler is the one that runs in production; clusters, batch systems, pilots, failures and
 /// users are simulated. The same files and the same seed give the same result on every machine.
@@ -22,15 +24,35 @@ use crate::screen::{self, Format};
 #[derive(Debug, clap::Args)]
 pub(super) struct Simulate {
     /// The clusters (TOML)
-    #[arg(value_name = "CLUSTERS")]
-    clusters: PathBuf,
+    #[arg(value_name = "CLUSTERS", required_unless_present = "from_server")]
+    clusters: Option<PathBuf>,
+    /// Let the present queue of the server play out instead, under the policy in force; for
+    /// operators
+    #[arg(long, conflicts_with_all = ["clusters", "workload", "policies"])]
+    from_server: bool,
+    /// With --from-server: try this policy too; as --policy
+    #[arg(long = "what-if", value_name = "FILE", requires = "from_server")]
+    what_if: Vec<String>,
+    /// With --from-server: play out no more than so much time
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "from_server",
+        default_value = "1day"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    horizon: Duration,
     /// What is submitted: a trace in the Standard Workload Format (also with gzip), a folder of JDL
     /// files (or one), or a generator file (TOML)
-    #[arg(long, value_name = "PATH")]
-    workload: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "from_server")]
+    workload: Option<PathBuf>,
     /// A policy file (TOML or JSON), or a kind of policy with its usual settings, such as
     /// `fairshare`; each is a run of its own
-    #[arg(long = "policy", value_name = "FILE", required = true)]
+    #[arg(
+        long = "policy",
+        value_name = "FILE",
+        required_unless_present = "from_server"
+    )]
     policies: Vec<String>,
     /// What chance begins with
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -56,6 +78,8 @@ pub(super) struct Simulate {
     report: Option<PathBuf>,
     #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// What programs read.
@@ -71,11 +95,52 @@ struct Simulated<'a> {
 }
 
 impl Simulate {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let policies = self.read_policies()?;
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        if self.from_server {
+            return self.from_server().await;
+        }
+        self.run_here()
+    }
+
+    /// Has the server play its queue out.
+    async fn from_server(&self) -> Result<(), Failure> {
+        let policies = read_policies(&self.what_if)?.into_iter();
+        let request = SimulateRequest {
+            policies: policies
+                .map(|(name, policy)| NamedPolicy { name, policy })
+                .collect(),
+            horizon_s: Some(self.horizon.as_secs()),
+            seed: Some(self.seed),
+        };
+        let reply = self.connect.client()?.simulate(&request).await?;
+        let outcomes: Result<Vec<Outcome>, _> = reply
+            .outcomes
+            .iter()
+            .map(|outcome| Outcome::deserialize(outcome))
+            .collect();
+        let outcomes = outcomes.map_err(|error| {
+            Failure::Local(format!("the server's outcomes are not understood: {error}"))
+        })?;
+        if let Some(path) = &self.report {
+            let about = vec![format!(
+                "The queue of {} with {} tasks that were not over, played out for {} from then; \
+                 nothing new is submitted; seed {}.",
+                reply.from,
+                reply.tasks,
+                humantime::format_duration(self.horizon),
+                reply.seed
+            )];
+            let page = report::html("What becomes of the queue", &about, &outcomes);
+            std::fs::write(path, page).map_err(|error| Failure::file("write", path, &error))?;
+        }
+        self.format.show(&reply, || report::table(&outcomes))
+    }
+
+    fn run_here(self) -> Result<(), Failure> {
+        let policies = read_policies(&self.policies)?;
         let setup = self.setup()?;
         let cores = setup.clusters.cores();
-        let workload = Workload::open(&self.workload, cores, self.seed, &self.jdl_options())
+        let workload = Workload::open(self.workload(), cores, self.seed, &self.jdl_options())
             .map_err(failure)?;
         for remark in &workload.remarks {
             screen::remark(remark);
@@ -100,10 +165,20 @@ impl Simulate {
         self.format.show(&simulated, || report::table(&outcomes))
     }
 
+    /// Clap sees to it that it is there where it is needed.
+    fn clusters(&self) -> &Path {
+        self.clusters.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// As [`clusters`](Self::clusters).
+    fn workload(&self) -> &Path {
+        self.workload.as_deref().unwrap_or(Path::new(""))
+    }
+
     fn setup(&self) -> Result<Setup, Failure> {
         let shares: BTreeMap<UserName, f64> = self.shares.iter().cloned().collect();
         Ok(Setup {
-            clusters: Clusters::read(&read(&self.clusters)?).map_err(in_file(&self.clusters))?,
+            clusters: Clusters::read(&read(self.clusters())?).map_err(in_file(self.clusters()))?,
             seed: self.seed,
             until_s: self.until.map(|until| until.as_secs()),
             targets: Targets::new(shares).map_err(Failure::Usage)?,
@@ -122,35 +197,6 @@ impl Simulate {
         }
     }
 
-    /// The policies with the names that they are told of by, each its own.
-    fn read_policies(&self) -> Result<Vec<(String, Policy)>, Failure> {
-        let mut all: Vec<(String, Policy)> = Vec::new();
-        for given in &self.policies {
-            let path = Path::new(given);
-            let is_kind = !path.exists()
-                && given
-                    .bytes()
-                    .all(|it| it.is_ascii_lowercase() || it == b'-');
-            let text = if is_kind {
-                format!("kind = \"{given}\"")
-            } else {
-                read(path)?
-            };
-            let policy = read_policy(&text).map_err(in_file(path))?;
-            let stem = path.file_stem().unwrap_or(path.as_os_str());
-            let stem = stem.to_string_lossy();
-            let alike = all
-                .iter()
-                .filter(|(name, _)| name.split(" (").next() == Some(&*stem));
-            let name = match alike.count() {
-                0 => stem.into_owned(),
-                before => format!("{stem} ({})", before + 1),
-            };
-            all.push((name, policy));
-        }
-        Ok(all)
-    }
-
     /// What was simulated, in sentences.
     fn about(&self, workload: &Workload, cores: u64) -> Vec<String> {
         let mut about = vec![format!(
@@ -160,13 +206,42 @@ impl Simulate {
             workload.task_count(),
             workload.users().len(),
             workload.core_seconds() / 3600.0,
-            self.workload.display(),
-            self.clusters.display(),
+            self.workload().display(),
+            self.clusters().display(),
             self.seed,
         )];
         about.extend(workload.remarks.iter().map(|remark| format!("{remark}.")));
         about
     }
+}
+
+/// The policies with the names that they are told of by, each its own.
+fn read_policies(files: &[String]) -> Result<Vec<(String, Policy)>, Failure> {
+    let mut all: Vec<(String, Policy)> = Vec::new();
+    for given in files {
+        let path = Path::new(given);
+        let is_kind = !path.exists()
+            && given
+                .bytes()
+                .all(|it| it.is_ascii_lowercase() || it == b'-');
+        let text = if is_kind {
+            format!("kind = \"{given}\"")
+        } else {
+            read(path)?
+        };
+        let policy = read_policy(&text).map_err(in_file(path))?;
+        let stem = path.file_stem().unwrap_or(path.as_os_str());
+        let stem = stem.to_string_lossy();
+        let alike = all
+            .iter()
+            .filter(|(name, _)| name.split(" (").next() == Some(&*stem));
+        let name = match alike.count() {
+            0 => stem.into_owned(),
+            before => format!("{stem} ({})", before + 1),
+        };
+        all.push((name, policy));
+    }
+    Ok(all)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -236,17 +311,12 @@ mod tests {
             "--policy",
             "fairshare",
         ];
-        let policies = parsed(&given).unwrap().read_policies().unwrap();
+        let policies = read_policies(&parsed(&given).unwrap().policies).unwrap();
         let names: Vec<&str> = policies.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["fifo", "fifo (2)", "fairshare"]);
         assert_eq!(policies[0].1, policies[1].1);
         for wrong in ["tea", "./missing.toml"] {
-            assert!(
-                parsed(&["--policy", wrong])
-                    .unwrap()
-                    .read_policies()
-                    .is_err()
-            );
+            assert!(read_policies(&parsed(&["--policy", wrong]).unwrap().policies).is_err());
         }
     }
 
@@ -268,14 +338,14 @@ mod tests {
             "fifo",
         ];
         let line = line.into_iter().chain(["--report", &report]);
-        Line::parse_from(line).simulate.run().unwrap();
+        Line::parse_from(line).simulate.run_here().unwrap();
         let page = std::fs::read_to_string(report).unwrap();
         assert!(
             page.contains("<td>tasks succeeded</td><td>1</td>"),
             "{page}"
         );
         let line = ["simulate", &trace, "--workload", &trace, "--policy", "fifo"];
-        let failed = Line::parse_from(line).simulate.run().unwrap_err();
+        let failed = Line::parse_from(line).simulate.run_here().unwrap_err();
         assert!(
             failed.to_string().contains("trace.swf: cluster file"),
             "{failed}"

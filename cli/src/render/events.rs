@@ -23,7 +23,12 @@ fn sentence(kind: &EventKind) -> String {
             attempt,
             pilot,
             ce,
-        } => format!("{task} given to pilot {pilot} at {ce} (attempt {attempt})"),
+            because,
+        } => {
+            let why = because.as_ref().map(|why| format!(": {why}"));
+            let why = why.unwrap_or_default();
+            format!("{task} given to pilot {pilot} at {ce} (attempt {attempt}){why}")
+        }
         EventKind::TaskStarted { task, attempt } => format!("{task} started (attempt {attempt})"),
         EventKind::TaskGivesWay {
             task,

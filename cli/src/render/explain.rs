@@ -1,5 +1,7 @@
 //! Why a task is where it is, in sentences.
 
+mod future;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -16,13 +18,16 @@ pub(crate) fn text(explanation: &Explanation) -> String {
     let node = explanation.node.as_ref();
     let node = node.map_or(String::new(), |node| format!(" (node {})", harmless(node)));
     let mut paragraphs = vec![format!(
-        "Task {}{node} {style}{}{style:#}. {}\n",
+        "Task {}{node} {style}{}{style:#}. {}{}\n",
         explanation.task,
         predicate(explanation.state),
-        harmless(&explanation.summary)
+        harmless(&explanation.summary),
+        future::sentence(explanation)
     )];
     paragraphs.extend(other_jobs(explanation));
     paragraphs.extend(place(explanation));
+    paragraphs.extend(future::before(explanation));
+    paragraphs.extend(future::priority(explanation));
     paragraphs.push(demand(explanation));
     let (eligible, refused): (Vec<_>, Vec<_>) = explanation.ces.iter().partition(|it| it.eligible);
     if explanation.ces.is_empty() && !explanation.state.is_final() {
@@ -34,7 +39,32 @@ pub(crate) fn text(explanation: &Explanation) -> String {
     if !refused.is_empty() {
         paragraphs.push(format!("It cannot run at:\n{}", refusals(&refused)));
     }
+    paragraphs.extend(pilots(explanation));
+    paragraphs.extend(future::history(explanation));
     paragraphs.join("\n")
+}
+
+/// The pilots at work, and what speaks against each.
+fn pilots(explanation: &Explanation) -> Option<String> {
+    if explanation.pilots.is_empty() {
+        return None;
+    }
+    let dimmed = Style::new().dimmed();
+    let mut text = String::from("Pilots at work:\n");
+    for verdict in &explanation.pilots {
+        let _ = write!(text, "  {} at {}", verdict.pilot, verdict.ce);
+        let against: Vec<String> = (verdict.refusals.iter())
+            .map(|it| {
+                let (because, clause) = (harmless(&it.because), harmless(&it.clause));
+                format!("{because} {dimmed}[{clause}]{dimmed:#}")
+            })
+            .collect();
+        let _ = match against.is_empty() {
+            true => writeln!(text, ": has room for it, when it is its turn"),
+            false => writeln!(text, ": {}", against.join("; ")),
+        };
+    }
+    Some(text)
 }
 
 /// The state as what is said of a task.
@@ -99,11 +129,14 @@ fn standing(share: &ShareView) -> String {
         None => "has no task in the queue".to_owned(),
     };
     format!(
-        "{} {place}: FS is {:.2}, with {} waiting and {} running.\n",
+        "{} {place}: FS is {:.2}, with {} waiting and {} running. Due is {:.1} % of everything, \
+         used were {:.1} %.\n",
         share.user,
         share.fs,
         words::count(share.waiting, "task"),
-        share.running
+        share.running,
+        share.due * 100.0,
+        share.used * 100.0
     )
 }
 

@@ -13,6 +13,7 @@ mod common;
 mod crash;
 mod depends;
 mod disk;
+mod explain;
 mod gang;
 mod graphs;
 mod grid;

@@ -84,6 +84,9 @@ pub struct Reservation {
 /// With more demands that do not fit on one pilot, a plan is made at once.
 const DEMANDS_MAX: usize = 16;
 
+/// A task that cores are kept for, and when it starts at the latest.
+pub(crate) type Passed = (TaskId, Timestamp);
+
 /// The pilots of one owner at a CE.
 type Pool<'a> = (&'a Element, &'a PilotOwner);
 
@@ -100,7 +103,7 @@ pub(crate) struct Keeper<'a> {
 }
 
 impl<'a> Keeper<'a> {
-    fn new(state: &'a State, mut rooms: Rooms, limits: Limits) -> Self {
+    pub(crate) fn new(state: &'a State, mut rooms: Rooms, limits: Limits) -> Self {
         rooms.refresh(state);
         Self {
             state,
@@ -115,11 +118,19 @@ impl<'a> Keeper<'a> {
     /// Whether a task of the class, which the pilot has room for, may be given to it: it delays no
     /// task before it that something is kept for.
     pub(crate) fn lets(&self, live: &'a LivePilot, id: ClassId, class: &Class) -> bool {
-        let Some(element) = self.state.elements.get(&live.pilot.ce) else {
-            return true;
-        };
+        self.delayed(live, id, class).is_none()
+    }
+
+    /// The task that such a task would delay.
+    pub(crate) fn delayed(
+        &self,
+        live: &'a LivePilot,
+        id: ClassId,
+        class: &Class,
+    ) -> Option<Passed> {
+        let element = self.state.elements.get(&live.pilot.ce)?;
         if !self.may_keep(live, element) {
-            return true;
+            return None;
         }
         let pool = (&element.id, &live.pilot.owner);
         let mut plans = self.plans.borrow_mut();
@@ -132,7 +143,15 @@ impl<'a> Keeper<'a> {
             let mut held = self.held.borrow_mut();
             held.insert((pool.0.clone(), pool.1.clone()));
         }
-        delayed.is_none()
+        delayed.map(|place| (place.task, place.from))
+    }
+
+    /// The task that comes before `task`, of the class, and that cores are kept for on the pilot;
+    /// as far as a match has laid them out.
+    pub(crate) fn passed(&self, live: &LivePilot, id: ClassId, task: TaskId) -> Option<Passed> {
+        let plans = self.plans.borrow();
+        let plan = plans.get(&(&live.pilot.ce, &live.pilot.owner))?;
+        plan.passed(live.pilot.id, id, task)
     }
 
     /// Whether anything could be kept on the pilot. Where all tasks ask for one core, it is never so.

@@ -8,6 +8,7 @@ use fairway_jdl::Needs;
 use fairway_model::policy::Backfill;
 use fairway_model::{PilotId, PilotOwner, PilotState, Resources, TaskId, Timestamp};
 
+use super::Passed;
 use super::profile::{Profile, after};
 use super::rooms::{Room, Rooms, profile};
 use crate::State;
@@ -111,6 +112,15 @@ impl<'a> Plan<'a> {
     pub(super) fn places(&mut self, rooms: &mut Rooms) -> &[Place] {
         self.reach_class(rooms, None);
         &self.places
+    }
+
+    /// The first task that cores are kept for on a pilot, of those before a class that has been
+    /// looked at.
+    pub(super) fn passed(&self, pilot: PilotId, id: ClassId, own: TaskId) -> Option<Passed> {
+        let before = *self.before.get(&id)?;
+        let mut places = self.places.iter().take(before);
+        let place = places.find(|it| it.kept && it.pilot == pilot && it.task != own)?;
+        Some((place.task, place.from))
     }
 
     /// The task that comes before this class in the order of service and that a task of it would

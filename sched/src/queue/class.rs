@@ -91,6 +91,17 @@ impl Class {
         whole + own.map_or(0, |ranges| ranges.count_below(task.index))
     }
 
+    /// When a task that waits came into the queue.
+    pub(crate) fn since_of(&self, account: AccountId, task: TaskId) -> Option<Timestamp> {
+        let ranges = self.waiters.get(&account)?.jobs.get(&task.job)?;
+        ranges.get(task.index).map(|(_, _, since)| since)
+    }
+
+    /// That of its quality of service.
+    pub(crate) fn tier(&self) -> i32 {
+        self.tier
+    }
+
     /// The first tasks of an account that wait, at most `most`, each with when it came into the
     /// queue.
     pub(crate) fn first_of(&self, account: AccountId, most: usize) -> Vec<(TaskId, Timestamp)> {

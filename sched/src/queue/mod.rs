@@ -8,6 +8,7 @@
 mod class;
 mod next;
 mod order;
+mod stand;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use fairway_model::{GroupName, JobId, Timestamp, UserName};
 pub(crate) use self::class::{Class, Waiter};
 pub(crate) use self::next::{Candidate, Choice};
 use self::order::Order;
+pub(crate) use self::stand::Stand;
 use crate::shares::{AccountId, Arrangement, Shares};
 
 /// Which class. Numbers are given in the order of appearance and mean nothing else.

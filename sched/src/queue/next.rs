@@ -236,6 +236,18 @@ impl Queue {
         classes
     }
 
+    /// Every account in every class with tasks that may be started, in the order of service of
+    /// their first tasks.
+    pub(crate) fn places_in_order(
+        &self,
+        shares: &Shares,
+        now: Timestamp,
+    ) -> Vec<(ClassId, AccountId)> {
+        let mut places = Vec::new();
+        self.in_order(shares, now, |class, account| places.push((class, account)));
+        places
+    }
+
     /// Shows every account in every class, in the order of service of their first tasks.
     pub(crate) fn in_order(
         &self,

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ClassId;
+use super::{ClassId, Stand};
 use crate::shares::{AccountId, Key, NodeId, ROOT, Shares};
 
 /// A node below which somebody waits, or did.
@@ -128,6 +128,29 @@ impl Order {
         }
         let mut children = node.children.iter();
         children.find_map(|(_, child)| self.first_below(*child, wanted, take))
+    }
+
+    /// Where an account stands: at the first node from the top down that others stand beside.
+    /// `None` if nobody else waits.
+    pub(super) fn stand(&self, shares: &Shares, account: AccountId) -> Option<Stand> {
+        let mut stand = None;
+        let mut first = true;
+        let mut node = shares.books(account).node;
+        while let Some(above) = shares.above(node) {
+            let siblings = &self.get(above)?.children;
+            first &= siblings.first().is_some_and(|(_, it)| *it == node);
+            if siblings.len() > 1 {
+                let level = self.get(node)?.key?.level();
+                stand = Some(Stand {
+                    node,
+                    level,
+                    of: siblings.len(),
+                    first: true,
+                });
+            }
+            node = above;
+        }
+        stand.map(|stand| Stand { first, ..stand })
     }
 
     /// Compares what is kept with what follows from `waiting`: who waits in which classes.

@@ -43,6 +43,18 @@ impl Part {
     }
 }
 
+/// The components of a priority, each with its weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Parts {
+    pub(crate) fairshare: f64,
+    /// Whether a cap is reached: nothing is started.
+    pub(crate) capped: bool,
+    /// That of the expansion factor, without what waiting adds to it.
+    pub(crate) expansion: f64,
+    pub(crate) resources: f64,
+    pub(crate) qos: f64,
+}
+
 /// Usage in percent of all: over all intervals, and in the current one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Percent {
@@ -205,15 +217,25 @@ impl Maui {
         account: AccountId,
         needs: &Needs,
     ) -> Option<f64> {
+        let parts = self.parts(shares, account, needs);
+        let fixed = parts.expansion + parts.resources + parts.qos;
+        (!parts.capped).then_some(parts.fairshare + fixed)
+    }
+
+    /// What the priority of a task that has not waited yet is made of.
+    pub(super) fn parts(&self, shares: &Shares, account: AccountId, needs: &Needs) -> Parts {
         let fairshare = self.fairshare(shares, account, needs);
         let qos = needs.qos.as_ref();
         let qos = qos.and_then(|name| shares.policy.qos_named(name));
         let settings = &shares.policy.maui;
-        // The expansion factor of a task that has not waited yet is 1.
-        let fixed = settings.expansion_factor_weight
-            + resources(settings, needs)
-            + qos.map_or(0.0, |qos| qos.priority);
-        (!fairshare.capped).then_some(fairshare.worth + fixed)
+        Parts {
+            fairshare: fairshare.worth,
+            capped: fairshare.capped,
+            // The expansion factor of a task that has not waited yet is 1.
+            expansion: settings.expansion_factor_weight,
+            resources: resources(settings, needs),
+            qos: qos.map_or(0.0, |qos| qos.priority),
+        }
     }
 }
 

@@ -45,6 +45,13 @@ pub(crate) struct Key {
     turn: u64,
 }
 
+impl Key {
+    /// The number that decides.
+    pub(crate) fn level(self) -> f64 {
+        f64::from_bits(self.rank)
+    }
+}
+
 /// How accounts are put in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrangement {
@@ -475,6 +482,11 @@ impl Shares {
     /// start because of a cap.
     pub(crate) fn priority(&self, account: AccountId, needs: &Needs) -> Option<f64> {
         self.maui.priority(self, account, needs)
+    }
+
+    /// What a task's priority is made of; see [`priority`](Self::priority).
+    pub(crate) fn priority_parts(&self, account: AccountId, needs: &Needs) -> maui::Parts {
+        self.maui.parts(self, account, needs)
     }
 
     /// By how much a waiting task's priority grows in a millisecond.

@@ -7,6 +7,7 @@ use fairway_model::{
 };
 
 use super::State;
+use crate::backfill::Passed;
 use crate::command::{Change, Grant};
 use crate::element::Element;
 use crate::matching::Lease;
@@ -128,14 +129,23 @@ fn back(task: &Task) -> (TaskState, &'static str) {
 }
 
 impl State {
-    /// Gives the task, which waits, to the pilot.
-    pub(super) fn grant(&mut self, task: TaskId, pilot: PilotId, now: Timestamp) -> Option<Grant> {
+    /// Gives the task, which waits, to the pilot. `passed` is a task before it that cores are kept
+    /// for there.
+    pub(super) fn grant(
+        &mut self,
+        task: TaskId,
+        pilot: PilotId,
+        passed: Option<Passed>,
+        now: Timestamp,
+    ) -> Option<Grant> {
         let live = self.jobs.get(&task.job)?;
         let (row, class) = (live.task(task.index)?, live.class_of(task.index));
         debug_assert_eq!(row.state, TaskState::Waiting);
         let (owner, group) = (&live.job.owner, live.job.group.as_ref());
         let account = self.shares.find(owner, group)?;
         let placement = self.placement(pilot, class, account, now)?;
+        let because = self.rule_of((task, row.since), (class, account), passed, now);
+        let because = because.map(|rule| rule.to_string());
         self.dequeue(task.job, task.index, task.index + 1);
         let live = self.jobs.get_mut(&task.job)?;
         live.untouched.take(task.index, task.index + 1);
@@ -190,6 +200,7 @@ impl State {
             attempt,
             pilot,
             ce,
+            because,
         };
         self.event(kind, now);
         self.told_grant(pilot, task)

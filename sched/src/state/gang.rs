@@ -36,7 +36,7 @@ pub(super) struct Placement {
 impl State {
     /// Whether all other pilots are there that a task of the class needs if this one has the
     /// lease.
-    pub(super) fn is_complete(
+    pub(crate) fn is_complete(
         &self,
         lead: &LivePilot,
         id: ClassId,

@@ -360,7 +360,7 @@ impl State {
 
     /// Whether a pilot can take a task of the class without taking room that is kept: being made
     /// for others, or given up by what sleeps there.
-    pub(super) fn leaves_room(&self, live: &LivePilot, id: ClassId, class: &Class) -> bool {
+    pub(crate) fn leaves_room(&self, live: &LivePilot, id: ClassId, class: &Class) -> bool {
         let rooms = self.kept_rooms.at(live.pilot.id);
         let sleepers = || live.leases.iter().filter(|it| it.awaits_room());
         if rooms.is_empty() && sleepers().next().is_none() {

@@ -15,6 +15,7 @@ mod policy;
 pub(crate) mod probe;
 mod read;
 mod retry;
+mod rule;
 mod serve;
 mod sites;
 mod submit;

@@ -99,6 +99,12 @@ impl State {
         self.jobs.get(&id).map(|live| &live.job)
     }
 
+    /// All jobs that are not over, each with how many of its tasks are not.
+    pub fn jobs_open(&self) -> impl Iterator<Item = (&Job, u64)> {
+        let open = |live: &super::LiveJob| live.counts.total() - live.counts.ended();
+        self.jobs.values().map(move |live| (&live.job, open(live)))
+    }
+
     /// The owner of a job that is not over.
     pub fn job_owner(&self, id: JobId) -> Option<&UserName> {
         self.job(id).map(|job| &job.owner)

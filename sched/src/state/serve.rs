@@ -7,7 +7,7 @@ use fairway_model::{PilotId, PilotOwner, SiteMode, TaskId, Timestamp};
 
 use super::State;
 use super::sync::Orders;
-use crate::backfill::Keeper;
+use crate::backfill::{Keeper, Passed};
 use crate::command::{Grant, Reply};
 use crate::element::Element;
 use crate::matching::{Limits, LivePilot, Wish, eligible, next_for};
@@ -65,17 +65,22 @@ impl State {
     ) {
         let limits = self.limits(now);
         while grants.len() < self.settings.grants_max as usize {
-            let Some(task) = self.next_task(pilot, wish, limits) else {
+            let Some((task, passed)) = self.next_task(pilot, wish, limits) else {
                 return;
             };
-            let Some(grant) = self.grant(task, pilot, now) else {
+            let Some(grant) = self.grant(task, pilot, passed, now) else {
                 return;
             };
             grants.push(grant);
         }
     }
 
-    fn next_task(&mut self, pilot: PilotId, wish: Wish, limits: Limits) -> Option<TaskId> {
+    fn next_task(
+        &mut self,
+        pilot: PilotId,
+        wish: Wish,
+        limits: Limits,
+    ) -> Option<(TaskId, Option<Passed>)> {
         self.with_reservations(limits, |state, keeper| {
             state.next_task_kept(pilot, wish, limits, keeper)
         })
@@ -87,7 +92,7 @@ impl State {
         wish: Wish,
         limits: Limits,
         keeper: &Keeper<'a>,
-    ) -> Option<TaskId> {
+    ) -> Option<(TaskId, Option<Passed>)> {
         let live = self.pilots.get(&pilot)?;
         let element = self.elements.get(&live.pilot.ce)?;
         if !self.node_admits(live, limits.now) {
@@ -104,7 +109,8 @@ impl State {
                 && keeper.lets(live, id, class)
         };
         let door = self.door(limits.now);
-        next_for(&self.queue, door, element, &live.pilot.owner, wanted).map(|choice| choice.task)
+        let choice = next_for(&self.queue, door, element, &live.pilot.owner, wanted)?;
+        Some((choice.task, keeper.passed(live, choice.class, choice.task)))
     }
 
     /// CEs that give out work and at which a pilot waits for some.
@@ -174,8 +180,8 @@ impl State {
                     state.next_pair(limits, served, keeper)
                 })
             };
-            while let Some((pilot, task)) = next(self, &served) {
-                let Some(grant) = self.grant(task, pilot, now) else {
+            while let Some((pilot, task, passed)) = next(self, &served) {
+                let Some(grant) = self.grant(task, pilot, passed, now) else {
                     break;
                 };
                 served.entry(pilot).or_default().grants.push(grant);
@@ -215,7 +221,7 @@ impl State {
         limits: Limits,
         served: &BTreeMap<PilotId, Orders>,
         keeper: &Keeper<'a>,
-    ) -> Option<(PilotId, TaskId)> {
+    ) -> Option<(PilotId, TaskId, Option<Passed>)> {
         let has_room = |pilot: PilotId| {
             served
                 .get(&pilot)
@@ -261,6 +267,8 @@ impl State {
         )?;
         let class = self.queue.class(choice.class)?;
         let pilot = for_candidate(&class.candidate(choice.class, choice.account)?)?;
-        Some((pilot, choice.task))
+        let live = self.pilots.get(&pilot)?;
+        let passed = keeper.passed(live, choice.class, choice.task);
+        Some((pilot, choice.task, passed))
     }
 }

@@ -93,7 +93,19 @@ pub(crate) struct Gantt {
     pub(crate) nodes_per_row: u32,
 }
 
+impl Default for Gantt {
+    /// Of no nodes.
+    fn default() -> Self {
+        Self::new(Timestamp::default(), Vec::new())
+    }
+}
+
 impl Gantt {
+    /// Whether there is nothing to draw on.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cores.is_empty()
+    }
+
     pub(crate) fn new(begin: Timestamp, cores: Vec<u32>) -> Self {
         let nodes = u32::try_from(cores.len()).unwrap_or(u32::MAX);
         Self {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fairway_model::UserName;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What each user's part should be, in proportion: 1 for who is not named.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,7 +82,7 @@ pub(crate) fn quantile<T: Copy + Default>(sorted: &[T], part: f64) -> T {
 }
 
 /// How long tasks waited from their submission to their first start, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Waits {
     /// The mean.
     pub mean_s: f64,
@@ -95,7 +95,7 @@ pub struct Waits {
 }
 
 /// Bounded slowdowns of tasks: 1 is ideal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Slowdowns {
     /// The mean.
     pub mean: f64,
@@ -108,7 +108,7 @@ pub struct Slowdowns {
 }
 
 /// What became of tasks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskCounts {
     /// All that were submitted.
     pub submitted: u64,
@@ -129,7 +129,7 @@ pub struct TaskCounts {
 }
 
 /// What became of pilots.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PilotCounts {
     /// Those that were asked for.
     pub asked: u64,
@@ -146,7 +146,7 @@ pub struct PilotCounts {
 }
 
 /// What one user got.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UserOutcome {
     /// Who.
     pub user: UserName,
@@ -161,7 +161,7 @@ pub struct UserOutcome {
 }
 
 /// A stretch of the run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// When it begins, in seconds from the first submission.
     pub at_s: f64,
@@ -179,7 +179,7 @@ pub struct Point {
 }
 
 /// What is measured of one run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// The name of the policy.
     pub policy: String,

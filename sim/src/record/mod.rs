@@ -5,9 +5,11 @@ pub(crate) mod gantt;
 pub(crate) mod metrics;
 pub(crate) mod series;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_model::{JobId, PilotId, Task, TaskId, TaskState, Timestamp, UsageRecord, UserName};
+use fairway_model::{
+    Job, JobId, PilotId, Task, TaskId, TaskState, Timestamp, UsageRecord, UserName,
+};
 use fairway_sched::Change;
 
 use crate::world::SimPilot;
@@ -42,6 +44,10 @@ pub(crate) struct Recorder {
     by_name: BTreeMap<UserName, usize>,
     /// The owner and submission of each job; jobs are numbered from 1 in order.
     jobs: Vec<(u32, Timestamp)>,
+    /// The same of jobs that were there before the run began.
+    adopted: BTreeMap<JobId, (u32, Timestamp)>,
+    /// Tasks that had an attempt before the run began: how long they waited is not this run's.
+    begun: BTreeSet<TaskId>,
     /// When tasks that are tried again were started first.
     first_starts: BTreeMap<TaskId, Timestamp>,
     waits_ms: Vec<u64>,
@@ -73,6 +79,8 @@ impl Recorder {
             users: Vec::new(),
             by_name: BTreeMap::new(),
             jobs: Vec::new(),
+            adopted: BTreeMap::new(),
+            begun: BTreeSet::new(),
             first_starts: BTreeMap::new(),
             waits_ms: Vec::new(),
             slowdowns: Vec::new(),
@@ -85,6 +93,20 @@ impl Recorder {
             first_nodes,
             nodes: BTreeMap::new(),
         }
+    }
+
+    /// Takes in a job that was there before the run began, with its tasks that are not over.
+    pub(crate) fn adopt(&mut self, job: &Job, open: u64) {
+        let now = self.begin;
+        let user = self.user(&job.owner, now);
+        self.adopted.insert(job.id, (user as u32, job.submitted_at));
+        self.tasks.submitted += open;
+        self.opens(user, open, now);
+    }
+
+    /// Notes that a task had been given to a pilot before the run began.
+    pub(crate) fn has_begun(&mut self, task: TaskId) {
+        self.begun.insert(task);
     }
 
     pub(crate) fn heard(&mut self, change: &Change, now: Timestamp) {
@@ -133,6 +155,9 @@ impl Recorder {
     }
 
     fn job(&self, id: JobId) -> Option<(usize, Timestamp)> {
+        if let Some(&(user, at)) = self.adopted.get(&id) {
+            return Some((user as usize, at));
+        }
         let place = usize::try_from(id.0.checked_sub(1)?).ok()?;
         self.jobs.get(place).map(|&(user, at)| (user as usize, at))
     }
@@ -180,6 +205,10 @@ impl Recorder {
         let (Some(first), Some(last)) = (first, task.started_at) else {
             return;
         };
+        if self.begun.remove(&task.id) {
+            self.users[place].ended += 1;
+            return;
+        }
         let wait_ms = u64::try_from(first.since(submitted).as_millis()).unwrap_or(u64::MAX);
         let response_s = now.since(submitted).as_secs_f64();
         let slowdown = bounded_slowdown(response_s, now.since(last).as_secs_f64());
@@ -198,6 +227,7 @@ impl Recorder {
     }
 
     fn ran(&mut self, user: usize, pilot: PilotId, cores: u32, from: Timestamp, to: Timestamp) {
+        let from = from.max(self.begin);
         let ms = u64::try_from(to.since(from).as_millis()).unwrap_or(0);
         let core_ms = ms.saturating_mul(u64::from(cores));
         self.users[user].core_ms += core_ms;
@@ -256,7 +286,7 @@ impl Recorder {
     }
 
     /// Draws it all up.
-    pub(crate) fn finish(mut self, policy: &str, targets: &Targets, now: Timestamp) -> Outcome {
+    pub(crate) fn finish(&mut self, policy: &str, targets: &Targets, now: Timestamp) -> Outcome {
         for place in 0..self.users.len() {
             let open = self.users[place].open;
             self.tasks.unfinished += open;
@@ -300,7 +330,7 @@ impl Recorder {
                 .values()
                 .map(|&it| outcome(&self.users[it]))
                 .collect(),
-            gantt: self.gantt,
+            gantt: std::mem::take(&mut self.gantt),
         }
     }
 

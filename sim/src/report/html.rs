@@ -161,6 +161,15 @@ fn one(page: &mut String, outcome: &Outcome, end_s: f64) {
     let shown = shown.map(|(place, name)| (colour(Some(place)), name.as_str()));
     let others = (outcome.users.len() > outcome.shown.len()).then_some((OTHERS, "all others"));
     key(page, shown.chain(others));
+    // Outcomes that were read from JSON do not tell.
+    if !outcome.gantt.is_empty() {
+        where_it_ran(page, outcome, end_s);
+    }
+    page.push_str("<h3>Shares</h3>\n");
+    page.push_str(&plot::shares(outcome, end_s));
+}
+
+fn where_it_ran(page: &mut String, outcome: &Outcome, end_s: f64) {
     page.push_str("<h3>Who ran where</h3>\n");
     if !outcome.gantt.is_exact() {
         page.push_str(
@@ -169,8 +178,6 @@ fn one(page: &mut String, outcome: &Outcome, end_s: f64) {
         );
     }
     page.push_str(&gantt::chart(outcome, &places(outcome), end_s));
-    page.push_str("<h3>Shares</h3>\n");
-    page.push_str(&plot::shares(outcome, end_s));
 }
 
 /// The colours of users by their numbers in the chart.

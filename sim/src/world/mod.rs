@@ -46,6 +46,9 @@ pub(crate) trait Scenario {
     /// A pilot that ran is over.
     fn pilot_over(&mut self, id: PilotId, pilot: &SimPilot, now: Timestamp);
 
+    /// Something has happened, or is about to be decided.
+    fn moment(&mut self, _state: &State, _now: Timestamp) {}
+
     /// Whether nothing more is of interest.
     fn is_over(&self) -> bool;
 }
@@ -181,8 +184,10 @@ impl<S: Scenario> World<S> {
             while let Some(what) = self.agenda.pop_until(at) {
                 self.events += 1;
                 self.happen(what);
+                self.scenario.moment(&self.state, self.now);
             }
             self.serve();
+            self.scenario.moment(&self.state, self.now);
             if self.scenario.is_over() {
                 return Stopped::Done;
             }

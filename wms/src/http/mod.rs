@@ -12,11 +12,13 @@ mod extract;
 mod failure;
 mod gate;
 mod health;
+mod history;
 mod jobs;
 mod pilot;
 mod pilots;
 mod policy;
 mod shares;
+mod simulate;
 mod sites;
 mod tasks;
 mod tokens;
@@ -45,6 +47,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::Auth;
 use crate::engine::Engine;
 use crate::files::Files;
+use crate::foresight::Foresight;
 use crate::reconcile::Checks;
 use crate::reconcile::agents::Agents;
 use crate::store::Store;
@@ -109,6 +112,7 @@ pub struct App {
     /// One at a time; see `policy::diff`.
     rehearsals: Arc<tokio::sync::Mutex<()>>,
     streams: Arc<Semaphore>,
+    foresight: Foresight,
 }
 
 impl App {
@@ -134,6 +138,7 @@ impl App {
             retries: Arc::default(),
             rehearsals: Arc::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            foresight: Foresight::default(),
         }
     }
 
@@ -229,6 +234,7 @@ fn routes(limits: &Limits) -> OpenApiRouter<App> {
                 .merge(pilots::routes())
                 .merge(shares::routes())
                 .merge(policy::routes())
+                .merge(simulate::routes())
                 .merge(usage::routes())
                 .merge(tokens::routes())
                 .merge(whoami::routes())

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use fairway_api::public::{
-    CeDeadline, CeVerdict, CeView, DeadlineView, DependsOn, Explanation, JobCounts, NodeAside,
-    Progress, Refusal, ShareInterval, ShareNodeView, ShareView, SharesView, SiteView, TaskView,
-    WaitsFor,
+    CeDeadline, CeVerdict, CeView, DeadlineView, DependsOn, Explanation, ForecastView, JobCounts,
+    NodeAside, PilotVerdict, PriorityPart, PriorityView, Progress, Refusal, Rival, ShareInterval,
+    ShareNodeView, ShareView, SharesView, SiteView, TaskView, WaitsFor,
 };
 use fairway_jdl::{Ad, Needs, Value, eval};
 use fairway_model::{Ce, CeId, Pilot, PilotState, Principal, Site, TaskId, TaskState, Timestamp};
@@ -15,6 +15,8 @@ use fairway_sched::latch::SetAside;
 use fairway_sched::provision::Outlook;
 use fairway_sched::state::{ShareNode, Standing};
 use fairway_sched::{State, explain};
+
+use crate::foresight::Made;
 
 /// How much there is to do, and with what.
 pub(super) struct Load {
@@ -224,7 +226,71 @@ pub(super) fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Exp
         rank: explained.rank,
         deadline: explained.deadline.map(deadline),
         ces: explained.ces.into_iter().map(verdict).collect(),
+        pilots: explained.pilots.into_iter().map(pilot).collect(),
+        before: explained.before.into_iter().map(rival).collect(),
+        accounts_before: explained.accounts_before,
+        priority: explained.priority.map(priority),
+        qos: explained.qos,
+        tier: explained.tier,
+        waited_s: explained.waited_s,
+        overdue: explained.overdue,
+        forecast: None,
+        no_forecast: None,
+        history: Vec::new(),
     })
+}
+
+fn pilot(verdict: explain::PilotVerdict) -> PilotVerdict {
+    PilotVerdict {
+        pilot: verdict.pilot,
+        ce: verdict.ce,
+        refusals: verdict.refusals.into_iter().map(refusal).collect(),
+    }
+}
+
+/// Somebody who comes before; also told to those who may not see whose tasks they are, as
+/// everybody sees all standings.
+fn rival(rival: explain::Rival) -> Rival {
+    Rival {
+        path: rival.path,
+        waiting: rival.waiting,
+        because: rival.because,
+    }
+}
+
+fn priority(priority: explain::Priority) -> PriorityView {
+    let parts = priority
+        .parts
+        .into_iter()
+        .map(|(name, value)| PriorityPart {
+            name: name.to_owned(),
+            value,
+        });
+    PriorityView {
+        total: priority.total,
+        capped: priority.capped,
+        parts: parts.collect(),
+    }
+}
+
+fn refusal(refusal: explain::Refusal) -> Refusal {
+    Refusal {
+        clause: refusal.clause,
+        because: refusal.because,
+    }
+}
+
+/// When it will start.
+pub(super) fn forecast(made: Made) -> ForecastView {
+    let Made { at, forecast } = made;
+    ForecastView {
+        made_at: at,
+        earliest: forecast.earliest,
+        likely: forecast.likely,
+        latest: forecast.latest,
+        horizon: forecast.horizon,
+        why_none: forecast.why_none,
+    }
 }
 
 fn deadline(outlook: Outlook) -> DeadlineView {
@@ -258,10 +324,7 @@ fn depends_on(on: explain::DependsOn) -> DependsOn {
 }
 
 fn verdict(verdict: explain::CeVerdict) -> CeVerdict {
-    let refusals = verdict.refusals.into_iter().map(|refusal| Refusal {
-        clause: refusal.clause,
-        because: refusal.because,
-    });
+    let refusals = verdict.refusals.into_iter().map(refusal);
     CeVerdict {
         ce: verdict.ce,
         eligible: verdict.eligible,
@@ -306,5 +369,16 @@ pub(super) fn ended(
         rank: needs.rank.as_ref().map(ToString::to_string),
         deadline: None,
         ces: Vec::new(),
+        pilots: Vec::new(),
+        before: Vec::new(),
+        accounts_before: 0,
+        priority: None,
+        qos: needs.qos.as_deref().map(str::to_owned),
+        tier: 0,
+        waited_s: None,
+        overdue: false,
+        forecast: None,
+        no_forecast: None,
+        history: Vec::new(),
     }
 }

@@ -355,6 +355,22 @@ impl Store {
         query::usage::sums(&self.inner.readers, query, user).await
     }
 
+    /// How long the last attempts of a user ran that succeeded, in milliseconds; at most `most`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn last_runtimes(&self, user: &UserName, most: u64) -> Result<Vec<u64>, StoreError> {
+        query::usage::last_runtimes(&self.inner.readers, user, most).await
+    }
+
+    /// The last events of a task, and of its job as a whole, oldest first; at most `most`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn last_events(&self, task: TaskId, most: u64) -> Result<Vec<Event>, StoreError> {
+        query::events::last_of(&self.inner.readers, task, most).await
+    }
+
     /// Which attempts of a task were begun, live one included: the usage rows' numbers.
     ///
     /// # Errors

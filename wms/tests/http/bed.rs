@@ -406,6 +406,12 @@ pub(crate) fn steady() -> insta::Settings {
         "observed_at",
         "begins_at",
         "interval_begins_at",
+        "made_at",
+        "earliest",
+        "likely",
+        "latest",
+        "horizon",
+        "waited_s",
         "age_s",
         "CreationTime",
     ] {

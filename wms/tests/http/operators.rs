@@ -90,3 +90,90 @@ fn the_description_has_every_path() {
         assert!(schemas.contains_key(name), "{name}");
     }
 }
+
+#[tokio::test]
+async fn operators_see_what_becomes_of_the_queue() {
+    let bed = Bed::start().await;
+    bed.add_site().await;
+    let (user, operator) = (
+        bed.user("alice").await,
+        bed.token("op", Role::Operator).await,
+    );
+    let jdl =
+        r#"Executable = "/bin/true"; WallTime = 600; JobType = "Parametric"; Parameters = 20;"#;
+    bed.submit(&user, jdl).await.expect(201);
+    let asked = json!({
+        "policies": [{"name": "fifo", "policy": {"kind": "fifo"}}],
+        "horizon_s": 86_400,
+        "seed": 3,
+    });
+    let reply = bed.json("POST", &operator, "/v1/simulate", &asked).await;
+    let told = reply.expect(200).json();
+    assert_eq!((&told["tasks"], &told["seed"]), (&json!(20), &json!(3)));
+    let outcomes = told["outcomes"].as_array().unwrap();
+    let names: Vec<&str> = outcomes
+        .iter()
+        .filter_map(|it| it["policy"].as_str())
+        .collect();
+    assert_eq!(names, ["now", "fifo"]);
+    for outcome in outcomes {
+        let counts = &outcome["tasks"];
+        assert_eq!(counts["submitted"], 20, "{outcome}");
+        let over = ["succeeded", "unfinished"].map(|it| counts[it].as_u64().unwrap());
+        assert_eq!(over.iter().sum::<u64>(), 20, "{outcome}");
+    }
+    // Nothing has happened to the real ones.
+    let job = bed.get(&user, "/v1/jobs/1").await.expect(200).json();
+    assert_eq!(job["states"], json!({"waiting": 20}));
+
+    bed.json("POST", &user, "/v1/simulate", &asked)
+        .await
+        .expect(403);
+    let wrong = [
+        json!({"horizon_s": 0}),
+        json!({"policies": vec![json!({"name": "x", "policy": {}}); 9]}),
+    ];
+    for wrong in wrong {
+        bed.json("POST", &operator, "/v1/simulate", &wrong)
+            .await
+            .expect(400);
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_task_is_told_when_it_starts() {
+    let bed = Bed::start().await;
+    bed.add_site().await;
+    let user = bed.user("alice").await;
+    bed.submit(&user, r#"Executable = "/bin/true"; WallTime = 600;"#)
+        .await
+        .expect(201);
+    let told = bed
+        .get(&user, "/v1/tasks/1.0/explain")
+        .await
+        .expect(200)
+        .json();
+    let forecast = &told["forecast"];
+    assert!(
+        forecast["made_at"].is_i64() || forecast["made_at"].is_string(),
+        "{told}"
+    );
+    assert!(
+        !forecast["likely"].is_null() || !forecast["why_none"].is_null(),
+        "{told}"
+    );
+    assert_eq!(told["history"][0]["what"], "submitted by alice");
+    let brief = bed
+        .get(&user, "/v1/tasks/1.0/explain?forecast=false")
+        .await
+        .expect(200)
+        .json();
+    assert!(brief.get("forecast").is_none(), "{brief}");
+    // It is told again, not made again.
+    let again = bed
+        .get(&user, "/v1/tasks/1.0/explain")
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(again["forecast"], told["forecast"]);
+}

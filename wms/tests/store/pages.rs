@@ -307,6 +307,7 @@ async fn events_of_a_task_job_and_pilot(bed: &Bed) {
         attempt: Attempt(1),
         pilot: PilotId(1),
         ce: ce(),
+        because: Some("nobody else had tasks waiting".into()),
     };
     let changes = [
         submitted(1, 1, "alice"),

@@ -51,6 +51,21 @@ pub(crate) async fn page(
     )
 }
 
+/// The last events of a task, and of its job as a whole, oldest first; at most `most`.
+pub(crate) async fn last_of(
+    db: &DatabaseConnection,
+    task: TaskId,
+    most: u64,
+) -> Result<Vec<Event>, StoreError> {
+    let rows = Entity::find()
+        .filter(Column::Seq.in_subquery(about(task)))
+        .order_by_desc(Column::Seq)
+        .limit(most)
+        .all(db)
+        .await?;
+    rows.into_iter().rev().map(Event::try_from).collect()
+}
+
 /// Why the task was moved last by what it depends on, if it ever was.
 pub(crate) async fn last_move(
     db: &DatabaseConnection,

@@ -107,6 +107,26 @@ fn line(sums: Sums) -> Result<UsageView, StoreError> {
     })
 }
 
+/// How long the last attempts of a user ran that succeeded, in milliseconds; at most `most`.
+pub(crate) async fn last_runtimes(
+    db: &DatabaseConnection,
+    user: &UserName,
+    most: u64,
+) -> Result<Vec<u64>, StoreError> {
+    let walls: Vec<i64> = Entity::find()
+        .select_only()
+        .column(Column::WallMs)
+        .filter(Column::UserName.eq(user.as_str()))
+        .filter(Column::Success.eq(true))
+        .order_by_desc(Column::EndedAt)
+        .limit(most)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let read = |ms: i64| read(ms, "usage.wall_ms");
+    walls.into_iter().map(read).collect()
+}
+
 pub(crate) async fn attempts(
     db: &DatabaseConnection,
     id: TaskId,
