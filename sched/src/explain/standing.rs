@@ -123,10 +123,10 @@ fn because(
         ));
     }
     Some(match arrangement {
-        Arrangement::Arrival => {
-            let ms = own.since.since(since).as_secs();
-            format!("{first} came into the queue before it, by {ms} s")
-        }
+        Arrangement::Arrival => match own.since.since(since).as_secs() {
+            0 => format!("{first} came into the queue just before it"),
+            s => format!("{first} came into the queue {s} s before it"),
+        },
         Arrangement::Priority => {
             let theirs = priority(state, (account, class), since, now).total;
             let own = priority(state, (own.account, own.class), own.since, now).total;

@@ -18,6 +18,7 @@ mod policies;
 mod preempt;
 mod probe;
 mod provision;
+mod reasons;
 mod shapes;
 mod transitions;
 mod world;
