@@ -93,6 +93,9 @@ fn not_waiting(state: &State, task: TaskId) -> Option<String> {
     let Some(row) = state.task(task) else {
         return Some("it is over, or there is no such task".into());
     };
+    if state.sites().next().is_none() {
+        return Some("no site is registered".into());
+    }
     match row.state {
         TaskState::Waiting | TaskState::Blocked => None,
         TaskState::Held => Some("it is held: it starts after it is released".into()),

@@ -111,6 +111,7 @@ pub(crate) fn world<S: Scenario>(
         until: outset.until,
         patience_ms: u64::MAX,
         events_max: outset.work_max,
+        doze: true,
     };
     let mut world = World::new(state, scenario, places, rules, now);
     take_over(&mut world, outset.guess);

@@ -356,6 +356,7 @@ fn world<'a>(
         },
         patience_ms: PATIENCE_MS.saturating_add(longest_s.saturating_mul(2000)),
         events_max: EVENTS_MAX,
+        doze: false,
     };
     let mut world = World::new(state, scenario, places, rules, now);
     if clusters.pilots == PilotSupply::Standing {

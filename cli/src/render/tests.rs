@@ -163,6 +163,19 @@ fn explanation_of_a_waiting_task() {
             {"ce": "nantes/batch", "eligible": false, "rank": null, "refusals": [
                 {"clause": "mode", "because": "the site is closed"}]},
         ],
+        "pilots": [
+            {"pilot": "p7", "ce": "lyon/long", "refusals": []},
+            {"pilot": "p3", "ce": "lyon/long", "refusals": [
+                {"clause": "cores", "because": "1 of its 8 cores are free, needed 4"}]},
+        ],
+        "before": [{"path": "biomed/bob", "waiting": 12,
+            "because": "the level of biomed is 0.1200, that of physics 0.5000"}],
+        "accounts_before": 3, "waited_s": 3700, "qos": "urgent", "tier": 2,
+        "priority": {"total": 120.5, "capped": false, "parts": [
+            {"name": "fairshare", "value": 60.0}, {"name": "queue_time", "value": 60.5}]},
+        "forecast": {"made_at": NOW.0, "earliest": NOW.0 + 60_000, "likely": NOW.0 + 600_000,
+            "latest": NOW.0 + 3_600_000, "horizon": NOW.0 + 604_800_000},
+        "history": [{"at": NOW.0 - 3_700_000, "what": "submitted by alice, with 199 more"}],
     }));
     insta::assert_snapshot!(plain(&explain::text(&explanation)));
 }

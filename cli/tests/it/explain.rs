@@ -67,5 +67,5 @@ async fn the_queue_of_a_server_plays_out_under_another_policy() {
         .json();
     assert_eq!(json["outcomes"].as_array().unwrap().len(), 1);
     assert_eq!(json["outcomes"][0]["tasks"]["submitted"], 5);
-    anna.run(&line).await.fails(1);
+    anna.run(&line).await.fails(3);
 }

@@ -178,7 +178,7 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
         since,
     });
     let ahead = own.map(|own| standing::before_it(state, own, now));
-    let (rivals, accounts_before) = match own.filter(|_| ahead != Some(0)) {
+    let (rivals, accounts_before) = match own.filter(|_| ahead != Some(0) && barrier.is_none()) {
         Some(own) => standing::rivals(state, own, now),
         None => (Vec::new(), 0),
     };

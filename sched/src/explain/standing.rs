@@ -83,9 +83,16 @@ fn is_next(state: &State, own: Own<'_>, now: Timestamp) -> bool {
 pub(super) fn rivals(state: &State, own: Own<'_>, now: Timestamp) -> (Vec<Rival>, usize) {
     let order = state.queue.places_in_order(&state.shares, now);
     let mut seen = std::collections::BTreeSet::new();
+    let Some(place) = order
+        .iter()
+        .position(|place| *place == (own.id, own.account))
+    else {
+        // Nothing of its owner is started: it has no place.
+        return (Vec::new(), 0);
+    };
     let before = order
         .iter()
-        .take_while(|place| **place != (own.id, own.account))
+        .take(place)
         .filter(|(_, account)| *account != own.account && seen.insert(*account));
     let before: Vec<&(ClassId, AccountId)> = before.collect();
     let told = before.iter().take(TOLD_MAX);
@@ -123,10 +130,10 @@ fn because(
         ));
     }
     Some(match arrangement {
-        Arrangement::Arrival => {
-            let ms = own.since.since(since).as_secs();
-            format!("{first} came into the queue before it, by {ms} s")
-        }
+        Arrangement::Arrival => match own.since.since(since).as_secs() {
+            0 => format!("{first} came into the queue just before it"),
+            s => format!("{first} came into the queue {s} s before it"),
+        },
         Arrangement::Priority => {
             let theirs = priority(state, (account, class), since, now).total;
             let own = priority(state, (own.account, own.class), own.since, now).total;

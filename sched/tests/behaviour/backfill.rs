@@ -347,7 +347,7 @@ fn both_sides_can_read_why_and_what_it_costs() {
         format!("{}\n{}", machine.explained(wide), machine.explained(small)),
         @r"
     It is next in the queue; 1 of 1 CEs could run it, 1 pilot is at work. Cores are kept for it on pilot p1 at lyon/short: it starts there at 1970-01-01T10:30:00Z at the latest, 6 of its 8 are free now; keeping them has cost 1.0 core-hours so far.
-    1 task is before it in the queue; 1 of 1 CEs could run it, 1 pilot is at work. bob comes before it: 2.0 came into the queue before it, by 0 s. It would fit on pilot p1 at lyon/short and is kept back: the cores are kept for task 2.0, which comes before it and starts there at 1970-01-01T10:30:00Z at the latest; its walltime of 2000 s would delay that.
+    1 task is before it in the queue; 1 of 1 CEs could run it, 1 pilot is at work. bob comes before it: 2.0 came into the queue just before it. It would fit on pilot p1 at lyon/short and is kept back: the cores are kept for task 2.0, which comes before it and starts there at 1970-01-01T10:30:00Z at the latest; its walltime of 2000 s would delay that.
     "
     );
     // Six are free, and four of them wanted.

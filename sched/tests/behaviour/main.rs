@@ -19,6 +19,7 @@ mod policies;
 mod preempt;
 mod probe;
 mod provision;
+mod reasons;
 mod shapes;
 mod transitions;
 mod what_if;

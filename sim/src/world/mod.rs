@@ -93,7 +93,12 @@ pub(crate) struct Rules {
     pub(crate) patience_ms: u64,
     /// Most events.
     pub(crate) events_max: u64,
+    /// Whether time is looked at less and less often while no pilot is there or on its way.
+    pub(crate) doze: bool,
 }
+
+/// The time between beats is doubled so many times at most.
+const DOUBLED_MAX: u32 = 4;
 
 /// Why a world came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +118,8 @@ pub(crate) enum Stopped {
 struct Beats {
     /// Whether the next beat is on the agenda.
     going: bool,
+    /// So many times the time between beats was doubled.
+    doubled: u32,
     ticked: Option<Timestamp>,
     looked: Option<Timestamp>,
     planned: Option<Timestamp>,
@@ -291,7 +298,7 @@ impl<S: Scenario> World<S> {
             PilotSupply::Batch => own.min(plan_ms),
             PilotSupply::Standing => own,
         };
-        self.after(every, Happening::Beat);
+        self.after(every << self.beats.doubled, Happening::Beat);
     }
 
     fn beat(&mut self) {
@@ -299,6 +306,12 @@ impl<S: Scenario> World<S> {
         if self.beats.going {
             self.look_and_tick();
             self.plan_if_due();
+            let dozes = self.rules.doze && self.pilots.is_empty();
+            self.beats.doubled = if dozes {
+                (self.beats.doubled + 1).min(DOUBLED_MAX)
+            } else {
+                0
+            };
             self.note_beat();
         }
     }
