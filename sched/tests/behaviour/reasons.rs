@@ -14,7 +14,14 @@ fn under(kind: PolicyKind, change: impl FnOnce(&mut Policy)) -> World {
     let mut policy = world.state.policy().clone();
     change(&mut policy);
     let by = user("admin");
-    world.ask(Command::SetPolicy { policy, by }).unwrap();
+    world
+        .ask(Command::SetPolicy {
+            policy,
+            by,
+            because: None,
+            from: None,
+        })
+        .unwrap();
     world
 }
 
