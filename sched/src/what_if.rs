@@ -152,7 +152,7 @@ impl State {
                     account: lease.account,
                     class: self.jobs.get(&lease.task.job)?.class_of(lease.task.index),
                     site: site.clone(),
-                    cores: lease.resources.cores,
+                    cores: lease.all.cores,
                 })
             })
         });
@@ -339,7 +339,7 @@ impl Rehearsal {
 
     /// Counts one task more that is served.
     fn serve(&mut self, account: AccountId, needs: &Arc<fairway_jdl::Needs>) {
-        let cores = needs.resources.cores;
+        let cores = needs.resources.cores.saturating_mul(needs.hosts);
         self.shares.take_turn(account);
         self.shares.note_live(account, cores, true);
         let subject = Subject {
