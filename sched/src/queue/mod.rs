@@ -266,7 +266,16 @@ impl Queue {
     /// An account's standing has changed, and with it that of all above: also of one that does
     /// not wait itself, since others of its group may.
     pub(crate) fn rekey(&mut self, shares: &Shares, account: AccountId) {
-        self.order.rekey(shares, account);
+        if self.arrangement != Arrangement::Priority {
+            self.order.rekey(shares, account);
+            return;
+        }
+        let barred = self.barred.contains(&account);
+        for id in self.of_account.get(&account).into_iter().flatten() {
+            if let Some(class) = self.classes.get_mut(id) {
+                class.place(shares, account, barred);
+            }
+        }
     }
 
     /// The standings of all may have changed.
