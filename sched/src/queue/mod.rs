@@ -266,8 +266,8 @@ impl Queue {
     /// An account's standing has changed, and with it that of all above: also of one that does
     /// not wait itself, since others of its group may.
     pub(crate) fn rekey(&mut self, shares: &Shares, account: AccountId) {
+        self.order.rekey(shares, account);
         if self.arrangement != Arrangement::Priority {
-            self.order.rekey(shares, account);
             return;
         }
         let barred = self.barred.contains(&account);
