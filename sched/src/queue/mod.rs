@@ -267,6 +267,15 @@ impl Queue {
     /// not wait itself, since others of its group may.
     pub(crate) fn rekey(&mut self, shares: &Shares, account: AccountId) {
         self.order.rekey(shares, account);
+        if self.arrangement != Arrangement::Priority {
+            return;
+        }
+        let barred = self.barred.contains(&account);
+        for id in self.of_account.get(&account).into_iter().flatten() {
+            if let Some(class) = self.classes.get_mut(id) {
+                class.place(shares, account, barred);
+            }
+        }
     }
 
     /// The standings of all may have changed.

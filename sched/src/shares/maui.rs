@@ -2,8 +2,8 @@
 //!
 //! A priority is a part that stays as it is while a task waits, and a part that grows with time.
 //! How fast it grows depends on the class alone, so that the order within a class does not
-//! change by waiting. Usage of others changes it: it is computed anew now and then, as Maui does
-//! at each of its iterations.
+//! change by waiting. Usage changes it: an account's own at once, so that not all that is free goes
+//! to the same; that of others when all are counted anew, as Maui does at each of its iterations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fairway_jdl::Needs;
 use fairway_model::policy::{MauiSettings, MauiTarget, TargetKind};
 
-use super::{AccountId, Amounts, Book, Shares};
+use super::{AccountId, Amounts, Book, NodeId, Shares, Used};
 
 /// For a task without a walltime in the expansion factor, in seconds.
 const WALLTIME_UNKNOWN_S: u64 = 24 * 3600;
@@ -92,6 +92,25 @@ impl Worth {
     }
 }
 
+/// What usage is worth: before the current interval, and in it.
+fn worth(shares: &Shares, past: Amounts, current: Used) -> Worth {
+    let usage = &shares.policy.usage;
+    let mut now = Amounts::default();
+    now.add(current, 1.0);
+    let mut all = past;
+    all.add_all(now);
+    Worth {
+        all: all.worth(usage),
+        current: now.worth(usage),
+    }
+}
+
+/// What the usage of a node is worth.
+fn at(shares: &Shares, id: NodeId) -> Worth {
+    let node = shares.tree.node(id);
+    worth(shares, node.past, node.current)
+}
+
 /// What it is worth to be at this percentage with that target.
 pub(crate) fn part(target: Option<MauiTarget>, used: Percent, weight: f64) -> Part {
     let Some(MauiTarget { percent, kind }) = target else {
@@ -120,57 +139,14 @@ impl Maui {
     /// How far everybody is from their targets now.
     pub(crate) fn of(shares: &Shares) -> Self {
         let settings = &shares.policy.maui;
-        let worth = |past: Amounts, current| {
-            let usage = &shares.policy.usage;
-            let mut now = Amounts::default();
-            now.add(current, 1.0);
-            let mut all = past;
-            all.add_all(now);
-            Worth {
-                all: all.worth(usage),
-                current: now.worth(usage),
-            }
-        };
-        let at = |id| {
-            let node = shares.tree.node(id);
-            worth(node.past, node.current)
-        };
-        let total = at(super::ROOT);
-        let mut users: BTreeMap<&str, Worth> = BTreeMap::new();
-        for account in &shares.accounts {
-            let user = users.entry(account.user.as_str()).or_default();
-            *user = user.plus(at(account.node));
-        }
-        let accounts = shares.accounts.iter().map(|account| {
-            let user = account.user.as_str();
-            let used = users.get(user).copied().unwrap_or_default();
-            let mut sum = part(
-                target(&settings.users, user),
-                used.percent_of(total),
-                settings.user_weight,
-            );
-            let mut above = shares.tree.upward(account.node).skip(1);
-            if let (Some(group), Some(id)) = (&account.group, above.next()) {
-                sum = sum.plus(part(
-                    target(&settings.groups, group.as_str()),
-                    at(id).percent_of(total),
-                    settings.group_weight,
-                ));
-                if let Some(id) = above.next().filter(|id| *id != super::ROOT) {
-                    sum = sum.plus(part(
-                        target(&settings.accounts, shares.path(id)),
-                        at(id).percent_of(total),
-                        settings.account_weight,
-                    ));
-                }
-            }
-            sum
-        });
+        let total = at(shares, super::ROOT);
+        let ids = (0..).map(AccountId).take(shares.accounts.len());
+        let accounts = ids.map(|id| Self::part_of(shares, id));
         let named = |books: &BTreeMap<Arc<str>, Book>,
                      targets: &BTreeMap<String, MauiTarget>,
                      weight: f64| {
             let part = |(name, book): (&Arc<str>, &Book)| {
-                let used = worth(book.past, book.current).percent_of(total);
+                let used = worth(shares, book.past, book.current).percent_of(total);
                 (name.clone(), part(target(targets, name), used, weight))
             };
             books.iter().map(part).collect()
@@ -179,6 +155,43 @@ impl Maui {
             accounts: accounts.collect(),
             qos: named(&shares.qos, &settings.qos, settings.qos_weight),
             queues: named(&shares.queues, &settings.queues, settings.queue_weight),
+        }
+    }
+
+    /// How far an account is from its targets now: as its user, group and account.
+    pub(super) fn part_of(shares: &Shares, id: AccountId) -> Part {
+        let settings = &shares.policy.maui;
+        let total = at(shares, super::ROOT);
+        let account = shares.books(id);
+        let own = shares.of_user.get(&account.user).into_iter().flatten();
+        let used = own.fold(Worth::default(), |sum, id| {
+            sum.plus(at(shares, shares.books(*id).node))
+        });
+        let user = target(&settings.users, account.user.as_str());
+        let mut sum = part(user, used.percent_of(total), settings.user_weight);
+        let mut above = shares.tree.upward(account.node).skip(1);
+        if let (Some(group), Some(id)) = (&account.group, above.next()) {
+            sum = sum.plus(part(
+                target(&settings.groups, group.as_str()),
+                at(shares, id).percent_of(total),
+                settings.group_weight,
+            ));
+            if let Some(id) = above.next().filter(|id| *id != super::ROOT) {
+                sum = sum.plus(part(
+                    target(&settings.accounts, shares.path(id)),
+                    at(shares, id).percent_of(total),
+                    settings.account_weight,
+                ));
+            }
+        }
+        sum
+    }
+
+    /// Notes where an account is now. One that has come since all were counted stands as if it
+    /// had used nothing until they are counted again.
+    pub(super) fn note(&mut self, account: AccountId, now: Part) {
+        if let Some(part) = self.accounts.get_mut(account.0 as usize) {
+            *part = now;
         }
     }
 

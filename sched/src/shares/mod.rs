@@ -19,7 +19,7 @@ use fairway_model::{GroupName, Policy, PolicyKind, Timestamp, UserName};
 
 use self::maui::Maui;
 use self::tree::{Live, Tree};
-use self::usage::{Amounts, age, begin_of, length_ms, weights, windows};
+use self::usage::{Amounts, Carried, age, begin_of, length_ms, weights, windows};
 use crate::command::{Change, Entity};
 
 pub(crate) use self::tree::{AccountId, NodeId, ROOT};
@@ -74,6 +74,9 @@ pub(crate) struct Account {
     pub(crate) node: NodeId,
     intervals: Intervals,
     spent: Spent,
+    /// What rounding kept back where usage counts more or less than once, by quality of service
+    /// and queue: each is counted by itself too.
+    carried: BTreeMap<(Arc<str>, Option<Arc<str>>), Carried>,
     /// Of kinds that put all users in one order: what part of everything is theirs, and their
     /// effective usage. Both depend on others, and are computed anew now and then.
     due: f64,
@@ -110,6 +113,7 @@ pub(crate) struct Shares {
     tree: Tree,
     accounts: Vec<Account>,
     ids: BTreeMap<(Option<GroupName>, UserName), AccountId>,
+    of_user: BTreeMap<UserName, Vec<AccountId>>,
     qos: BTreeMap<Arc<str>, Book>,
     queues: BTreeMap<Arc<str>, Book>,
     maui: Maui,
@@ -141,6 +145,7 @@ impl Shares {
             policy,
             accounts: Vec::new(),
             ids: BTreeMap::new(),
+            of_user: BTreeMap::new(),
             qos: BTreeMap::new(),
             queues: BTreeMap::new(),
             maui: Maui::default(),
@@ -161,12 +166,14 @@ impl Shares {
             node: self.tree.leaf(id, user, group),
             intervals: Intervals::new(),
             spent: Spent::default(),
+            carried: BTreeMap::new(),
             due: 1.0,
             effective: 0.0,
         });
         let account = &mut self.accounts[id.0 as usize];
         account.due = self.tree.due(account.node);
         self.ids.insert(key, id);
+        self.of_user.entry(user.clone()).or_default().push(id);
         id
     }
 
@@ -313,11 +320,17 @@ impl Shares {
     pub(crate) fn charge(&mut self, charge: Charge<'_>) -> Vec<Change> {
         let (needs, current, today) = (charge.needs, self.current, self.today);
         let qos = needs.qos.as_ref();
-        let factor = qos.and_then(|name| self.policy.qos_named(name));
-        let used = charge
-            .used
-            .times(factor.map_or(1.0, |qos| qos.usage_factor));
+        let known = qos.and_then(|name| self.policy.qos_named(name));
+        let factor = known.map_or(1.0, |qos| qos.usage_factor);
         let account = &mut self.accounts[charge.account.0 as usize];
+        let used = match qos {
+            Some(name) if factor != 1.0 => {
+                let key = (name.clone(), needs.queue.clone());
+                let carried = account.carried.entry(key).or_default();
+                charge.used.times(factor, carried)
+            }
+            _ => charge.used,
+        };
         let mut changes = Vec::with_capacity(2);
         let entity = Entity::Account {
             user: account.user.clone(),
@@ -348,9 +361,17 @@ impl Shares {
                 used,
             ));
         }
-        if self.policy.kind == PolicyKind::HalfLife {
-            let node = self.books(charge.account).node;
-            self.accounts[charge.account.0 as usize].effective = self.effective(node);
+        // What follows for others is looked up by and by.
+        match self.policy.kind {
+            PolicyKind::HalfLife => {
+                let node = self.books(charge.account).node;
+                self.accounts[charge.account.0 as usize].effective = self.effective(node);
+            }
+            PolicyKind::Maui => {
+                let part = Maui::part_of(self, charge.account);
+                self.maui.note(charge.account, part);
+            }
+            _ => {}
         }
         changes
     }
@@ -425,10 +446,8 @@ impl Shares {
                 account.map_or(0.0, |account| account.effective)
             }
             PolicyKind::UserPriority => {
-                // The user furthest below their slice, were they to get one core more.
-                let cores = node.live.cores.saturating_add(1) as f64;
                 let account = self.tree.account_at(id).map(|id| self.books(id));
-                account.map_or(0.0, |account| cores * self.effective_priority(account))
+                account.map_or(0.0, |account| self.effective_priority(account))
             }
         };
         Key {
@@ -469,13 +488,20 @@ impl Shares {
         used / self.tree.due(id)
     }
 
-    /// HTCondor's effective user priority: cores in use, averaged with a half-life, at least a
-    /// half, for the user's part of everything. With `U` core-seconds that count, the average is
-    /// `U·ln 2/half-life`.
+    /// HTCondor's effective user priority as it will be a step from now, were the user to get one
+    /// core more: cores in use, averaged with a half-life, for the user's part of everything. With
+    /// `U` core-seconds that count, the average is `U·ln 2/half-life`.
+    ///
+    /// A user's slice is what makes this the same for all. Slices that are simply inverse to
+    /// effective priorities settle where what a user has is in proportion to the square root of
+    /// their part: with `cores ∝ part/average` and `average = cores`, `cores² ∝ part`.
     fn effective_priority(&self, account: &Account) -> f64 {
+        let node = self.tree.node(account.node);
         let half_life_s = self.policy.half_life.half_life_s as f64;
-        let cores = self.worth(account.node) * std::f64::consts::LN_2 / half_life_s;
-        cores.max(0.5) / account.due
+        let average = node.amounts().core_s() * std::f64::consts::LN_2 / half_life_s;
+        let live = node.live.cores as f64 + 1.0;
+        let kept = self.windows.decay_rate;
+        (kept * average + (1.0 - kept) * live) / account.due
     }
 
     /// The part of a task's priority that does not change while it waits; `None` if it is not to

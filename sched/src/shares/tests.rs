@@ -173,6 +173,80 @@ fn larger_shares_may_use_more() {
     }
 }
 
+#[test]
+fn parts_of_a_task_add_up() {
+    let qos = |name: &str, usage_factor| fairway_model::policy::Qos {
+        name: name.into(),
+        usage_factor,
+        ..Default::default()
+    };
+    let mut books = Books::new(Policy {
+        qos: vec![qos("third", 0.3), qos("free", 0.0), qos("half", 0.5)],
+        ..Policy::default()
+    });
+    for (name, user, counted) in [
+        ("third", "alice", 300.0),
+        ("free", "bob", 0.0),
+        ("half", "carol", 500.0),
+    ] {
+        let mut needs = Needs::clone(&books.needs);
+        needs.qos = Some(name.into());
+        books.needs = Arc::new(needs);
+        for _ in 0..1000 {
+            books.charge(user, Used::tasks(1));
+        }
+        assert_eq!(books.fs(user), counted, "{name}");
+    }
+}
+
+/// What a charge changes of an account's own priority it changes at once.
+#[test]
+fn maui_does_not_serve_the_same_until_it_counts_again() {
+    let mut policy = Policy {
+        kind: PolicyKind::Maui,
+        ..Policy::default()
+    };
+    for user in ["alice", "bob"] {
+        policy.maui.users.insert(user.into(), "50".parse().unwrap());
+    }
+    let mut books = Books::new(policy);
+    let (alice, bob) = (books.account("alice"), books.account("bob"));
+    books.shares.refresh();
+    books.charge("alice", Used::tasks(1));
+    books.charge("bob", Used::tasks(2));
+    let priority = |account| books.shares.priority(account, &books.needs).unwrap();
+    assert!(priority(alice) > priority(bob));
+}
+
+/// Users who have had their parts get just them: in the long run it is parts that count, not
+/// their square roots.
+#[test]
+fn user_priority_goes_by_cores_whatever_the_metric() {
+    let share = |path: &str, share| Share {
+        path: path.into(),
+        share,
+        user: true,
+    };
+    let mut policy = Policy {
+        kind: PolicyKind::UserPriority,
+        shares: vec![share("alice", 4.0), share("bob", 1.0)],
+        ..Policy::default()
+    };
+    policy.half_life.half_life_s = 3600;
+    let mut books = Books::new(policy);
+    let (alice, bob) = (books.account("alice"), books.account("bob"));
+    books.shares.refresh();
+    books.charge("alice", core_hours(400));
+    books.charge("bob", core_hours(100));
+    books.charge("alice", Used::tasks(1000));
+    books.shares.note_live(alice, 400, true);
+    books.shares.note_live(bob, 100, true);
+    // Four to one is what they are to have: the one core that each would get decides.
+    assert!(books.key("alice") < books.key("bob"));
+    books.shares.note_live(alice, 4, true);
+    assert!(books.key("bob") < books.key("alice"));
+}
+
 /// Slurm's example of a user whose group has used much: they stand behind others although they
 /// used nothing themselves.
 #[test]

@@ -83,20 +83,26 @@ impl Used {
         Self::of(std::array::from_fn(|i| mine[i].saturating_add(others[i])))
     }
 
-    /// So many times as much.
+    /// So many times as much, in whole numbers; what is lost by that is carried to the next time,
+    /// so that it does not add up: a third of a task is a task each third time.
     #[must_use]
-    pub fn times(self, factor: f64) -> Self {
-        if factor == 1.0 {
-            return self;
-        }
-        Self::of(
-            self.parts()
-                .map(|part| (part as f64 * factor).round() as u64),
-        )
+    pub(crate) fn times(self, factor: f64, carried: &mut Carried) -> Self {
+        let parts = self.parts();
+        Self::of(std::array::from_fn(|i| {
+            let exact = parts[i] as f64 * factor + carried.0[i];
+            let whole = exact.round().max(0.0);
+            carried.0[i] = exact - whole;
+            whole as u64
+        }))
     }
 }
 
 const DIMENSIONS: usize = 6;
+
+/// What rounding has kept back so far, at most a half of each; below 0 if it gave too much. It is
+/// not durable: a restart loses no more than that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Carried([f64; DIMENSIONS]);
 
 /// Usage that has lost weight, and so is no whole number any more. In the order of [`Used`]'s
 /// fields; times in milliseconds.
@@ -116,6 +122,11 @@ impl Amounts {
         for (sum, part) in self.0.iter_mut().zip(other.0) {
             *sum += part;
         }
+    }
+
+    /// Core-seconds.
+    pub(crate) fn core_s(self) -> f64 {
+        self.0[1] / 1000.0
     }
 
     /// What it is worth under the metric: tasks or seconds.

@@ -5,6 +5,7 @@ mod jdl;
 mod specs;
 mod swf;
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
@@ -116,6 +117,22 @@ impl Workload {
         &self.users
     }
 
+    /// How many tasks each user has, by the cores that a task asks for.
+    pub fn sizes(&self) -> BTreeMap<(UserName, u32), u64> {
+        let mut sizes = BTreeMap::new();
+        for job in &self.jobs {
+            let user = self.users.get(job.user as usize);
+            let Some((user, spec)) = user.zip(self.specs.get(job.spec as usize)) else {
+                continue;
+            };
+            for index in 0..spec.task_count() {
+                let size = (user.clone(), spec.needs(index).resources.cores);
+                *sizes.entry(size).or_default() += 1;
+            }
+        }
+        sizes
+    }
+
     /// Core-seconds of all tasks together.
     pub fn core_seconds(&self) -> f64 {
         let of_job = |job: &SimJob| {
@@ -142,7 +159,7 @@ impl Workload {
 #[derive(Debug)]
 struct Names<T> {
     all: Vec<T>,
-    places: std::collections::BTreeMap<String, u32>,
+    places: BTreeMap<String, u32>,
 }
 
 impl<T: std::str::FromStr> Names<T> {
