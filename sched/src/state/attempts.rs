@@ -174,6 +174,7 @@ impl State {
             charged_until: None,
             young_since: None,
             yielding: Default::default(),
+            cancelling: false,
         });
         self.rooms.touch(pilot);
         self.kept_rooms.granted(task, class, pilot);
