@@ -115,12 +115,12 @@ impl<'a> Keeper<'a> {
     /// Whether a task of the class, which the pilot has room for, may be given to it: it delays no
     /// task before it that something is kept for.
     pub(crate) fn lets(&self, live: &'a LivePilot, id: ClassId, class: &Class) -> bool {
+        if !self.may_keep(live) {
+            return true;
+        }
         let Some(element) = self.state.elements.get(&live.pilot.ce) else {
             return true;
         };
-        if !self.may_keep(live, element) {
-            return true;
-        }
         let pool = (&element.id, &live.pilot.owner);
         let mut plans = self.plans.borrow_mut();
         let plan = plans
@@ -136,7 +136,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Whether anything could be kept on the pilot. Where all tasks ask for one core, it is never so.
-    fn may_keep(&self, live: &LivePilot, element: &Element) -> bool {
+    fn may_keep(&self, live: &LivePilot) -> bool {
         if live.leases.is_empty() || self.state.shares.policy().backfill.mode == Backfill::Off {
             return false;
         }
@@ -146,10 +146,21 @@ impl<'a> Keeper<'a> {
         {
             return kept;
         }
-        let demands = self.blocked_on(live, element);
-        let kept = !demands.is_empty() && self.may_be_first(live, element, &demands);
+        let kept = self.is_blocked_on(live)
+            && (self.state.elements.get(&live.pilot.ce)).is_some_and(|element| {
+                let demands = self.blocked_on(live, element);
+                !demands.is_empty() && self.may_be_first(live, element, &demands)
+            });
         self.last.set(Some((id, kept)));
         kept
+    }
+
+    /// Whether anything is asked for that would fit if the pilot were empty, and does not now:
+    /// by anybody, so that it is known without a look at the classes.
+    fn is_blocked_on(&self, live: &LivePilot) -> bool {
+        let (free, waiting) = live.books();
+        let mut demands = self.state.queue.demands();
+        demands.any(|it| live.pilot.resources.holds(it) && (waiting > 0 || !free.free.holds(it)))
     }
 
     /// What tasks ask for that would fit if the pilot were empty, and do not now.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_model::{PilotId, PilotOwner, SiteMode, TaskId, Timestamp};
+use fairway_model::{PilotId, PilotOwner, Resources, SiteMode, TaskId, Timestamp};
 
 use super::State;
 use super::sync::Orders;
@@ -11,7 +11,13 @@ use crate::backfill::Keeper;
 use crate::command::{Grant, Reply};
 use crate::element::Element;
 use crate::matching::{Limits, LivePilot, Wish, eligible, next_for};
+use crate::packing::Room;
 use crate::queue::{Candidate, Class, ClassId};
+
+/// Whether a pilot with these books may take a task that asks for so much, as far as that tells.
+fn may_take((free, waiting): &(Room, usize), wish: Wish, demand: Resources) -> bool {
+    *waiting < wish.backlog as usize || (*waiting == 0 && free.free.holds(demand))
+}
 
 impl State {
     /// Leaves a wish for work open.
@@ -94,6 +100,10 @@ impl State {
             return None;
         }
         let books = live.books();
+        // Whoever was just given a task asks again, and is full more often than not.
+        if !self.queue.demands().any(|it| may_take(&books, wish, it)) {
+            return None;
+        }
         let wanted = |id: ClassId, class: &Class| {
             live.holds_beside(&books, wish, &class.needs, limits)
                 && self.purpose_of(live, limits).takes(self, id, class)
