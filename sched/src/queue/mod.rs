@@ -296,7 +296,7 @@ impl Queue {
             .map(Duration::from_secs)
             .filter(|_| self.arrangement != Arrangement::Priority);
         self.overdue = false;
-        self.order = Order::default();
+        self.order = Order::new(self.arrangement == Arrangement::Tree);
         self.tiers.clear();
         for (id, class) in &mut self.classes {
             class.tier = tier(shares, &class.needs);
