@@ -10,6 +10,7 @@ use super::State;
 use crate::command::{Change, Grant};
 use crate::element::Element;
 use crate::matching::Lease;
+use crate::queue::Choice;
 use crate::shares::Used;
 
 /// Core-milliseconds between two moments.
@@ -129,14 +130,24 @@ fn back(task: &Task) -> (TaskState, &'static str) {
 
 impl State {
     /// Gives the task, which waits, to the pilot.
-    pub(super) fn grant(&mut self, task: TaskId, pilot: PilotId, now: Timestamp) -> Option<Grant> {
-        let live = self.jobs.get(&task.job)?;
-        let (row, class) = (live.task(task.index)?, live.class_of(task.index));
+    pub(super) fn grant(
+        &mut self,
+        choice: Choice,
+        pilot: PilotId,
+        now: Timestamp,
+    ) -> Option<Grant> {
+        let Choice {
+            task,
+            class,
+            account,
+        } = choice;
+        let row = self.jobs.get(&task.job)?.task(task.index)?;
         debug_assert_eq!(row.state, TaskState::Waiting);
-        let (owner, group) = (&live.job.owner, live.job.group.as_ref());
-        let account = self.shares.find(owner, group)?;
         let placement = self.placement(pilot, class, account, now)?;
-        self.dequeue(task.job, task.index, task.index + 1);
+        let row_of_one = (task.job, task.index, task.index + 1);
+        self.queue.remove(&self.shares, class, account, row_of_one);
+        // What was kept for it may go to others.
+        self.wishes_may_be_granted |= self.kept.is_any();
         let live = self.jobs.get_mut(&task.job)?;
         live.untouched.take(task.index, task.index + 1);
         let attempt = row.attempt.next();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_model::{PilotId, PilotOwner, Resources, SiteMode, TaskId, Timestamp};
+use fairway_model::{PilotId, PilotOwner, Resources, SiteMode, Timestamp};
 
 use super::State;
 use super::sync::Orders;
@@ -12,7 +12,7 @@ use crate::command::{Grant, Reply};
 use crate::element::Element;
 use crate::matching::{Limits, LivePilot, Wish, eligible, next_for};
 use crate::packing::Room;
-use crate::queue::{Candidate, Class, ClassId};
+use crate::queue::{Candidate, Choice, Class, ClassId};
 
 /// Whether a pilot with these books may take a task that asks for so much, as far as that tells.
 fn may_take((free, waiting): &(Room, usize), wish: Wish, demand: Resources) -> bool {
@@ -71,17 +71,17 @@ impl State {
     ) {
         let limits = self.limits(now);
         while grants.len() < self.settings.grants_max as usize {
-            let Some(task) = self.next_task(pilot, wish, limits) else {
+            let Some(choice) = self.next_task(pilot, wish, limits) else {
                 return;
             };
-            let Some(grant) = self.grant(task, pilot, now) else {
+            let Some(grant) = self.grant(choice, pilot, now) else {
                 return;
             };
             grants.push(grant);
         }
     }
 
-    fn next_task(&mut self, pilot: PilotId, wish: Wish, limits: Limits) -> Option<TaskId> {
+    fn next_task(&mut self, pilot: PilotId, wish: Wish, limits: Limits) -> Option<Choice> {
         self.with_reservations(limits, |state, keeper| {
             state.next_task_kept(pilot, wish, limits, keeper)
         })
@@ -93,7 +93,7 @@ impl State {
         wish: Wish,
         limits: Limits,
         keeper: &Keeper<'a>,
-    ) -> Option<TaskId> {
+    ) -> Option<Choice> {
         let live = self.pilots.get(&pilot)?;
         let element = self.elements.get(&live.pilot.ce)?;
         if !self.node_admits(live, limits.now) {
@@ -114,7 +114,7 @@ impl State {
                 && keeper.lets(live, id, class)
         };
         let door = self.door(limits.now);
-        next_for(&self.queue, door, element, &live.pilot.owner, wanted).map(|choice| choice.task)
+        next_for(&self.queue, door, element, &live.pilot.owner, wanted)
     }
 
     /// CEs that give out work and at which a pilot waits for some.
@@ -184,8 +184,8 @@ impl State {
                     state.next_pair(limits, served, keeper)
                 })
             };
-            while let Some((pilot, task)) = next(self, &served) {
-                let Some(grant) = self.grant(task, pilot, now) else {
+            while let Some((pilot, choice)) = next(self, &served) {
+                let Some(grant) = self.grant(choice, pilot, now) else {
                     break;
                 };
                 served.entry(pilot).or_default().grants.push(grant);
@@ -225,7 +225,7 @@ impl State {
         limits: Limits,
         served: &BTreeMap<PilotId, Orders>,
         keeper: &Keeper<'a>,
-    ) -> Option<(PilotId, TaskId)> {
+    ) -> Option<(PilotId, Choice)> {
         let has_room = |pilot: PilotId| {
             served
                 .get(&pilot)
@@ -271,6 +271,6 @@ impl State {
         )?;
         let class = self.queue.class(choice.class)?;
         let pilot = for_candidate(&class.candidate(choice.class, choice.account)?)?;
-        Some((pilot, choice.task))
+        Some((pilot, choice))
     }
 }
