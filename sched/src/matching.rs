@@ -43,6 +43,9 @@ pub(crate) struct Lease {
     pub(crate) young_since: Option<Timestamp>,
     /// How it gives way to others, if it does.
     pub(crate) yielding: Yielding,
+    /// Whether its owner wants it stopped. Its task's row tells as well; this is looked up for
+    /// all tasks of a pilot whenever it speaks.
+    pub(crate) cancelling: bool,
 }
 
 /// A part of a task of which another pilot, the lead, has the lease.

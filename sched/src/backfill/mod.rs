@@ -128,10 +128,10 @@ impl<'a> Keeper<'a> {
         id: ClassId,
         class: &Class,
     ) -> Option<Passed> {
-        let element = self.state.elements.get(&live.pilot.ce)?;
-        if !self.may_keep(live, element) {
+        if !self.may_keep(live) {
             return None;
         }
+        let element = self.state.elements.get(&live.pilot.ce)?;
         let pool = (&element.id, &live.pilot.owner);
         let mut plans = self.plans.borrow_mut();
         let plan = plans
@@ -155,7 +155,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Whether anything could be kept on the pilot. Where all tasks ask for one core, it is never so.
-    fn may_keep(&self, live: &LivePilot, element: &Element) -> bool {
+    fn may_keep(&self, live: &LivePilot) -> bool {
         if live.leases.is_empty() || self.state.shares.policy().backfill.mode == Backfill::Off {
             return false;
         }
@@ -165,10 +165,21 @@ impl<'a> Keeper<'a> {
         {
             return kept;
         }
-        let demands = self.blocked_on(live, element);
-        let kept = !demands.is_empty() && self.may_be_first(live, element, &demands);
+        let kept = self.is_blocked_on(live)
+            && (self.state.elements.get(&live.pilot.ce)).is_some_and(|element| {
+                let demands = self.blocked_on(live, element);
+                !demands.is_empty() && self.may_be_first(live, element, &demands)
+            });
         self.last.set(Some((id, kept)));
         kept
+    }
+
+    /// Whether anything is asked for that would fit if the pilot were empty, and does not now:
+    /// by anybody, so that it is known without a look at the classes.
+    fn is_blocked_on(&self, live: &LivePilot) -> bool {
+        let (free, waiting) = live.books();
+        let mut demands = self.state.queue.demands();
+        demands.any(|it| live.pilot.resources.holds(it) && (waiting > 0 || !free.free.holds(it)))
     }
 
     /// What tasks ask for that would fit if the pilot were empty, and do not now.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_jdl::Needs;
-use fairway_model::{GroupName, JobId, Timestamp, UserName};
+use fairway_model::{GroupName, JobId, Resources, Timestamp, UserName};
 
 pub(crate) use self::class::{Class, Waiter};
 pub(crate) use self::next::{Candidate, Choice};
@@ -42,6 +42,9 @@ pub(crate) struct Queue {
     arrangement: Arrangement,
     /// The tiers of classes with waiting tasks, and how many classes are in each.
     tiers: BTreeMap<i32, usize>,
+    /// What classes with waiting tasks ask for, and how many classes ask for it. There are few
+    /// different demands: whether a pilot can take anything is told without a look at classes.
+    demands: BTreeMap<Resources, usize>,
     /// Accounts of which nothing is to be started.
     barred: BTreeSet<AccountId>,
     /// See [`Policy::wait_max_s`](fairway_model::Policy::wait_max_s).
@@ -67,6 +70,7 @@ impl Queue {
             order: Order::default(),
             arrangement: shares.arrangement(),
             tiers: BTreeMap::new(),
+            demands: BTreeMap::new(),
             barred: BTreeSet::new(),
             wait_max: None,
             overdue: false,
@@ -151,6 +155,7 @@ impl Queue {
             });
             self.active.insert(id);
             *self.tiers.entry(class.tier).or_default() += 1;
+            *self.demands.entry(class.needs.resources).or_default() += 1;
         }
         let user = &shares.books(account).user;
         let begins = !class.waiters.contains_key(&account);
@@ -220,12 +225,8 @@ impl Queue {
         if class.waiting == 0 {
             self.active.remove(&id);
             self.free_slots.push(class.slot);
-            if let Some(classes) = self.tiers.get_mut(&class.tier) {
-                *classes -= 1;
-                if *classes == 0 {
-                    self.tiers.remove(&class.tier);
-                }
-            }
+            one_less(&mut self.tiers, class.tier);
+            one_less(&mut self.demands, class.needs.resources);
         }
         if !barred {
             self.order.remove(shares, account, id);
@@ -304,7 +305,7 @@ impl Queue {
             .map(Duration::from_secs)
             .filter(|_| self.arrangement != Arrangement::Priority);
         self.overdue = false;
-        self.order = Order::default();
+        self.order = Order::new(self.arrangement == Arrangement::Tree);
         self.tiers.clear();
         for (id, class) in &mut self.classes {
             class.tier = tier(shares, &class.needs);
@@ -370,6 +371,11 @@ impl Queue {
             .filter_map(|id| Some((*id, self.classes.get(id)?)))
     }
 
+    /// What classes with waiting tasks ask for, each once.
+    pub(crate) fn demands(&self) -> impl Iterator<Item = Resources> {
+        self.demands.keys().copied()
+    }
+
     /// The accounts of a user that have waiting tasks.
     pub(crate) fn accounts_of(&self, user: &UserName) -> impl Iterator<Item = AccountId> {
         self.of_user.get(user).into_iter().flatten().copied()
@@ -394,7 +400,7 @@ impl Queue {
 
     /// Compares what is kept twice. The error says what is wrong.
     pub(crate) fn check(&self, shares: &Shares) -> Result<(), String> {
-        let (mut waiting, mut tiers) = (0, BTreeMap::new());
+        let (mut waiting, mut tiers, mut demands) = (0, BTreeMap::new(), BTreeMap::new());
         let mut open: BTreeMap<AccountId, BTreeSet<ClassId>> = BTreeMap::new();
         for (id, class) in &self.classes {
             let lens: u64 = class.waiters.values().map(|waiter| waiter.len).sum();
@@ -403,6 +409,7 @@ impl Queue {
             }
             if lens > 0 {
                 *tiers.entry(class.tier).or_default() += 1;
+                *demands.entry(class.needs.resources).or_default() += 1;
             }
             let placed = class.waiters.values().filter_map(|waiter| waiter.place);
             if !placed.eq_by_order(&class.order) {
@@ -437,7 +444,21 @@ impl Queue {
         if waiting != self.waiting || tiers != self.tiers {
             return Err(format!("{waiting} tasks wait, counted as {}", self.waiting));
         }
+        if demands != self.demands {
+            let known = &self.demands;
+            return Err(format!("{demands:?} are asked for, counted as {known:?}"));
+        }
         self.order.check(shares, &open)
+    }
+}
+
+/// Counts one less.
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
     }
 }
 

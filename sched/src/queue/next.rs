@@ -112,15 +112,20 @@ where
     ) -> Option<(ClassId, Place)> {
         let mut best: Option<((R, f64, TaskId), ClassId, Place)> = None;
         for &id in &self.queue.active {
-            if !self.wants(id) {
+            let class = self.queue.classes.get(&id)?;
+            let first = class.order.first().filter(|place| place.rank <= until);
+            let Some((rank, first)) = rank(class).zip(first) else {
+                continue;
+            };
+            // Nothing in a class goes before its first: most classes are passed over by that.
+            let bound = (rank, compare(class, first), first.task);
+            if best.as_ref().is_some_and(|(other, ..)| bound >= *other) || !self.wants(id) {
                 continue;
             }
-            let class = self.queue.classes.get(&id)?;
-            let Some(rank) = rank(class) else { continue };
             let Some(place) = self.first_of(id, until) else {
                 continue;
             };
-            let found = (rank, compare(class, &place), place.task);
+            let found = (bound.0, compare(class, &place), place.task);
             if best.as_ref().is_none_or(|(other, ..)| found < *other) {
                 best = Some((found, id, place));
             }

@@ -25,9 +25,17 @@ struct Node {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
     nodes: Vec<Node>,
+    /// Whether accounts are served by it: it is empty otherwise.
+    used: bool,
 }
 
 impl Order {
+    /// With nobody in it yet.
+    pub(super) fn new(used: bool) -> Self {
+        let nodes = Vec::new();
+        Self { nodes, used }
+    }
+
     fn at(&mut self, id: NodeId) -> &mut Node {
         if self.nodes.len() <= id.at() {
             self.nodes.resize_with(id.at() + 1, Node::default);
@@ -41,6 +49,9 @@ impl Order {
 
     /// An account has begun to wait in a class.
     pub(super) fn add(&mut self, shares: &Shares, account: AccountId, class: ClassId) {
+        if !self.used {
+            return;
+        }
         let mut id = shares.books(account).node;
         self.at(id).account = Some(account);
         loop {
@@ -55,6 +66,9 @@ impl Order {
 
     /// An account does not wait in a class any more.
     pub(super) fn remove(&mut self, shares: &Shares, account: AccountId, class: ClassId) {
+        if !self.used {
+            return;
+        }
         let mut id = shares.books(account).node;
         loop {
             let node = self.at(id);
@@ -74,6 +88,9 @@ impl Order {
 
     /// An account's standing has changed, and with it that of all above.
     pub(super) fn rekey(&mut self, shares: &Shares, account: AccountId) {
+        if !self.used {
+            return;
+        }
         let mut id = shares.books(account).node;
         while let Some(above) = shares.above(id) {
             self.place(shares, id);
@@ -159,7 +176,7 @@ impl Order {
         shares: &Shares,
         waiting: &BTreeMap<AccountId, BTreeSet<ClassId>>,
     ) -> Result<(), String> {
-        let mut again = Self::default();
+        let mut again = Self::new(self.used);
         for (account, classes) in waiting {
             for class in classes {
                 again.add(shares, *account, *class);

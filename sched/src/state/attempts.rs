@@ -11,6 +11,7 @@ use crate::backfill::Passed;
 use crate::command::{Change, Grant};
 use crate::element::Element;
 use crate::matching::Lease;
+use crate::queue::Choice;
 use crate::shares::Used;
 
 /// Core-milliseconds between two moments.
@@ -133,20 +134,25 @@ impl State {
     /// for there.
     pub(super) fn grant(
         &mut self,
-        task: TaskId,
+        choice: Choice,
         pilot: PilotId,
         passed: Option<Passed>,
         now: Timestamp,
     ) -> Option<Grant> {
-        let live = self.jobs.get(&task.job)?;
-        let (row, class) = (live.task(task.index)?, live.class_of(task.index));
+        let Choice {
+            task,
+            class,
+            account,
+        } = choice;
+        let row = self.jobs.get(&task.job)?.task(task.index)?;
         debug_assert_eq!(row.state, TaskState::Waiting);
-        let (owner, group) = (&live.job.owner, live.job.group.as_ref());
-        let account = self.shares.find(owner, group)?;
         let placement = self.placement(pilot, class, account, now)?;
         let because = self.rule_of((task, row.since), (class, account), passed, now);
         let because = because.map(|rule| rule.to_string());
-        self.dequeue(task.job, task.index, task.index + 1);
+        let row_of_one = (task.job, task.index, task.index + 1);
+        self.queue.remove(&self.shares, class, account, row_of_one);
+        // What was kept for it may go to others.
+        self.wishes_may_be_granted |= self.kept.is_any();
         let live = self.jobs.get_mut(&task.job)?;
         live.untouched.take(task.index, task.index + 1);
         let attempt = row.attempt.next();
@@ -184,6 +190,7 @@ impl State {
             charged_until: None,
             young_since: None,
             yielding: Default::default(),
+            cancelling: false,
         });
         self.rooms.touch(pilot);
         self.kept_rooms.granted(task, class, pilot);

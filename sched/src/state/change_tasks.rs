@@ -315,6 +315,9 @@ impl State {
             TaskState::Waiting => self.enqueue(task.job, task.index, task.index + 1),
             TaskState::Cancelling => {
                 if let Some(pilot) = row.pilot {
+                    if let Some(lease) = self.lease_mut(pilot, task) {
+                        lease.cancelling = true;
+                    }
                     self.tell(pilot);
                 }
             }

@@ -119,6 +119,7 @@ impl State {
                         && row.seats == lease.seats
                         && row.started_at.is_some() == lease.charged_until.is_some()
                         && lease.yielding.is_as(row)
+                        && lease.cancelling == (row.state == TaskState::Cancelling)
                 });
                 if !fits {
                     return Err(format!("pilot {id} has {lease:?}, the task is {row:?}"));

@@ -516,7 +516,7 @@ impl State {
         self.rooms.touch(pilot);
     }
 
-    fn lease_mut(&mut self, pilot: PilotId, task: TaskId) -> Option<&mut Lease> {
+    pub(super) fn lease_mut(&mut self, pilot: PilotId, task: TaskId) -> Option<&mut Lease> {
         let live = self.pilots.get_mut(&pilot)?;
         live.leases.iter_mut().find(|lease| lease.task == task)
     }

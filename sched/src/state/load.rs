@@ -235,6 +235,7 @@ impl State {
                     charged_until: row.started_at.map(|_| now),
                     young_since: row.started_at,
                     yielding: Yielding::of(&row, grace_s),
+                    cancelling: row.state == TaskState::Cancelling,
                 });
             }
         }

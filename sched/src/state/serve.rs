@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_model::{PilotId, PilotOwner, SiteMode, TaskId, Timestamp};
+use fairway_model::{PilotId, PilotOwner, Resources, SiteMode, Timestamp};
 
 use super::State;
 use super::sync::Orders;
@@ -11,7 +11,13 @@ use crate::backfill::{Keeper, Passed};
 use crate::command::{Grant, Reply};
 use crate::element::Element;
 use crate::matching::{Limits, LivePilot, Wish, eligible, next_for};
-use crate::queue::{Candidate, Class, ClassId};
+use crate::packing::Room;
+use crate::queue::{Candidate, Choice, Class, ClassId};
+
+/// Whether a pilot with these books may take a task that asks for so much, as far as that tells.
+fn may_take((free, waiting): &(Room, usize), wish: Wish, demand: Resources) -> bool {
+    *waiting < wish.backlog as usize || (*waiting == 0 && free.free.holds(demand))
+}
 
 impl State {
     /// Leaves a wish for work open.
@@ -65,10 +71,10 @@ impl State {
     ) {
         let limits = self.limits(now);
         while grants.len() < self.settings.grants_max as usize {
-            let Some((task, passed)) = self.next_task(pilot, wish, limits) else {
+            let Some((choice, passed)) = self.next_task(pilot, wish, limits) else {
                 return;
             };
-            let Some(grant) = self.grant(task, pilot, passed, now) else {
+            let Some(grant) = self.grant(choice, pilot, passed, now) else {
                 return;
             };
             grants.push(grant);
@@ -80,7 +86,7 @@ impl State {
         pilot: PilotId,
         wish: Wish,
         limits: Limits,
-    ) -> Option<(TaskId, Option<Passed>)> {
+    ) -> Option<(Choice, Option<Passed>)> {
         self.with_reservations(limits, |state, keeper| {
             state.next_task_kept(pilot, wish, limits, keeper)
         })
@@ -92,13 +98,17 @@ impl State {
         wish: Wish,
         limits: Limits,
         keeper: &Keeper<'a>,
-    ) -> Option<(TaskId, Option<Passed>)> {
+    ) -> Option<(Choice, Option<Passed>)> {
         let live = self.pilots.get(&pilot)?;
         let element = self.elements.get(&live.pilot.ce)?;
         if !self.node_admits(live, limits.now) {
             return None;
         }
         let books = live.books();
+        // Whoever was just given a task asks again, and is full more often than not.
+        if !self.queue.demands().any(|it| may_take(&books, wish, it)) {
+            return None;
+        }
         let wanted = |id: ClassId, class: &Class| {
             live.holds_beside(&books, wish, &class.needs, limits)
                 && self.purpose_of(live, limits).takes(self, id, class)
@@ -110,7 +120,7 @@ impl State {
         };
         let door = self.door(limits.now);
         let choice = next_for(&self.queue, door, element, &live.pilot.owner, wanted)?;
-        Some((choice.task, keeper.passed(live, choice.class, choice.task)))
+        Some((choice, keeper.passed(live, choice.class, choice.task)))
     }
 
     /// CEs that give out work and at which a pilot waits for some.
@@ -180,8 +190,8 @@ impl State {
                     state.next_pair(limits, served, keeper)
                 })
             };
-            while let Some((pilot, task, passed)) = next(self, &served) {
-                let Some(grant) = self.grant(task, pilot, passed, now) else {
+            while let Some((pilot, choice, passed)) = next(self, &served) {
+                let Some(grant) = self.grant(choice, pilot, passed, now) else {
                     break;
                 };
                 served.entry(pilot).or_default().grants.push(grant);
@@ -221,7 +231,7 @@ impl State {
         limits: Limits,
         served: &BTreeMap<PilotId, Orders>,
         keeper: &Keeper<'a>,
-    ) -> Option<(PilotId, TaskId, Option<Passed>)> {
+    ) -> Option<(PilotId, Choice, Option<Passed>)> {
         let has_room = |pilot: PilotId| {
             served
                 .get(&pilot)
@@ -269,6 +279,6 @@ impl State {
         let pilot = for_candidate(&class.candidate(choice.class, choice.account)?)?;
         let live = self.pilots.get(&pilot)?;
         let passed = keeper.passed(live, choice.class, choice.task);
-        Some((pilot, choice.task, passed))
+        Some((pilot, choice, passed))
     }
 }

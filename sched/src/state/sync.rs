@@ -78,8 +78,10 @@ impl State {
             }
             self.report(pilot, report, now);
         }
+        let leased = self.attempts_of(pilot);
         for &(task, attempt) in holding {
-            if !self.is_live(pilot, task, attempt) && settled.insert((task, attempt)) {
+            let live = leased.binary_search(&(task, attempt)).is_ok();
+            if !live && settled.insert((task, attempt)) {
                 orders.what.push((task, attempt, Order::WriteOff));
             }
         }
@@ -93,6 +95,15 @@ impl State {
             self.answer_wish(pilot, want, &mut orders, now);
         }
         Ok(orders.into())
+    }
+
+    /// The live attempts that a pilot has, sorted.
+    fn attempts_of(&self, pilot: PilotId) -> Vec<(TaskId, Attempt)> {
+        let live = self.pilots.get(&pilot);
+        let leases = live.into_iter().flat_map(|live| &live.leases);
+        let mut attempts: Vec<_> = leases.map(|lease| (lease.task, lease.attempt)).collect();
+        attempts.sort_unstable();
+        attempts
     }
 
     fn report(&mut self, pilot: PilotId, report: AttemptReport, now: Timestamp) {
@@ -125,14 +136,16 @@ impl State {
         round: u64,
         now: Timestamp,
     ) -> Vec<Grant> {
-        let held: BTreeSet<_> = holding.iter().copied().collect();
+        let mut held = holding.to_vec();
+        held.sort_unstable();
         let Some(live) = self.pilots.get_mut(&pilot) else {
             return Vec::new();
         };
         let mut missing = Vec::new();
         for lease in &mut live.leases {
             // A repeated wish has the round of its first sending: that reply is lost too.
-            if lease.round <= round && !held.contains(&(lease.task, lease.attempt)) {
+            let known = held.binary_search(&(lease.task, lease.attempt)).is_ok();
+            if lease.round <= round && !known {
                 lease.round = round;
                 missing.push((lease.task, lease.attempt));
             }
@@ -152,15 +165,6 @@ impl State {
     pub(super) fn state_of(&self, task: TaskId) -> Option<TaskState> {
         let live = self.jobs.get(&task.job)?;
         Some(live.tasks.get(&task.index)?.state)
-    }
-
-    /// Whether the task's owner wants it stopped. Asked for every task of a pilot whenever it
-    /// speaks: most jobs have no such task, and then it is not looked for.
-    fn is_cancelling(&self, task: TaskId) -> bool {
-        let live = self.jobs.get(&task.job);
-        let live = live.filter(|live| live.count(TaskState::Cancelling) > 0);
-        let row = live.and_then(|live| live.tasks.get(&task.index));
-        row.is_some_and(|row| row.state == TaskState::Cancelling)
     }
 
     /// Adds what the pilot is to be told whether it wishes for work or not. `staying`: what it
@@ -186,10 +190,7 @@ impl State {
         };
         let stays = self.must_stay(live, now);
         orders.stay = (staying != Some(stays)).then_some(stays);
-        let cancelling = live
-            .leases
-            .iter()
-            .filter(|lease| self.is_cancelling(lease.task));
+        let cancelling = live.leases.iter().filter(|lease| lease.cancelling);
         orders
             .what
             .extend(cancelling.map(|lease| (lease.task, lease.attempt, Order::Cancel)));
