@@ -137,7 +137,8 @@ fn history() {
 
 fn share() -> Value {
     json!({
-        "user": "alice", "waiting": 100, "running": 10, "fs": 12.4, "place": 2,
+        "user": "alice", "group": "atlas", "path": "physics/atlas/alice", "waiting": 100,
+        "running": 10, "running_cores": 40, "fs": 12.4, "due": 0.25, "used": 0.31, "place": 2,
         "intervals": [
             {"begins_at": 0, "tasks_started": 9, "core_ms": 65_000, "weight": 1.0},
             {"begins_at": 0, "tasks_started": 4, "core_ms": 1_000, "weight": 0.85},
@@ -356,6 +357,10 @@ fn one_pilot() {
 fn shares_with_their_numbers() {
     let view: SharesView = read(json!({
         "policy": {}, "interval_begins_at": 0, "users": [share()],
+        "tree": [{
+            "path": "physics", "due": 0.5, "used": 0.4, "usage": 16.0, "running": 12,
+            "running_cores": 48,
+        }],
     }));
     insta::assert_snapshot!(plain(&accounts::shares(&view)));
 }
