@@ -97,13 +97,13 @@ struct Simulated<'a> {
 impl Simulate {
     pub(super) async fn run(self) -> Result<(), Failure> {
         if self.from_server {
-            return self.from_server().await;
+            return self.ask_server().await;
         }
         self.run_here()
     }
 
     /// Has the server play its queue out.
-    async fn from_server(&self) -> Result<(), Failure> {
+    async fn ask_server(&self) -> Result<(), Failure> {
         let policies = read_policies(&self.what_if)?.into_iter();
         let request = SimulateRequest {
             policies: policies
@@ -113,11 +113,8 @@ impl Simulate {
             seed: Some(self.seed),
         };
         let reply = self.connect.client()?.simulate(&request).await?;
-        let outcomes: Result<Vec<Outcome>, _> = reply
-            .outcomes
-            .iter()
-            .map(|outcome| Outcome::deserialize(outcome))
-            .collect();
+        let outcomes: Result<Vec<Outcome>, _> =
+            reply.outcomes.iter().map(Outcome::deserialize).collect();
         let outcomes = outcomes.map_err(|error| {
             Failure::Local(format!("the server's outcomes are not understood: {error}"))
         })?;
