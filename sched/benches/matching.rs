@@ -16,7 +16,7 @@ use fairway_model::{Attempt, JobId, PilotId, PolicyKind, TaskId};
 use fairway_sched::command::PilotWant;
 use fairway_sched::{Command, Reply};
 
-use world::{HOUR_S, World, ended, exit, report, site, sweep, user};
+use world::{HOUR_S, World, ended, exit, report, site, sweep};
 
 const PILOTS: usize = 1000;
 const CORES: u32 = 8;
@@ -35,15 +35,7 @@ impl Site {
         let mut world = World::new(PolicyKind::Fairshare, &["short"]);
         let mut policy = world.state.policy().clone();
         policy.backfill.mode = mode;
-        let by = user("admin");
-        world
-            .ask(Command::SetPolicy {
-                policy,
-                by,
-                because: None,
-                from: None,
-            })
-            .unwrap();
+        world.set_policy(policy);
         let mut described = site(&["short"]);
         let limits = &mut described.ces[0].limits;
         (limits.pilots_max, limits.queued_max) = (2000, 2000);

@@ -28,15 +28,7 @@ fn set_mode(world: &mut World, kind: PolicyKind, mode: Backfill) {
         ..Policy::default()
     };
     policy.backfill.mode = mode;
-    let by = user("admin");
-    world
-        .ask(Command::SetPolicy {
-            policy,
-            by,
-            because: None,
-            from: None,
-        })
-        .unwrap();
+    world.set_policy(policy);
 }
 
 impl Machine {
@@ -628,8 +620,7 @@ proptest! {
         let mut machine = machine_of(mode, &pilots, &tasks, false);
         let mut policy = machine.world.state.policy().clone();
         policy.backfill.depth = depth;
-        let by = user("admin");
-        machine.world.ask(Command::SetPolicy { policy, by, because: None, from: None }).unwrap();
+        machine.world.set_policy(policy);
         machine.world.settings.grants_max = 1;
         machine.world.reload();
         for turn in turns {

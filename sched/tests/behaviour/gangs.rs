@@ -10,7 +10,7 @@ use fairway_sched::Command;
 use fairway_sched::command::{Observation, Selection};
 use fairway_sched::explain::explain;
 
-use crate::world::{HOUR_S, World, exit, site, sweep, user};
+use crate::world::{HOUR_S, World, exit, site, sweep};
 
 const THREE_HOSTS: &str = "CpuNumber = 6; HostNumber = 3;";
 
@@ -458,15 +458,7 @@ fn a_limit_on_cores_counts_those_of_all_nodes() {
         }],
         ..Policy::default()
     };
-    let by = user("admin");
-    world
-        .ask(Command::SetPolicy {
-            policy,
-            by,
-            because: None,
-            from: None,
-        })
-        .unwrap();
+    world.set_policy(policy);
     world.submit("alice", &sweep(2, THREE_HOSTS));
     assert_eq!(
         all_pull(&mut world, &pilots).len(),

@@ -80,14 +80,7 @@ fn core_seconds_decide_under_their_metric() {
     let mut world = World::new(PolicyKind::Fairshare, &["short"]);
     let mut policy = Policy::default();
     policy.usage.metric = Metric::CoreSeconds;
-    world
-        .ask(Command::SetPolicy {
-            policy,
-            by: user("root"),
-            because: None,
-            from: None,
-        })
-        .unwrap();
+    world.set_policy(policy);
     let one = world.pilot("short", 1);
     world.submit("alice", &sweep(10, ""));
     let attempt = world.pull_one(one);
@@ -126,14 +119,7 @@ fn a_changed_policy_holds_at_once() {
         kind: PolicyKind::Fairshare,
         ..Policy::default()
     };
-    world
-        .ask(Command::SetPolicy {
-            policy,
-            by: user("root"),
-            because: None,
-            from: None,
-        })
-        .unwrap();
+    world.set_policy(policy);
     for _ in 0..5 {
         let attempt = world.pull_one(pilot);
         world.end(pilot, attempt, exit(0));

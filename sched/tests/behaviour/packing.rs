@@ -5,30 +5,19 @@ use std::collections::BTreeMap;
 
 use fairway_model::event::TaskVerb;
 use fairway_model::policy::{Limit, Who};
-use fairway_model::{
-    Attempt, Ce, CustomResources, PilotId, PilotShape, Policy, PolicyKind, TaskId,
-};
+use fairway_model::{Attempt, CustomResources, PilotId, PilotShape, Policy, PolicyKind, TaskId};
 use fairway_sched::Command;
 use fairway_sched::command::Selection;
 use fairway_sched::explain::explain;
 
-use crate::world::{HOUR_S, World, exit, site, sweep, user};
-
-/// A world with one CE that is described so.
-fn world(change: impl Fn(&mut Ce)) -> World {
-    let mut world = World::new(PolicyKind::Fifo, &["short"]);
-    let mut site = site(&["short"]);
-    site.ces.iter_mut().for_each(change);
-    world.describe(site);
-    world
-}
+use crate::world::{HOUR_S, World, exit, site, sweep};
 
 fn eight_cores() -> World {
-    world(|ce| ce.shape.cores = 8)
+    World::described(|ce| ce.shape.cores = 8)
 }
 
 fn whole_nodes() -> World {
-    world(|ce| {
+    World::described(|ce| {
         ce.shape = PilotShape {
             cores: 16,
             whole_node: true,
@@ -135,15 +124,7 @@ fn bound_cores(world: &mut World, max: u64) {
         }],
         ..Policy::default()
     };
-    let by = user("admin");
-    world
-        .ask(Command::SetPolicy {
-            policy,
-            by,
-            because: None,
-            from: None,
-        })
-        .unwrap();
+    world.set_policy(policy);
 }
 
 #[test]
@@ -234,7 +215,7 @@ fn a_ce_that_shares_its_nodes_refuses_whole_node_tasks() {
 
 #[test]
 fn custom_resources_are_counted_on_each_pilot() {
-    let mut world = world(|ce| {
+    let mut world = World::described(|ce| {
         ce.shape.cores = 8;
         ce.shape.custom = fpgas(2);
     });
@@ -260,7 +241,7 @@ fn custom_resources_are_counted_on_each_pilot() {
 
 #[test]
 fn a_ce_without_a_custom_resource_refuses_with_both_sides() {
-    let mut world = world(|ce| ce.shape.custom = fpgas(2));
+    let mut world = World::described(|ce| ce.shape.custom = fpgas(2));
     let more = "CustomResources = [ fpga = 3; licence_x = 1 ];";
     let job = world.submit("alice", &sweep(1, more));
     assert!(world.plan().orders.is_empty());
@@ -275,7 +256,7 @@ fn a_ce_without_a_custom_resource_refuses_with_both_sides() {
 
 #[test]
 fn a_ce_may_admit_only_tasks_that_name_its_tags() {
-    let mut world = world(|ce| {
+    let mut world = World::described(|ce| {
         ce.tags = vec!["python3".into()];
         ce.tags_required = vec!["GPU".into(), "bigmem".into()];
     });

@@ -10,15 +10,7 @@ fn under(world: &mut World, change: impl FnOnce(&mut Policy)) {
     let mut policy = world.state.policy().clone();
     change(&mut policy);
     assert_eq!(policy.check(), Ok(()));
-    let by = user("root");
-    world
-        .ask(Command::SetPolicy {
-            policy,
-            by,
-            because: None,
-            from: None,
-        })
-        .unwrap();
+    world.set_policy(policy);
 }
 
 fn group(path: &str, share: f64) -> Share {

@@ -10,7 +10,7 @@ use fairway_sched::command::{AttemptNews, Observation, Selection};
 use fairway_sched::explain::explain;
 use fairway_sched::{Command, Entity, Reply};
 
-use crate::world::{World, exit, sweep, user};
+use crate::world::{World, exit, sweep};
 
 const POLITE: &str = "Preemptible = true;";
 const SLEEPY: &str = "Preemptible = true; Suspendable = true;";
@@ -57,15 +57,7 @@ fn busy(cores: u32, tasks: &[&str]) -> (World, PilotId, Leased) {
 }
 
 fn set(world: &mut World, policy: Policy) {
-    let by = user("admin");
-    world
-        .ask(Command::SetPolicy {
-            policy,
-            by,
-            because: None,
-            from: None,
-        })
-        .unwrap();
+    world.set_policy(policy);
 }
 
 fn fill(world: &mut World, pilot: PilotId, tasks: &[&str]) -> Leased {

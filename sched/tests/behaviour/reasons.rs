@@ -7,21 +7,13 @@ use fairway_sched::Command;
 use fairway_sched::command::Selection;
 use fairway_sched::explain::explain;
 
-use crate::world::{World, exit, sweep, user};
+use crate::world::{World, exit, sweep};
 
 fn under(kind: PolicyKind, change: impl FnOnce(&mut Policy)) -> World {
     let mut world = World::new(kind, &["short"]);
     let mut policy = world.state.policy().clone();
     change(&mut policy);
-    let by = user("admin");
-    world
-        .ask(Command::SetPolicy {
-            policy,
-            by,
-            because: None,
-            from: None,
-        })
-        .unwrap();
+    world.set_policy(policy);
     world
 }
 

@@ -13,15 +13,6 @@ use fairway_sched::explain::explain;
 
 use crate::world::{HOUR_S, World, exit, site, sweep, user};
 
-/// A world with one CE that is described so.
-fn world(change: impl Fn(&mut Ce)) -> World {
-    let mut world = World::new(PolicyKind::Fifo, &["short"]);
-    let mut site = site(&["short"]);
-    site.ces.iter_mut().for_each(change);
-    world.describe(site);
-    world
-}
-
 fn shape(shape: PilotShape) -> impl Fn(&mut Ce) {
     move |ce| {
         ce.shape = PilotShape {
@@ -43,7 +34,7 @@ fn refusals(world: &World, task: TaskId) -> String {
 
 #[test]
 fn one_task_gets_one_allocation_of_as_many_nodes_as_the_shape_has() {
-    let mut world = world(shape(PilotShape {
+    let mut world = World::described(shape(PilotShape {
         nodes: 4,
         ..PilotShape::default()
     }));
@@ -62,7 +53,7 @@ fn one_task_gets_one_allocation_of_as_many_nodes_as_the_shape_has() {
 
 #[test]
 fn one_task_and_many_free_nodes_make_one_pilot() {
-    let mut world = world(shape(PilotShape {
+    let mut world = World::described(shape(PilotShape {
         whole_node: true,
         ..PilotShape::default()
     }));
@@ -77,7 +68,7 @@ fn one_task_and_many_free_nodes_make_one_pilot() {
 
 #[test]
 fn an_allocation_is_called_back_as_one() {
-    let mut world = world(shape(PilotShape {
+    let mut world = World::described(shape(PilotShape {
         nodes: 2,
         ..PilotShape::default()
     }));
@@ -102,7 +93,7 @@ fn an_allocation_is_called_back_as_one() {
 
 #[test]
 fn whole_nodes_are_planned_as_they_are_published_and_taken_as_they_are() {
-    let mut world = world(shape(PilotShape {
+    let mut world = World::described(shape(PilotShape {
         cores: 2,
         memory_mib: 1000,
         whole_node: true,
@@ -123,7 +114,7 @@ fn whole_nodes_are_planned_as_they_are_published_and_taken_as_they_are() {
 
 #[test]
 fn gpus_are_asked_for_and_given_out() {
-    let mut world = world(shape(PilotShape {
+    let mut world = World::described(shape(PilotShape {
         cores: 8,
         gpus: 2,
         ..PilotShape::default()
@@ -147,7 +138,7 @@ fn gpus_are_asked_for_and_given_out() {
 
 #[test]
 fn what_the_batch_system_allows_one_job_bounds_an_allocation() {
-    let mut world = world(shape(PilotShape {
+    let mut world = World::described(shape(PilotShape {
         cores: 8,
         nodes: 4,
         ..PilotShape::default()
@@ -167,7 +158,7 @@ fn what_the_batch_system_allows_one_job_bounds_an_allocation() {
 
 #[test]
 fn private_pilots_are_asked_for_by_owner_and_take_no_others_tasks() {
-    let mut world = world(|ce| {
+    let mut world = World::described(|ce| {
         ce.pilots = PilotSharing::PerUser;
         ce.shape.cores = 4;
     });
@@ -204,7 +195,7 @@ fn private_pilots_are_asked_for_by_owner_and_take_no_others_tasks() {
 
 #[test]
 fn owners_get_private_pilots_in_turn() {
-    let mut world = world(|ce| {
+    let mut world = World::described(|ce| {
         ce.pilots = PilotSharing::PerUser;
         ce.limits.queued_max = 4;
         ce.limits.per_owner_max = Some(3);
@@ -241,7 +232,7 @@ fn a_user_without_an_account_gets_no_private_pilot() {
 
 #[test]
 fn pilots_of_a_group_serve_its_members() {
-    let mut world = world(|ce| {
+    let mut world = World::described(|ce| {
         ce.pilots = PilotSharing::PerGroup;
         ce.shape.cores = 4;
     });

@@ -345,6 +345,15 @@ impl World {
         Self::with(kind, ces, settings)
     }
 
+    /// A world with one CE that is described so.
+    pub(crate) fn described(change: impl Fn(&mut Ce)) -> Self {
+        let mut world = Self::new(PolicyKind::Fifo, &["short"]);
+        let mut site = site(&["short"]);
+        site.ces.iter_mut().for_each(change);
+        world.describe(site);
+        world
+    }
+
     /// As [`new`](Self::new), with these settings.
     pub(crate) fn with(kind: PolicyKind, ces: &[&str], settings: Settings) -> Self {
         let now = Timestamp::from_secs(36_000);
@@ -387,6 +396,17 @@ impl World {
         self.rows.fold(&applied.changes);
         self.history.extend(applied.changes);
         applied.reply
+    }
+
+    /// Puts a policy in force.
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
+        let set = Command::SetPolicy {
+            policy,
+            by: user("root"),
+            because: None,
+            from: None,
+        };
+        self.ask(set).unwrap();
     }
 
     pub(crate) fn pass(&mut self, seconds: u64) {
