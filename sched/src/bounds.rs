@@ -112,6 +112,25 @@ impl Bounds {
         }
     }
 
+    /// The bounds of the policy in force, with what runs: whose, what it needs, where, and its
+    /// cores.
+    pub(crate) fn counting<'a>(
+        shares: &'a Shares,
+        running: impl Iterator<Item = (AccountId, &'a Needs, &'a SiteName, u32)>,
+    ) -> Self {
+        let mut bounds = Self::new(shares.policy());
+        for (account, needs, site, cores) in running {
+            let subject = Subject {
+                shares,
+                account,
+                needs,
+                site: Some(site),
+            };
+            bounds.note(subject, cores, true);
+        }
+        bounds
+    }
+
     /// Whether there are any that can keep a task from being started.
     pub(crate) fn is_empty(&self) -> bool {
         self.limits.is_empty() && self.budgets.is_empty() && self.pauses.is_empty()

@@ -198,19 +198,11 @@ impl Rehearsal {
             return;
         }
         self.shares.set_policy(policy.clone(), now);
-        self.bounds = Bounds::new(policy);
-        for task in &self.live {
-            let Some(class) = self.queue.class(task.class) else {
-                continue;
-            };
-            let subject = Subject {
-                shares: &self.shares,
-                account: task.account,
-                needs: &class.needs,
-                site: Some(&task.site),
-            };
-            self.bounds.note(subject, task.cores, true);
-        }
+        let running = self.live.iter().filter_map(|task| {
+            let needs = &*self.queue.class(task.class)?.needs;
+            Some((task.account, needs, &task.site, task.cores))
+        });
+        self.bounds = Bounds::counting(&self.shares, running);
         self.queue.rearrange(&self.shares);
         self.queue.note_overdue(now);
         self.bounds.note_spent(&self.shares);

@@ -52,22 +52,16 @@ impl State {
 
     /// The bounds of the policy in force, with what runs.
     pub(super) fn bounds_now(&self) -> Bounds {
-        let mut bounds = Bounds::new(self.shares.policy());
-        for live in self.pilots.values() {
-            for lease in &live.leases {
-                let job = self.jobs.get(&lease.task.job);
-                let class = job.and_then(|job| self.queue.class(job.class_of(lease.task.index)));
-                let Some(class) = class else { continue };
-                let subject = Subject {
-                    shares: &self.shares,
-                    account: lease.account,
-                    needs: &class.needs,
-                    site: Some(&live.pilot.ce.site),
-                };
-                bounds.note(subject, lease.all.cores, true);
-            }
-        }
-        bounds
+        let leases = self.pilots.values().flat_map(|live| {
+            let site = &live.pilot.ce.site;
+            live.leases.iter().map(move |lease| (lease, site))
+        });
+        let running = leases.filter_map(|(lease, site)| {
+            let class = self.jobs.get(&lease.task.job)?.class_of(lease.task.index);
+            let needs = &*self.queue.class(class)?.needs;
+            Some((lease.account, needs, site, lease.all.cores))
+        });
+        Bounds::counting(&self.shares, running)
     }
 
     /// Counts a live attempt more, or less, in shares and bounds.
