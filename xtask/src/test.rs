@@ -49,7 +49,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             .env("FAIRWAY_TEST_SKIP_SLURM_REST", "1");
     }
     if args.cargo_args.is_empty() {
-        tests.arg("--workspace");
+        // One run tells of everything that fails.
+        tests.args(["--workspace", "--no-fail-fast"]);
     } else {
         tests.args(&args.cargo_args);
     }
