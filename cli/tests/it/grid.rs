@@ -323,7 +323,12 @@ async fn a_deadline_is_met_where_the_same_task_without_hints_waits() {
     let fairway = setup.site(&site).start().await;
     let alice = fairway.user("alice").await;
     let payload = counting_payload(&fairway, "0.2");
-    let plain = submit(&alice.client, sweep("plain", 1, &payload)).await;
+    // Too long for the hole: what is left of it after the hinted task is for all.
+    let plain = submit(
+        &alice.client,
+        rules("plain", 1, &payload, "WallTime = 1200;"),
+    )
+    .await;
     until_true("a pilot waits for it", async || {
         fairway
             .live_pilots()

@@ -95,6 +95,8 @@ fn a_generator_keeps_its_word() {
                 tasks_per_job = 5\narrivals = { kind = \"poisson\", load = 0.5 }\n\
                 runtime = { kind = \"exponential\", mean_s = 100 }\ncores = [[1, 3], [2, 1]]\n";
     let workload = Workload::generated(text, 100, 1).unwrap();
+    let same = Workload::generated(text, 100, 1).unwrap();
+    assert_eq!(format!("{workload:?}"), format!("{same:?}"));
     assert_eq!(workload.task_count(), 3000);
     let jobs = workload.job_count() as f64;
     assert!((jobs / 600.0 - 1.0).abs() < 0.1, "{jobs}");
@@ -108,8 +110,6 @@ fn a_generator_keeps_its_word() {
         outcome.utilisation
     );
     assert_eq!(outcome.users.len(), 4);
-    let same = Workload::generated(text, 100, 1).unwrap();
-    assert_eq!(format!("{workload:?}"), format!("{same:?}"));
 }
 
 #[test]
