@@ -6,13 +6,14 @@
 mod matches;
 mod null_tasks;
 mod server;
+mod shares;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use server::Server;
+use server::{Server, Shape};
 
 #[derive(Parser)]
 #[command(about = "Prints the figures of speed and memory of Fairway")]
@@ -32,6 +33,11 @@ struct Args {
     /// Tasks that do nothing
     #[arg(long, default_value_t = 5_000)]
     null_tasks: u32,
+    /// Measure only what users get of a full platform against their shares
+    #[arg(long)]
+    shares_only: bool,
+    #[command(flatten)]
+    shares: shares::Args,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -59,12 +65,16 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        if args.shares_only {
+            return shares::measure(&fairway, args.shares).await;
+        }
         large_job(&fairway, "SQLite", None, &args).await?;
         match std::env::var("FAIRWAY_BENCH_POSTGRES") {
             Ok(url) => large_job(&fairway, "PostgreSQL", Some(&url), &args).await?,
             Err(_) => println!("PostgreSQL: not measured, FAIRWAY_BENCH_POSTGRES is not set"),
         }
-        null_tasks::measure(&fairway, args.null_tasks).await
+        null_tasks::measure(&fairway, args.null_tasks).await?;
+        shares::measure(&fairway, args.shares).await
     })
 }
 
@@ -76,7 +86,11 @@ async fn large_job(
     args: &Args,
 ) -> anyhow::Result<()> {
     let catcher = std::env::current_exe()?;
-    let mut server = Server::start(fairway, url, args.pilots, |folder| {
+    let shape = Shape {
+        pilots: args.pilots,
+        pilot_cores: 1,
+    };
+    let mut server = Server::start(fairway, url, shape, |folder| {
         vec![
             catcher.display().to_string(),
             "catch".into(),

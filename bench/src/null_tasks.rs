@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fairway_api::public::JobView;
 
-use crate::server::Server;
+use crate::server::{Server, Shape};
 
 const PAYLOAD: &str = "/bin/true";
 
@@ -19,8 +19,11 @@ pub(crate) async fn measure(fairway: &Path, tasks: u32) -> anyhow::Result<()> {
         bare_loops(cores, tasks)?
     );
     let fairway_program = fairway.display().to_string();
-    let cores = u32::try_from(cores)?;
-    let server = Server::start(fairway, None, cores, |_| {
+    let shape = Shape {
+        pilots: u32::try_from(cores)?,
+        pilot_cores: 1,
+    };
+    let server = Server::start(fairway, None, shape, |_| {
         vec![fairway_program.clone(), "pilot-agent".into()]
     })
     .await?;

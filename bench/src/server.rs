@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use fairway_api::client::{Client, ClientSettings};
 use fairway_api::public::{Health, SubmitReply};
 use tokio::process::{Child, Command};
 
@@ -17,18 +18,30 @@ pub(crate) struct Server {
     child: Child,
 }
 
+/// The pilots of the server's local site. The cores are said, not counted: what the machine has
+/// is not asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) pilots: u32,
+    pub(crate) pilot_cores: u32,
+}
+
 /// A server that is not ready after so long is given up.
 const READY_MAX: Duration = Duration::from_secs(120);
 
 impl Server {
-    /// Starts a server with one local site of `cores` cores, whose pilots are what `program`
-    /// says for the server's folder.
+    /// Starts a server with one local site of that shape, whose pilots are what `program` says
+    /// for the server's folder.
     pub(crate) async fn start(
         fairway: &Path,
         database: Option<&str>,
-        cores: u32,
+        shape: Shape,
         program: impl Fn(&Path) -> Vec<String>,
     ) -> anyhow::Result<Self> {
+        let Shape {
+            pilots,
+            pilot_cores,
+        } = shape;
         let folder = tempfile::Builder::new()
             .prefix("fairway-bench-")
             .tempdir()?;
@@ -47,9 +60,10 @@ impl Server {
              [pilots]\nprogram = {program}\nlook_every_s = 1\nplan_every_s = 1\nidle_s = 5\n\
              [[sites]]\nname = \"bench\"\nadapter = {{ kind = \"local\", cores = {cores} }}\n\
              [[sites.ces]]\nname = \"local\"\n\
-             shape = {{ cores = 1, memory_mib = 0, walltime_s = 3600 }}\n\
-             limits = {{ pilots_max = {cores}, queued_max = {cores} }}\n",
+             shape = {{ cores = {pilot_cores}, memory_mib = 0, walltime_s = 3600 }}\n\
+             limits = {{ pilots_max = {pilots}, queued_max = {pilots} }}\n",
             folder = folder.path().display(),
+            cores = pilots * pilot_cores,
         );
         std::fs::write(folder.path().join("fairway.toml"), config)?;
         std::fs::create_dir(folder.path().join("caught"))?;
@@ -69,6 +83,20 @@ impl Server {
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A client with the operator's token.
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        self.client_of(self.token.clone())
+    }
+
+    /// A client with that token.
+    pub(crate) fn client_of(&self, token: String) -> anyhow::Result<Client> {
+        Ok(Client::new(&ClientSettings {
+            server: self.url.clone(),
+            token: Some(token),
+            ca_pem: None,
+        })?)
     }
 
     pub(crate) fn at(&self, path: &str) -> String {

@@ -46,7 +46,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "fairway-pilot",
         ],
     ),
-    ("fairway-bench", &["fairway-model", "fairway-api"]),
+    (
+        "fairway-bench",
+        &["fairway-model", "fairway-api", "fairway-sim"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -76,6 +76,9 @@ pub(super) struct Simulate {
     /// Write a page with plots (HTML)
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write the plots over time as files of their own (SVG) to a folder
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -128,8 +131,9 @@ impl Simulate {
                 reply.seed
             )];
             let page = report::html("What becomes of the queue", &about, &outcomes);
-            std::fs::write(path, page).map_err(|error| Failure::file("write", path, &error))?;
+            write(path, &page)?;
         }
+        self.write_plots(&outcomes)?;
         self.format.show(&reply, || report::table(&outcomes))
     }
 
@@ -149,8 +153,9 @@ impl Simulate {
         if let Some(path) = &self.report {
             let about = self.about(&workload, cores);
             let page = report::html("Policies on simulated clusters", &about, &outcomes);
-            std::fs::write(path, page).map_err(|error| Failure::file("write", path, &error))?;
+            write(path, &page)?;
         }
+        self.write_plots(&outcomes)?;
         let simulated = Simulated {
             jobs: workload.job_count(),
             tasks: workload.task_count(),
@@ -160,6 +165,17 @@ impl Simulate {
             outcomes: &outcomes,
         };
         self.format.show(&simulated, || report::table(&outcomes))
+    }
+
+    fn write_plots(&self, outcomes: &[Outcome]) -> Result<(), Failure> {
+        let Some(folder) = &self.plots else {
+            return Ok(());
+        };
+        std::fs::create_dir_all(folder).map_err(|error| Failure::file("create", folder, &error))?;
+        for picture in report::pictures(outcomes) {
+            write(&folder.join(picture.name + ".svg"), &picture.svg)?;
+        }
+        Ok(())
     }
 
     /// Clap sees to it that it is there where it is needed.
@@ -210,6 +226,10 @@ impl Simulate {
         about.extend(workload.remarks.iter().map(|remark| format!("{remark}.")));
         about
     }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| Failure::file("write", path, &error))
 }
 
 /// The policies with the names that they are told of by, each its own.

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use fairway_model::UserName;
 
-use super::svg::{COLOURS, OTHERS, colour, escaped};
+use super::svg::{COLOURS, escaped};
 use super::table::ROWS;
-use super::{gantt, number, plot, span};
+use super::{gantt, number, picture, plot, span};
 use crate::record::metrics::Outcome;
 
 const STYLE: &str = "\
@@ -32,7 +32,7 @@ const USERS_MAX: usize = 20;
 
 /// A page about outcomes of the same workload. `about`: what was simulated, in sentences.
 pub fn html(title: &str, about: &[String], outcomes: &[Outcome]) -> String {
-    let end_s = outcomes.iter().map(|it| it.makespan_s).fold(0.0, f64::max);
+    let end_s = plot::end_s(outcomes);
     let mut page = String::new();
     let title = escaped(title);
     let _ = write!(
@@ -103,16 +103,9 @@ fn over_time(page: &mut String, outcomes: &[Outcome]) {
     page.push_str("<h2>Over time</h2>\n");
     key(page, names);
     page.push_str("<h3>Utilisation</h3>\n");
-    page.push_str(&plot::lines(
-        "Utilisation",
-        "part of all cores",
-        outcomes,
-        |it| Some(it.utilisation),
-    ));
+    page.push_str(&plot::utilisation(outcomes).finish());
     page.push_str("<h3>Share error</h3>\n");
-    page.push_str(&plot::lines("Share error", "share error", outcomes, |it| {
-        it.share_error
-    }));
+    page.push_str(&plot::share_error(outcomes).finish());
 }
 
 fn users(page: &mut String, outcomes: &[Outcome]) {
@@ -157,16 +150,13 @@ fn users(page: &mut String, outcomes: &[Outcome]) {
 
 fn one(page: &mut String, outcome: &Outcome, end_s: f64) {
     let _ = writeln!(page, "<h2>{}</h2>", escaped(&outcome.policy));
-    let shown = outcome.shown.iter().enumerate();
-    let shown = shown.map(|(place, name)| (colour(Some(place)), name.as_str()));
-    let others = (outcome.users.len() > outcome.shown.len()).then_some((OTHERS, "all others"));
-    key(page, shown.chain(others));
+    key(page, picture::users(outcome));
     // Outcomes that were read from JSON do not tell.
     if !outcome.gantt.is_empty() {
         where_it_ran(page, outcome, end_s);
     }
     page.push_str("<h3>Shares</h3>\n");
-    page.push_str(&plot::shares(outcome, end_s));
+    page.push_str(&plot::shares(outcome, end_s).finish());
 }
 
 fn where_it_ran(page: &mut String, outcome: &Outcome, end_s: f64) {

@@ -2,11 +2,13 @@
 
 mod gantt;
 mod html;
+mod picture;
 mod plot;
 mod svg;
 mod table;
 
 pub use html::html;
+pub use picture::{Picture, pictures};
 pub use table::table;
 
 /// A span of time as people read it: `0.4 s`, `59 s`, `12 min`, `3.4 h`, `12 d`.

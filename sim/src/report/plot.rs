@@ -137,10 +137,6 @@ impl Parts {
         }
         self.drawing.path(&format!("fill=\"{fill}\""), &data);
     }
-
-    fn finish(self) -> String {
-        self.drawing.finish()
-    }
 }
 
 fn y(part: f64, height: f64) -> f64 {
@@ -152,17 +148,30 @@ fn stroke(colour: &str) -> String {
     format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"")
 }
 
-fn end_s(outcomes: &[Outcome]) -> f64 {
+/// When the last of them ended.
+pub(super) fn end_s(outcomes: &[Outcome]) -> f64 {
     outcomes.iter().map(|it| it.makespan_s).fold(0.0, f64::max)
 }
 
+/// The part of all cores that tasks had.
+pub(super) fn utilisation(outcomes: &[Outcome]) -> Drawing {
+    lines("Utilisation", "part of all cores", outcomes, |it| {
+        Some(it.utilisation)
+    })
+}
+
+/// The share error of each stretch.
+pub(super) fn share_error(outcomes: &[Outcome]) -> Drawing {
+    lines("Share error", "share error", outcomes, |it| it.share_error)
+}
+
 /// One line for each policy.
-pub(super) fn lines(
+fn lines(
     title: &str,
     label: &str,
     outcomes: &[Outcome],
     value: fn(&Point) -> Option<f64>,
-) -> String {
+) -> Drawing {
     let mut plot = Parts::new(title, label, end_s(outcomes), 240.0);
     for (place, outcome) in outcomes.iter().enumerate() {
         // More policies than colours are told apart by dashes.
@@ -173,11 +182,11 @@ pub(super) fn lines(
         let style = stroke(COLOURS[place % COLOURS.len()]) + &dash;
         plot.steps(&style, outcome, value);
     }
-    plot.finish()
+    plot.drawing
 }
 
 /// The shares of users, one above the other.
-pub(super) fn shares(outcome: &Outcome, end_s: f64) -> String {
+pub(super) fn shares(outcome: &Outcome, end_s: f64) -> Drawing {
     let title = format!("Shares under {}", outcome.policy);
     let mut plot = Parts::new(&title, "part of usage", end_s, 200.0);
     let layers = outcome.shown.len() + 1;
@@ -193,5 +202,5 @@ pub(super) fn shares(outcome: &Outcome, end_s: f64) -> String {
             (below, below + own)
         });
     }
-    plot.finish()
+    plot.drawing
 }

@@ -95,6 +95,11 @@ impl Drawing {
         }
     }
 
+    /// Width and height in pixels.
+    pub(super) fn size(&self) -> (f64, f64) {
+        (self.width, self.height)
+    }
+
     /// Everything, as an element of a page.
     pub(super) fn finish(self) -> String {
         format!(

@@ -31,6 +31,21 @@ fn a_page_holds_everything() {
 }
 
 #[test]
+fn plots_are_pictures_of_their_own() {
+    let pictures = report::pictures(&outcomes());
+    let names: Vec<&str> = pictures.iter().map(|it| it.name.as_str()).collect();
+    let expected = [
+        "utilisation",
+        "share-error",
+        "shares-1-fifo",
+        "shares-2-fairshare",
+    ];
+    assert_eq!(names, expected);
+    assert!(pictures.iter().all(|it| is_well_formed(&it.svg)));
+    insta::assert_snapshot!(pictures[3].svg);
+}
+
+#[test]
 fn a_program_reads_the_same() {
     let mut outcomes = outcomes();
     outcomes.truncate(1);
