@@ -11,7 +11,8 @@ use fairway_model::{
     Timestamp,
 };
 
-use super::{State, free_later};
+use super::State;
+use super::rooms::free_later;
 use crate::bounds::{Bounds, Subject};
 use crate::element::Element;
 use crate::matching::{Lease, LivePilot};
