@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how it fails")]
 
-#[path = "../tests/behaviour/world.rs"]
+#[path = "../tests/behaviour/world/mod.rs"]
 #[expect(dead_code, reason = "the tests use all of it")]
 mod world;
 

@@ -101,6 +101,11 @@ impl Victims {
         }
     }
 
+    /// The highest tier among them.
+    pub(crate) const fn tier(&self) -> i32 {
+        self.cost.tier
+    }
+
     /// Who they are, in order.
     pub(crate) fn tasks(&self) -> &[TaskId] {
         &self.cost.tasks

@@ -114,11 +114,9 @@ impl<'a> Plan<'a> {
         &self.places
     }
 
-    /// The first task that cores are kept for on a pilot, of those before a class that has been
-    /// looked at.
+    /// The first task that cores are kept for on a pilot, of those laid out before a class.
     pub(super) fn passed(&self, pilot: PilotId, id: ClassId, own: TaskId) -> Option<Passed> {
-        let before = *self.before.get(&id)?;
-        let mut places = self.places.iter().take(before);
+        let mut places = self.places.iter().take(self.places_before(id));
         let place = places.find(|it| it.kept && it.pilot == pilot && it.task != own)?;
         Some((place.task, place.from))
     }
@@ -167,8 +165,13 @@ impl<'a> Plan<'a> {
                 || self.places.len() >= self.reach.places_max
                 || self.before.len() >= self.reach.classes_max;
         }
-        let before = until.and_then(|id| self.before.get(&id));
-        before.copied().unwrap_or(self.places.len())
+        until.map_or(self.places.len(), |id| self.places_before(id))
+    }
+
+    /// How many of the places that are laid out come before the class; all before one that was not
+    /// reached.
+    fn places_before(&self, id: ClassId) -> usize {
+        self.before.get(&id).copied().unwrap_or(self.places.len())
     }
 
     fn take(&mut self, place: Place) {

@@ -1,6 +1,7 @@
 //! Why a task is where it is: the answer to the question that users ask most.
 
 mod ces;
+mod history;
 mod pilots;
 mod standing;
 mod summary;
@@ -12,7 +13,7 @@ use fairway_model::{CeId, PolicyKind, Resources, TaskId, TaskState, Timestamp, U
 
 use self::ces::{barrier, verdict};
 use self::standing::Own;
-use self::summary::{before, gathering, summary};
+use self::summary::{again, before, gathering, summary};
 use self::waits::{conditions, other_jobs, waits_for};
 use crate::State;
 use crate::backfill::remark;
@@ -20,6 +21,7 @@ use crate::provision::{Ledger, Outlook, deadline_outlook};
 use crate::queue::Class;
 use crate::state::Standing;
 
+pub use self::history::{HistoryLine, history};
 pub use self::pilots::PilotVerdict;
 pub use self::standing::{Priority, Rival};
 
@@ -200,10 +202,9 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
             let summary = summary(state, &row, (until, barrier.as_ref()), &ces, ahead)
                 + &gathering(state, row.state, class, &ces)
                 + &before(barrier.as_ref(), &rivals, accounts_before);
-            match remark.flatten() {
-                Some(remark) => format!("{summary} {remark}"),
-                None => summary,
-            }
+            let again = waiting.then(|| again(state, &row, class)).flatten();
+            let more = remark.flatten().into_iter().chain(again);
+            more.fold(summary, |told, more| format!("{told} {more}"))
         },
         barrier,
         waits_for,

@@ -5,6 +5,7 @@ use fairway_model::{GivesWay, JobId, Preemption, Task, TaskId, TaskState};
 use super::{CeVerdict, Refusal, Rival};
 use crate::State;
 use crate::matching::serves;
+use crate::preempt::may_give_way;
 use crate::queue::Class;
 
 pub(super) fn summary(
@@ -105,6 +106,25 @@ fn giving_way_summary(row: &Task, place: &str) -> String {
     }
 }
 
+/// Of a task that waits and has given way before: that it has, and when it may have to again.
+pub(super) fn again(state: &State, row: &Task, class: &Class) -> Option<String> {
+    let before = row.preemption.filter(|it| it.times > 0)?;
+    let last = before.at?;
+    let gave_way = match before.times {
+        1 => format!("It gave way to others at {last}"),
+        n => format!("It has given way to others {n} times, last at {last}"),
+    };
+    let policy = state.policy();
+    let settings = policy.preemption;
+    let then = if settings.enabled && may_give_way(policy, &class.needs) {
+        let rest_s = settings.again_after_s;
+        format!("when it runs again, it does not give way in its first {rest_s} s")
+    } else {
+        "the policy does not let it give way any more".to_owned()
+    };
+    Some(format!("{gave_way}, and has kept its place; {then}."))
+}
+
 /// How far the nodes of one allocation are that a waiting task needs at the same time.
 pub(super) fn gathering(state: &State, is: TaskState, class: &Class, ces: &[CeVerdict]) -> String {
     let hosts = class.needs.hosts;
@@ -115,9 +135,14 @@ pub(super) fn gathering(state: &State, is: TaskState, class: &Class, ces: &[CeVe
     let elements = able.filter_map(|ce| state.elements.get(&ce.ce));
     let free = elements.map(|element| state.most_hosts_free(element, class));
     match free.max() {
-        Some(free) => format!(
-            " It needs {hosts} nodes of one allocation at the same time; {free} have room now."
-        ),
+        Some(free) => {
+            let free = match free {
+                0 => "none has".to_owned(),
+                1 => "1 has".to_owned(),
+                n => format!("{n} have"),
+            };
+            format!(" It needs {hosts} nodes of one allocation at the same time; {free} room now.")
+        }
         None => String::new(),
     }
 }

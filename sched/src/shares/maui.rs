@@ -11,7 +11,9 @@ use std::sync::Arc;
 use fairway_jdl::Needs;
 use fairway_model::policy::{MauiSettings, MauiTarget, TargetKind};
 
-use super::{AccountId, Amounts, Book, NodeId, Shares, Used};
+use super::books::Book;
+use super::usage::Amounts;
+use super::{AccountId, NodeId, Shares, Used};
 
 /// For a task without a walltime in the expansion factor, in seconds.
 const WALLTIME_UNKNOWN_S: u64 = 24 * 3600;

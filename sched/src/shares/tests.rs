@@ -1,7 +1,8 @@
-use super::*;
-use fairway_jdl::JobSpec;
-use fairway_model::Metric;
+use fairway_jdl::{JobSpec, Needs};
 use fairway_model::policy::Share;
+use fairway_model::{Metric, PolicyKind};
+
+use super::*;
 
 const HOUR_MS: i64 = 3_600_000;
 

@@ -199,6 +199,16 @@ impl Tree {
         std::iter::successors(Some(id), |id| self.node(*id).parent)
     }
 
+    /// Changes the node itself and those above it, up to the top.
+    pub(crate) fn change_upward(&mut self, id: NodeId, mut change: impl FnMut(&mut Node)) {
+        let mut at = Some(id);
+        while let Some(id) = at {
+            let node = self.node_mut(id);
+            change(node);
+            at = node.parent;
+        }
+    }
+
     /// What part of everything the node is to get if all of its siblings, and those of the nodes
     /// above, want theirs; 0 to 1.
     pub(crate) fn due(&self, id: NodeId) -> f64 {

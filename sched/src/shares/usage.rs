@@ -167,6 +167,11 @@ pub(crate) fn windows(policy: &Policy) -> FairshareSettings {
     }
 }
 
+/// The length of the intervals that usage is counted in under a policy, in seconds.
+pub fn interval_s(policy: &Policy) -> u64 {
+    windows(policy).duration_s
+}
+
 /// The beginning of the interval that `at` is in. Intervals begin at multiples of their duration
 /// since the epoch, so they are the same after a restart.
 pub(crate) fn begin_of(windows: &FairshareSettings, at: Timestamp) -> Timestamp {

@@ -12,7 +12,6 @@ mod extract;
 mod failure;
 mod gate;
 mod health;
-mod history;
 mod jobs;
 mod pilot;
 mod pilots;

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use fairway_api::public::{
-    CeDeadline, CeVerdict, CeView, DeadlineView, DependsOn, Explanation, ForecastView, JobCounts,
-    NodeAside, PilotVerdict, PriorityPart, PriorityView, Progress, Refusal, Rival, ShareInterval,
-    ShareNodeView, ShareView, SharesView, SiteView, TaskView, WaitsFor,
+    CeDeadline, CeVerdict, CeView, DeadlineView, DependsOn, Explanation, ForecastView, HistoryLine,
+    JobCounts, NodeAside, PilotVerdict, PriorityPart, PriorityView, Progress, Refusal, Rival,
+    ShareInterval, ShareNodeView, ShareView, SharesView, SiteView, TaskView, WaitsFor,
 };
 use fairway_jdl::{Ad, Needs, Value, eval};
-use fairway_model::{Ce, CeId, Pilot, PilotState, Principal, Site, TaskId, TaskState, Timestamp};
+use fairway_model::{
+    Ce, CeId, Event, Pilot, PilotState, Principal, Site, TaskId, TaskState, Timestamp,
+};
 use fairway_sched::glue::INFINITE;
 use fairway_sched::latch::SetAside;
 use fairway_sched::provision::Outlook;
@@ -205,6 +207,14 @@ fn share(standing: Standing) -> ShareView {
         place,
         intervals: intervals.collect(),
     }
+}
+
+/// What became of a task so far, by its events.
+pub(super) fn history(task: TaskId, events: &[Event]) -> Vec<HistoryLine> {
+    let lines = explain::history(task, events).into_iter();
+    lines
+        .map(|explain::HistoryLine { at, what }| HistoryLine { at, what })
+        .collect()
 }
 
 /// Why a task that is not over is where it is; `None` if it is over.

@@ -12,8 +12,10 @@ mod bed;
 mod commit;
 mod faults;
 mod lead;
+mod ledger;
 mod pages;
 mod schema;
+mod single;
 
 /// Makes of each `async fn test(bed: &Bed)` a test on SQLite and one on PostgreSQL.
 macro_rules! on_both {

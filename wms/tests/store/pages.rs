@@ -1,34 +1,24 @@
-//! Lists and views.
+//! Lists of jobs, tasks, nodes and pilots: in pages, in order, by filter, and by who asks.
 
 use fairway_api::public::{
-    EventsQuery, JobsQuery, NodesQuery, PilotsQuery, PolicyHistoryQuery, TasksQuery, UsageQuery,
+    EventsQuery, JobsQuery, NodesQuery, PilotsQuery, TasksQuery, UsageQuery,
 };
-use fairway_model::event::TaskVerb;
-use fairway_model::{
-    Attempt, AttemptEnd, Event, EventKind, JobId, PilotId, PilotState, Principal, Role, TaskId,
-    TaskState, Timestamp,
-};
+use fairway_model::{EventKind, JobId, PilotId, PilotState, TaskId, TaskState, Timestamp};
 use fairway_sched::Change;
-use fairway_wms::store::{Store, StoreError, StoredToken};
+use fairway_wms::store::{Store, StoreError};
 
 use crate::bed::{
-    Bed, NOW, ce, event, id, job, new_graph, new_job, pilot, started, submitted, task, usage, user,
+    Bed, NOW, ce, event, id, new_graph, new_job, pilot, started, submitted, task, usage, user,
 };
 
 crate::on_both!(
     jobs_by_page,
     tasks_by_page_in_every_order,
     tasks_by_filter,
-    a_task_with_its_surroundings,
     nodes_with_their_tasks,
-    events_of_a_task_job_and_pilot,
-    changes_of_the_policy,
     pilots_with_their_tasks,
     owners_see_their_own,
     senseless_queries_are_refused,
-    a_repeated_submission_is_found,
-    usage_adds_up,
-    tokens_come_and_go,
 );
 
 async fn jobs_by_page(bed: &Bed) {
@@ -171,54 +161,6 @@ async fn tasks_by_filter(bed: &Bed) {
     store.close().await;
 }
 
-async fn a_task_with_its_surroundings(bed: &Bed) {
-    let store = bed.leader().await;
-    store
-        .commit(&[
-            new_job(1, "alice", 2),
-            Change::Pilot(pilot(1, PilotState::Active)),
-            Change::Task(task(1, 0, TaskState::Failed)),
-            Change::Usage(usage(id(1, 0), 1, "alice", 3)),
-        ])
-        .await
-        .unwrap();
-    let failed = store.task_view(id(1, 0)).await.unwrap().unwrap();
-    assert_eq!(failed.owner, user("alice"));
-    assert_eq!(failed.ce, Some(ce()));
-    assert_eq!(failed.pilot, Some(PilotId(1)));
-    assert_eq!(failed.last_end, Some(AttemptEnd::Exited { code: 3 }));
-    assert_eq!(failed.detail.as_deref(), Some("exited with 3"));
-    let waiting = store.task_view(id(1, 1)).await.unwrap().unwrap();
-    assert_eq!(
-        (waiting.ce, waiting.pilot, waiting.detail),
-        (None, None, None)
-    );
-    assert!(store.task_view(id(1, 2)).await.unwrap().is_none());
-
-    // Tried again: the live attempt has no usage yet.
-    let mut again = task(1, 0, TaskState::Running);
-    again.attempt = Attempt(2);
-    store.commit(&[Change::Task(again)]).await.unwrap();
-    let attempts = store.attempts(id(1, 0)).await.unwrap();
-    assert_eq!(attempts, [Attempt(1), Attempt(2)]);
-    assert_eq!(store.attempts(id(1, 1)).await.unwrap(), []);
-    store.close().await;
-}
-
-fn range_held(seq: u64, job: u64, from: u32, to: u32) -> Change {
-    event(
-        seq,
-        EventKind::TasksChanged {
-            job: JobId(job),
-            from,
-            to,
-            verb: TaskVerb::Hold,
-            state: TaskState::Held,
-            by: user("alice"),
-        },
-    )
-}
-
 async fn nodes_with_their_tasks(bed: &Bed) {
     let store = bed.leader().await;
     let (new, _) = new_graph(2, "alice");
@@ -297,71 +239,6 @@ async fn nodes_with_their_tasks(bed: &Bed) {
 
     assert_eq!(store.last_move(id(2, 3)).await.unwrap().unwrap(), because);
     assert!(store.last_move(id(2, 4)).await.unwrap().is_none());
-    store.close().await;
-}
-
-async fn events_of_a_task_job_and_pilot(bed: &Bed) {
-    let store = bed.leader().await;
-    let leased = EventKind::TaskLeased {
-        task: id(1, 4),
-        attempt: Attempt(1),
-        pilot: PilotId(1),
-        ce: ce(),
-        because: Some("nobody else had tasks waiting".into()),
-    };
-    let changes = [
-        submitted(1, 1, "alice"),
-        submitted(2, 2, "bob"),
-        range_held(3, 1, 0, 4),
-        range_held(4, 1, 4, 5),
-        event(5, leased),
-        started(6, id(1, 4)),
-        started(7, id(1, 3)),
-        started(8, id(2, 4)),
-    ];
-    store
-        .commit(&[new_job(1, "alice", 5), new_job(2, "bob", 5)])
-        .await
-        .unwrap();
-    store.commit(&changes).await.unwrap();
-
-    let seqs = async |query: EventsQuery| -> Vec<u64> {
-        let page = store.events(&query, None).await.unwrap();
-        page.items.iter().map(|event| event.seq).collect()
-    };
-    let all = EventsQuery::default();
-    let task = EventsQuery {
-        task: Some(id(1, 4)),
-        ..all.clone()
-    };
-    assert_eq!(seqs(task).await, [1, 4, 5, 6]);
-    let job = EventsQuery {
-        job: Some(JobId(2)),
-        ..all.clone()
-    };
-    assert_eq!(seqs(job).await, [2, 8]);
-    let pilot = EventsQuery {
-        pilot: Some(PilotId(1)),
-        ..all.clone()
-    };
-    assert_eq!(seqs(pilot).await, [5]);
-
-    // All of them come back as they were, page by page.
-    let mut query = EventsQuery {
-        limit: Some(3),
-        ..all
-    };
-    let mut seen: Vec<Event> = Vec::new();
-    loop {
-        let page = store.events(&query, None).await.unwrap();
-        seen.extend(page.items);
-        query.cursor = page.next;
-        if query.cursor.is_none() {
-            break;
-        }
-    }
-    let seen: Vec<Change> = seen.into_iter().map(Change::Event).collect();
-    assert_eq!(seen, changes);
     store.close().await;
 }
 
@@ -569,155 +446,4 @@ fn refused<T>(result: Result<T, StoreError>) -> String {
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was answered"),
     }
-}
-
-async fn a_repeated_submission_is_found(bed: &Bed) {
-    let store = bed.leader().await;
-    let with_key = |id, owner| Change::NewJob {
-        job: job(id, owner, 3),
-        nodes: Vec::new(),
-        idempotency: Some(("key".into(), format!("hash-{id}"))),
-        waits: false,
-    };
-    let changes = [
-        with_key(1, "alice"),
-        with_key(2, "bob"),
-        new_job(3, "alice", 1),
-    ];
-    store.commit(&changes).await.unwrap();
-    let found = store.find_idempotent(&user("bob"), "key").await.unwrap();
-    assert_eq!(found, Some((JobId(2), 3, "hash-2".into())));
-    assert_eq!(
-        store.find_idempotent(&user("bob"), "other").await.unwrap(),
-        None
-    );
-    assert_eq!(
-        store.find_idempotent(&user("carol"), "key").await.unwrap(),
-        None
-    );
-    // The database itself refuses a second job with the key.
-    let refusal = store.commit(&[with_key(4, "bob")]).await.unwrap_err();
-    assert!(matches!(refusal, StoreError::Database(_)), "{refusal}");
-    store.close().await;
-}
-
-async fn usage_adds_up(bed: &Bed) {
-    let store = bed.leader().await;
-    let mut late = usage(id(2, 0), 1, "bob", 0);
-    late.ended_at = Timestamp(NOW.0 + 5000);
-    late.group = Some("biomed".parse().unwrap());
-    late.memory_peak_kib = 9;
-    store
-        .commit(&[
-            Change::Usage(usage(id(1, 0), 1, "alice", 1)),
-            Change::Usage(usage(id(1, 0), 2, "alice", 0)),
-            Change::Usage(usage(id(10, 0), 1, "alice", 0)),
-            Change::Usage(late),
-        ])
-        .await
-        .unwrap();
-    let lines = async |by: &str, from, until| {
-        let query = UsageQuery {
-            by: Some(by.into()),
-            from,
-            until,
-            user: None,
-        };
-        store.usage(&query, None).await.unwrap()
-    };
-    let alice = &lines("user", None, None).await[0];
-    assert_eq!(
-        (alice.key.as_str(), alice.attempts, alice.succeeded),
-        ("alice", 3, 2)
-    );
-    assert_eq!(
-        (
-            alice.wall_ms,
-            alice.core_ms,
-            alice.cpu_ms,
-            alice.memory_peak_kib
-        ),
-        (3000, 6000, 2700, 500)
-    );
-    let keys = async |by| -> Vec<String> {
-        let lines = lines(by, None, None).await;
-        lines.into_iter().map(|line| line.key).collect()
-    };
-    assert_eq!(keys("user").await, ["alice", "bob"]);
-    assert_eq!(keys("group").await, ["-", "biomed"]);
-    assert_eq!(keys("site").await, ["lyon"]);
-    assert_eq!(keys("ce").await, ["lyon/short"]);
-    assert_eq!(keys("job").await, ["1", "2", "10"]);
-    assert_eq!(lines("user", Some(NOW.0 + 5000), None).await.len(), 1);
-    assert_eq!(lines("user", None, Some(NOW.0 + 5000)).await.len(), 1);
-    store.close().await;
-}
-
-async fn tokens_come_and_go(bed: &Bed) {
-    let store = bed.open().await;
-    let token = |id: &str, created_at| StoredToken {
-        id: id.into(),
-        hash: "h".repeat(64),
-        principal: Principal {
-            name: user("alice"),
-            group: Some("biomed".parse().unwrap()),
-            role: Role::SiteAdmin,
-            sites: vec!["lyon".parse().unwrap()],
-        },
-        created_at: Timestamp(created_at),
-        expires_at: Timestamp(created_at + 1),
-        revoked_at: None,
-    };
-    for token in [token("old", 1), token("new", 2)] {
-        store.add_token(&token).await.unwrap();
-    }
-    assert!(store.add_token(&token("old", 3)).await.is_err());
-    assert_eq!(store.token("old").await.unwrap(), Some(token("old", 1)));
-    assert_eq!(store.token("none").await.unwrap(), None);
-    assert_eq!(
-        store.tokens().await.unwrap(),
-        [token("new", 2), token("old", 1)]
-    );
-    assert!(store.revoke_token("old", Timestamp(7)).await.unwrap());
-    assert!(store.revoke_token("old", Timestamp(8)).await.unwrap());
-    assert!(!store.revoke_token("none", Timestamp(8)).await.unwrap());
-    let revoked = store.token("old").await.unwrap().unwrap();
-    assert_eq!(revoked.revoked_at, Some(Timestamp(7)));
-    store.close().await;
-}
-
-/// Each with the policy before it, over the edges of pages and between other events.
-async fn changes_of_the_policy(bed: &Bed) {
-    let store = bed.leader().await;
-    let changed = |seq: u64| {
-        let kind = EventKind::PolicyChanged {
-            policy: seq.to_string(),
-            by: user("op"),
-            because: None,
-        };
-        event(seq, kind)
-    };
-    let closed = EventKind::SiteChanged {
-        site: "lyon".parse().unwrap(),
-        what: "{\"event\":\"policy-changed\"".into(),
-        by: user("op"),
-    };
-    let rows = [changed(1), event(2, closed), changed(3), changed(4)];
-    store.commit(&rows).await.unwrap();
-    let mut query = PolicyHistoryQuery {
-        limit: Some(2),
-        ..PolicyHistoryQuery::default()
-    };
-    let mut seen = Vec::new();
-    loop {
-        let page = store.policy_events(&query).await.unwrap();
-        assert!(page.items.len() <= 2);
-        seen.extend(page.items.into_iter().map(|it| (it.event.seq, it.before)));
-        query.cursor = page.next;
-        if query.cursor.is_none() {
-            break;
-        }
-    }
-    let before = |seq: u64| Some(seq.to_string());
-    assert_eq!(seen, [(4, before(3)), (3, before(1)), (1, None)]);
 }

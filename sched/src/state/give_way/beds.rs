@@ -11,7 +11,8 @@ use fairway_model::{
     Timestamp,
 };
 
-use super::{State, free_later};
+use super::State;
+use super::rooms::free_later;
 use crate::bounds::{Bounds, Subject};
 use crate::element::Element;
 use crate::matching::{Lease, LivePilot};
@@ -241,7 +242,7 @@ impl<'a> Beds<'a> {
                 class: id,
                 resources: demand,
                 pilot: self.beds[place].live.pilot.id,
-                because: because(task, waited, rank, &victims),
+                because: because(waited, rank, &victims),
                 victims: victims.tasks().to_vec(),
             });
             self.beds[place].take(&victims, demand);
@@ -322,18 +323,24 @@ fn lay(beds: &mut [Bed<'_>], places: &[usize], demand: Resources) -> bool {
     false
 }
 
-fn because(task: TaskId, waited: Duration, rank: Rank<'_>, victims: &Victims) -> String {
+/// By which rule the victims give way to a task of this rank.
+fn because(waited: Duration, rank: Rank<'_>, victims: &Victims) -> String {
     let qos = match rank.qos {
-        "" => "no quality of service".to_owned(),
-        name => format!("quality of service `{name}`"),
+        "" => "without a quality of service".to_owned(),
+        name => format!("of quality of service `{name}`"),
+    };
+    let (own, theirs) = (rank.tier, victims.tier());
+    let rule = if own > theirs {
+        format!("tier {own} before tier {theirs}")
+    } else {
+        "which displaces others by name".to_owned()
     };
     let others = match victims.tasks().len() {
         1 => String::new(),
         n => format!("; {n} tasks together make the room"),
     };
     format!(
-        "task {task}, of {qos} (tier {}), has waited for {} s and finds no room{others}",
-        rank.tier,
+        "{qos}, {rule}; it had waited for {} s and found no room{others}",
         waited.as_secs()
     )
 }

@@ -10,7 +10,7 @@ use super::visible;
 use crate::auth::Authenticated;
 use crate::foresight::Unforeseen;
 use crate::http::extract::{Path, Query};
-use crate::http::{App, Failure, Failures, history, view};
+use crate::http::{App, Failure, Failures, view};
 
 /// So many of its last events are told.
 const EVENTS_MAX: u64 = 100;
@@ -37,7 +37,7 @@ pub(super) async fn explain(
         Some(explanation) => explanation,
         None => over(&app, &known).await?,
     };
-    explanation.history = history::lines(&app.store.last_events(task, EVENTS_MAX).await?);
+    explanation.history = view::history(task, &app.store.last_events(task, EVENTS_MAX).await?);
     let unstarted = matches!(
         explanation.state,
         TaskState::Waiting | TaskState::Blocked | TaskState::Held

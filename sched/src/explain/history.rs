@@ -1,14 +1,24 @@
 //! What the ledger has of a task, in sentences.
 
-use fairway_api::public::HistoryLine;
-use fairway_model::{Event, EventKind, GivesWay, Timestamp};
+use std::time::Duration;
 
-/// The life of a task by its events, oldest first.
-pub(super) fn lines(events: &[Event]) -> Vec<HistoryLine> {
-    let mut lines = Vec::with_capacity(events.len());
+use fairway_model::{Event, EventKind, GivesWay, TaskId, TaskState, Timestamp};
+
+/// Something that happened to a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryLine {
+    /// When.
+    pub at: Timestamp,
+    /// What, without a full stop.
+    pub what: String,
+}
+
+/// The life of a task by its events, oldest first. Events of others are left out.
+pub fn history(task: TaskId, events: &[Event]) -> Vec<HistoryLine> {
+    let mut lines = Vec::new();
     // Since when it could have started.
     let mut queued: Option<Timestamp> = None;
-    for event in events {
+    for event in events.iter().filter(|event| concerns(&event.kind, task)) {
         let Some(what) = sentence(&event.kind, queued.map(|since| event.at.since(since))) else {
             continue;
         };
@@ -18,7 +28,7 @@ pub(super) fn lines(events: &[Event]) -> Vec<HistoryLine> {
             | EventKind::TaskChanged { state, .. }
             | EventKind::TasksChanged { state, .. }
             | EventKind::TasksMoved { state, .. } => {
-                let waits = *state == fairway_model::TaskState::Waiting;
+                let waits = *state == TaskState::Waiting;
                 queued = waits.then_some(event.at);
             }
             EventKind::TaskLeased { .. } => queued = None,
@@ -29,7 +39,17 @@ pub(super) fn lines(events: &[Event]) -> Vec<HistoryLine> {
     lines
 }
 
-fn sentence(kind: &EventKind, waited: Option<std::time::Duration>) -> Option<String> {
+fn concerns(kind: &EventKind, task: TaskId) -> bool {
+    let within = |from: u32, to: u32| (from..to).contains(&task.index);
+    match kind {
+        EventKind::JobSubmitted { job, .. } => *job == task.job,
+        EventKind::TasksChanged { job, from, to, .. }
+        | EventKind::TasksMoved { job, from, to, .. } => *job == task.job && within(*from, *to),
+        other => other.task() == Some(task),
+    }
+}
+
+fn sentence(kind: &EventKind, waited: Option<Duration>) -> Option<String> {
     Some(match kind {
         EventKind::JobSubmitted { by, tasks, .. } => match tasks {
             1 => format!("submitted by {by}"),
@@ -83,7 +103,7 @@ fn sentence(kind: &EventKind, waited: Option<std::time::Duration>) -> Option<Str
 
 #[cfg(test)]
 mod tests {
-    use fairway_model::{Attempt, JobId, PilotId, TaskId};
+    use fairway_model::{Attempt, JobId, PilotId};
 
     use super::*;
 
@@ -107,7 +127,7 @@ mod tests {
             ce: "lyon/short".parse().unwrap(),
             because: Some("nobody else had tasks waiting".into()),
         };
-        let told = lines(&[event(1, 100, submitted), event(2, 160, leased)]);
+        let told = history(task, &[event(1, 100, submitted), event(2, 160, leased)]);
         let told: Vec<&str> = told.iter().map(|line| line.what.as_str()).collect();
         assert_eq!(
             told,
