@@ -28,7 +28,8 @@ pub struct BackfillSettings {
     /// wait until they are among them.
     pub depth: u32,
     /// Cores are kept for a task only if it can start within so many seconds: keeping them
-    /// costs what could run on them meanwhile.
+    /// costs what could run on them meanwhile. It does not bind for what has waited for longer
+    /// than the policy's `wait_max_s`.
     pub drain_max_s: u64,
 }
 

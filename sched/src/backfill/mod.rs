@@ -18,8 +18,9 @@
 //! **The bound.** A task at the head of the order that asks for what some pilot holds, and lasts for,
 //! starts within the longest walltime of the tasks that run at the CE: by then every one of them has
 //! ended, on the pilot of the reservation as on any other, and nothing that would end later was
-//! given room that it needs. If that is later than `drain_max_s` from now, nothing is kept, nor where
-//! tasks that run ask for no walltime: then only a new pilot helps, or chance.
+//! given room that it needs. If that is later than `drain_max_s` from now, nothing is kept until the
+//! task has waited for longer than `wait_max_s`; nor is it ever where tasks that run ask for no
+//! walltime: then only a new pilot helps, or chance.
 //!
 //! **New pilots.** That cores are kept for a task does not stop a new pilot from being asked for, nor
 //! does a pilot on its way stop cores from being kept: nobody knows when a batch system starts it,

@@ -14,7 +14,7 @@ use super::rooms::{Room, Rooms, profile};
 use crate::State;
 use crate::element::Element;
 use crate::matching::{Limits, LivePilot, next_for};
-use crate::queue::{Class, ClassId};
+use crate::queue::{Choice, Class, ClassId};
 
 /// So many tasks at the head of the order are laid out at most to find the first that does not
 /// fit: what fits is given out sooner than others are planned for.
@@ -150,15 +150,15 @@ impl<'a> Plan<'a> {
             if let Some(&before) = until.and_then(|id| self.before.get(&id)) {
                 return before;
             }
-            let Some((id, class, task)) = self.next(rooms) else {
+            let Some((choice, class)) = self.next(rooms) else {
                 self.complete = true;
                 break;
             };
-            if Some(id) == until {
+            if Some(choice.class) == until {
                 return self.places.len();
             }
-            self.before.insert(id, self.places.len());
-            if let Some(place) = self.place(rooms, (id, class), task) {
+            self.before.insert(choice.class, self.places.len());
+            if let Some(place) = self.place(rooms, &choice, class) {
                 self.take(place);
             }
             self.complete = self.kept >= self.reach.kept_max
@@ -189,7 +189,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The first task of the next class in the order of service.
-    fn next(&self, rooms: &Rooms) -> Option<(ClassId, &'a Class, TaskId)> {
+    fn next(&self, rooms: &Rooms) -> Option<(Choice, &'a Class)> {
         let wanted = |id: ClassId, class: &Class| {
             !self.before.contains_key(&id)
                 && is_plain(&class.needs)
@@ -198,17 +198,25 @@ impl<'a> Plan<'a> {
         let door = self.state.door(self.limits.now);
         let choice = next_for(&self.state.queue, door, self.element, self.owner, wanted)?;
         let class = self.state.queue.class(choice.class)?;
-        Some((choice.class, class, choice.task))
+        Some((choice, class))
+    }
+
+    /// Until when a task's place must begin for cores to be kept for it. What has waited for too
+    /// long gets its cores whatever that costs: else nothing would bound how long a wide task
+    /// waits among long ones.
+    fn latest(&self, choice: &Choice, class: &Class) -> Timestamp {
+        let (shares, now) = (&self.state.shares, self.limits.now);
+        let since = class.waits_since(shares, choice.account);
+        let max = shares.policy().wait_max_s.map(Duration::from_secs);
+        match (since, max) {
+            (Some(since), Some(max)) if now.since(since) > max => Timestamp(i64::MAX),
+            _ => self.reach.latest,
+        }
     }
 
     /// The earliest place for a task. Which of several follows from what does not change while
     /// tasks come and go: what a task behind is given moves no place before it.
-    fn place(
-        &self,
-        rooms: &mut Rooms,
-        (id, class): (ClassId, &Class),
-        task: TaskId,
-    ) -> Option<Place> {
+    fn place(&self, rooms: &mut Rooms, choice: &Choice, class: &Class) -> Option<Place> {
         let demand = class.needs.resources;
         let lasts_ms = walltime_ms(&class.needs);
         let usable_until = self
@@ -221,7 +229,7 @@ impl<'a> Plan<'a> {
             let ends = room.from.plus(Duration::from_secs(task_s));
             let fits = ends <= room.ends_at.min(usable_until)
                 && live.pilot.state == PilotState::Active
-                && purpose.takes(self.state, id, class)
+                && purpose.takes(self.state, choice.class, class)
                 && self.state.node_admits(live, self.limits.now);
             fits.then_some(room)
         };
@@ -237,8 +245,8 @@ impl<'a> Plan<'a> {
             fits(Room::in_profile(live, free, demand, lasts_ms)?)
         });
         let room = taken.chain(untouched).min()?;
-        (room.from <= self.reach.latest).then_some(Place {
-            task,
+        (room.from <= self.latest(choice, class)).then_some(Place {
+            task: choice.task,
             pilot: room.pilot,
             from: room.from,
             until: after(room.from, lasts_ms),

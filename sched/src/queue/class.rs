@@ -91,6 +91,17 @@ impl Class {
         whole + own.map_or(0, |ranges| ranges.count_below(task.index))
     }
 
+    /// Since when an account waits to be served: since its first task came into the queue, or since
+    /// it was served last. Where it goes by arrival, who was served waits on with the next task.
+    pub(crate) fn waits_since(&self, shares: &Shares, account: AccountId) -> Option<Timestamp> {
+        let waiter = self.waiters.get(&account)?;
+        let (_, since) = waiter.head()?;
+        // Who is served does not starve, however old the rest of their work is.
+        let served_at = waiter.served_at;
+        let served_at = served_at.filter(|_| shares.arrangement() == Arrangement::Tree);
+        Some(served_at.map_or(since, |at| at.max(since)))
+    }
+
     /// When a task that waits came into the queue.
     pub(crate) fn since_of(&self, account: AccountId, task: TaskId) -> Option<Timestamp> {
         let ranges = self.waiters.get(&account)?.jobs.get(&task.job)?;
@@ -158,9 +169,7 @@ impl Class {
         let waiter = self.waiters.get(&account)?;
         let (task, since) = waiter.head()?;
         let rank = match shares.arrangement() {
-            Arrangement::Arrival => since.0,
-            // Who is served does not starve, however old the rest of their work is.
-            Arrangement::Tree => waiter.served_at.map_or(since, |at| at.max(since)).0,
+            Arrangement::Arrival | Arrangement::Tree => self.waits_since(shares, account)?.0,
             Arrangement::Priority => {
                 let fixed = shares.priority(account, &self.needs)?;
                 // What it was at the epoch: the same for all that grow as fast.

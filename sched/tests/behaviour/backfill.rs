@@ -271,16 +271,7 @@ fn nothing_is_kept_for_what_would_start_too_late_or_nobody_knows_when() {
     let mut machine = Machine::new(PolicyKind::Fifo, Backfill::Easy, &[4]);
     let mut policy = machine.world.state.policy().clone();
     policy.backfill.drain_max_s = 100;
-    let by = user("admin");
-    machine
-        .world
-        .ask(Command::SetPolicy {
-            policy,
-            by,
-            because: None,
-            from: None,
-        })
-        .unwrap();
+    machine.world.set_policy(policy);
     machine.submit("alice", 2, 150, 150);
     machine.ask_all();
     let wide = machine.submit("bob", 4, 100, 100);
@@ -301,6 +292,25 @@ fn nothing_is_kept_for_what_would_start_too_late_or_nobody_knows_when() {
     machine.ask_all();
     machine.submit("bob", 4, 100, 100);
     assert!(machine.reservations().is_empty());
+}
+
+#[test]
+fn what_waited_for_too_long_gets_its_cores_whatever_that_costs() {
+    for kind in [PolicyKind::Fifo, PolicyKind::Fairshare, PolicyKind::Maui] {
+        let mut machine = Machine::new(kind, Backfill::Easy, &[4]);
+        let mut policy = machine.world.state.policy().clone();
+        policy.backfill.drain_max_s = 100;
+        policy.wait_max_s = Some(50);
+        machine.world.set_policy(policy);
+        machine.submit("alice", 2, 500, 500);
+        machine.ask_all();
+        let wide = machine.submit("bob", 4, 100, 100);
+        machine.world.pass(50);
+        assert!(machine.reservations().is_empty(), "not yet");
+        machine.world.pass(1);
+        let kept: Vec<_> = machine.reservations().iter().map(|it| it.task).collect();
+        assert_eq!(kept, [wide], "{}", kind.name());
+    }
 }
 
 #[test]
