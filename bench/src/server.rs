@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use fairway_api::client::{Client, ClientSettings};
-use fairway_api::public::{Health, SubmitReply};
+use fairway_api::public::{Health, ModeChange, PilotView, PilotsQuery, SubmitReply};
+use fairway_model::{PilotState, SiteMode};
 use tokio::process::{Child, Command};
 
 pub(crate) struct Server {
@@ -159,8 +160,41 @@ impl Server {
         bail!("the server is not ready after {READY_MAX:?}")
     }
 
-    /// Ends the server and what its local site runs.
+    /// Its pilots that are not over.
+    pub(crate) async fn live_pilots(&self) -> anyhow::Result<Vec<PilotView>> {
+        let query = PilotsQuery {
+            limit: Some(1000),
+            ..PilotsQuery::default()
+        };
+        let mut pilots = self.client()?.pilots(&query).await?.items;
+        pilots.retain(|it| it.state != PilotState::Ended);
+        Ok(pilots)
+    }
+
+    /// Ends what its local site runs, and then the server: pilots outlive a server, for another one
+    /// that goes on.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        let operator = self.client()?;
+        let change = ModeChange {
+            mode: SiteMode::Closed,
+            ce: None,
+        };
+        operator.set_mode(&"bench".parse()?, &change).await?;
+        let began = Instant::now();
+        loop {
+            let pilots = self.live_pilots().await?;
+            if pilots.is_empty() {
+                break;
+            }
+            if began.elapsed() > READY_MAX {
+                bail!("pilots do not end: {pilots:?}");
+            }
+            for pilot in pilots {
+                // One that ended meanwhile cannot be killed.
+                let _ = operator.kill_pilot(pilot.id).await;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok())
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
         {

@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fairway_api::client::{Client, Submission};
-use fairway_api::public::{JobsQuery, PilotsQuery, TokenRequest, UsageQuery};
+use fairway_api::public::{JobsQuery, TokenRequest, UsageQuery};
 use fairway_model::policy::Share;
 use fairway_model::{Metric, Policy, PolicyKind, Role, TaskState, Timestamp, UserName};
 
 use crate::server::{Server, Shape};
 
-/// Cores of a pilot. Its tasks sleep, so that a small machine can stand for a large one.
-const PILOT_CORES: u32 = 32;
+/// Cores of a pilot: no more than small machines have, since a pilot offers no cores that it does
+/// not find. There are many pilots; their tasks sleep, so that they do not need the cores.
+const PILOT_CORES: u32 = 2;
 /// Tasks of a job. Users have many jobs, of one width each.
 const JOB_TASKS: u32 = 30;
 /// The cores of a task of a user's first job, their second, …, and again from the front.
-const WIDTHS: [u32; 5] = [1, 2, 1, 4, 1];
+const WIDTHS: [u32; 3] = [1, 2, 1];
 /// The lengths of tasks in seconds; each job begins at another.
 const LENGTHS_S: [f64; 7] = [0.7, 1.0, 3.1, 0.8, 1.4, 4.2, 1.9];
 /// Nobody may run out of work: so many times as much is submitted as can be done.
@@ -29,12 +30,12 @@ pub(crate) struct Args {
     /// Users who compete for their shares
     #[arg(long, default_value_t = 100)]
     share_users: u32,
-    /// Pilots of 32 cores that they compete for
-    #[arg(long, default_value_t = 8)]
+    /// Pilots of two cores that they compete for
+    #[arg(long, default_value_t = 80)]
     share_pilots: u32,
     /// In this time usage loses most of its weight, in seconds; then shares are measured for as
     /// long
-    #[arg(long, default_value_t = 90)]
+    #[arg(long, default_value_t = 120)]
     share_decay_s: u32,
 }
 
@@ -65,7 +66,7 @@ pub(crate) async fn measure(fairway: &Path, args: Args) -> anyhow::Result<()> {
     let rivals = rivals(&server, &operator, args.share_users).await?;
     operator.set_policy(&policy(&rivals, args)).await?;
     let jobs = submit(&rivals, args).await?;
-    all_pilots(&operator, args.share_pilots).await?;
+    all_pilots(&server, args.share_pilots).await?;
     let decay = Duration::from_secs(args.share_decay_s.into());
     tokio::time::sleep(decay).await;
     let from = now();
@@ -178,17 +179,16 @@ fn jdl(n: u32) -> String {
 }
 
 /// Returns when all pilots are there.
-async fn all_pilots(operator: &Client, count: u32) -> anyhow::Result<()> {
-    let query = PilotsQuery::default();
+async fn all_pilots(server: &Server, count: u32) -> anyhow::Result<()> {
     for _ in 0..600 {
-        let pilots = operator.pilots(&query).await?.items;
+        let pilots = server.live_pilots().await?;
         let there = pilots.iter().filter(|it| it.started_at.is_some());
         if there.count() == count as usize {
             return Ok(());
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    anyhow::bail!("after a minute not all {count} pilots are there")
+    anyhow::bail!("after five minutes not all {count} pilots are there")
 }
 
 /// Core-seconds of each, of what ended from `from` to `until`.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use fairway_model::UserName;
 
-use super::svg::{COLOURS, escaped};
+use super::svg::escaped;
 use super::table::ROWS;
 use super::{gantt, number, picture, plot, span};
 use crate::record::metrics::Outcome;
@@ -98,10 +98,8 @@ fn key<'a>(page: &mut String, entries: impl Iterator<Item = (&'a str, &'a str)>)
 }
 
 fn over_time(page: &mut String, outcomes: &[Outcome]) {
-    let names = outcomes.iter().enumerate();
-    let names = names.map(|(place, it)| (COLOURS[place % COLOURS.len()], it.policy.as_str()));
     page.push_str("<h2>Over time</h2>\n");
-    key(page, names);
+    key(page, plot::key(outcomes));
     page.push_str("<h3>Utilisation</h3>\n");
     page.push_str(&plot::utilisation(outcomes).finish());
     page.push_str("<h3>Share error</h3>\n");

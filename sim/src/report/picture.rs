@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plot::{self, WIDTH};
-use super::svg::{COLOURS, Drawing, OTHERS, colour, escaped, short};
+use super::svg::{Drawing, OTHERS, colour, escaped, short};
 use crate::record::metrics::Outcome;
 
 const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#1b1b1b}\
@@ -25,18 +25,14 @@ pub struct Picture {
 
 /// The plots over time: of all outcomes side by side, and the shares under each.
 pub fn pictures(outcomes: &[Outcome]) -> Vec<Picture> {
-    let policies = || {
-        let names = outcomes.iter().enumerate();
-        names.map(|(place, it)| (COLOURS[place % COLOURS.len()], it.policy.as_str()))
-    };
     let mut all = vec![
         Picture {
             name: "utilisation".into(),
-            svg: framed(plot::utilisation(outcomes), policies()),
+            svg: framed(plot::utilisation(outcomes), plot::key(outcomes)),
         },
         Picture {
             name: "share-error".into(),
-            svg: framed(plot::share_error(outcomes), policies()),
+            svg: framed(plot::share_error(outcomes), plot::key(outcomes)),
         },
     ];
     let end_s = plot::end_s(outcomes);

@@ -1,6 +1,6 @@
 //! Axes, and the plots over time.
 
-use super::svg::{COLOURS, Drawing, OTHERS, colour, polyline, short};
+use super::svg::{Drawing, LINE_COLOURS, OTHERS, colour, line_colour, polyline, short};
 use crate::record::metrics::{Outcome, Point};
 
 /// The drawing of a plot, and where its axes are, in pixels.
@@ -165,6 +165,12 @@ pub(super) fn share_error(outcomes: &[Outcome]) -> Drawing {
     lines("Share error", "share error", outcomes, |it| it.share_error)
 }
 
+/// Which policy has which colour.
+pub(super) fn key(outcomes: &[Outcome]) -> impl Iterator<Item = (&str, &str)> {
+    let names = outcomes.iter().enumerate();
+    names.map(|(place, it)| (line_colour(place), it.policy.as_str()))
+}
+
 /// One line for each policy.
 fn lines(
     title: &str,
@@ -175,11 +181,11 @@ fn lines(
     let mut plot = Parts::new(title, label, end_s(outcomes), 240.0);
     for (place, outcome) in outcomes.iter().enumerate() {
         // More policies than colours are told apart by dashes.
-        let dash = match place / COLOURS.len() {
+        let dash = match place / LINE_COLOURS {
             0 => String::new(),
             round => format!(" stroke-dasharray=\"{} 3\"", short(4.0 * round as f64)),
         };
-        let style = stroke(COLOURS[place % COLOURS.len()]) + &dash;
+        let style = stroke(line_colour(place)) + &dash;
         plot.steps(&style, outcome, value);
     }
     plot.drawing

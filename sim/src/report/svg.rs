@@ -11,6 +11,18 @@ pub(super) const COLOURS: [&str; 7] = [
 /// What all others get.
 pub(super) const OTHERS: &str = "#999999";
 
+/// The colour of a policy's line: there are eight kinds, and no others.
+pub(super) fn line_colour(place: usize) -> &'static str {
+    COLOURS
+        .iter()
+        .chain([&OTHERS])
+        .nth(place % LINE_COLOURS)
+        .unwrap_or(&OTHERS)
+}
+
+/// So many lines have colours of their own.
+pub(super) const LINE_COLOURS: usize = COLOURS.len() + 1;
+
 /// The colour of a place in an order.
 pub(super) fn colour(place: Option<usize>) -> &'static str {
     place
