@@ -64,7 +64,28 @@ struct Platform {
     next: usize,
     single: Vec<Arc<JobSpec>>,
     grouped: bool,
-    served: u64,
+    /// How long each match took, in nanoseconds.
+    took: Vec<u64>,
+}
+
+/// Who waits for what.
+#[derive(Clone, Copy)]
+struct Crowd {
+    waiting: u64,
+    /// Of how many classes each user has tasks.
+    classes_each: u32,
+    /// Whether each task is a job of its own; else each user has one job in each of their classes.
+    alone: bool,
+}
+
+impl Crowd {
+    const fn of(waiting: u64) -> Self {
+        Self {
+            waiting,
+            classes_each: 1,
+            alone: false,
+        }
+    }
 }
 
 /// A policy of that kind; `levels` of shares above and including users.
@@ -104,7 +125,7 @@ fn spec(class: u32, tasks: u64) -> Arc<JobSpec> {
 }
 
 impl Platform {
-    fn new(policy: Policy, waiting: u64) -> Self {
+    fn new(policy: Policy, crowd: Crowd) -> Self {
         let now = Timestamp::from_secs(36_000);
         let grouped = !policy.shares.is_empty();
         let snapshot = Snapshot {
@@ -119,23 +140,35 @@ impl Platform {
             next: 0,
             single: (0..CLASSES).map(|class| spec(class, 1)).collect(),
             grouped,
-            served: 0,
+            took: Vec::new(),
         };
         for site in 0..SITES {
             platform.open(&format!("s{site}"));
         }
-        // What the pilots get at once does not wait.
-        let all = waiting + u64::from(SITES * CORES);
-        let (each, rest) = (all / u64::from(USERS), all % u64::from(USERS));
-        let specs: Vec<_> = (0..CLASSES).map(|class| spec(class, each)).collect();
-        for user in 0..USERS {
-            platform.submit(user, specs[(user % CLASSES) as usize].clone());
-        }
-        for user in 0..u32::try_from(rest).unwrap() {
-            platform.submit(user, platform.single[(user % CLASSES) as usize].clone());
-        }
+        platform.gather(crowd);
         platform.man();
         platform
+    }
+
+    fn gather(&mut self, crowd: Crowd) {
+        // What the pilots get at once does not wait.
+        let all = crowd.waiting + u64::from(SITES * CORES);
+        let jobs = u64::from(USERS * crowd.classes_each);
+        let (each, rest) = match crowd.alone {
+            true => (0, all),
+            false => (all / jobs, all % jobs),
+        };
+        if each > 0 {
+            let specs: Vec<_> = (0..CLASSES).map(|class| spec(class, each)).collect();
+            for job in 0..u32::try_from(jobs).unwrap() {
+                let (user, nth) = (job % USERS, job / USERS);
+                self.submit(user, specs[((user + nth) % CLASSES) as usize].clone());
+            }
+        }
+        for job in 0..u32::try_from(rest).unwrap() {
+            let user = job % USERS;
+            self.submit(user, self.single[(user % CLASSES) as usize].clone());
+        }
     }
 
     fn ask(&mut self, command: Command) -> Reply {
@@ -151,13 +184,18 @@ impl Platform {
             site: Box::new(site),
             by,
         });
-        let id: CeId = format!("{name}/ce").parse().unwrap();
+        let published = self.published(name, 0);
+        self.ask(Command::Publish(vec![published]));
+    }
+
+    fn published(&self, site: &str, cores_free: u32) -> CeState {
+        let id: CeId = format!("{site}/ce").parse().unwrap();
         let mut published = CeState::unreachable(id, "slurm", self.now, String::new());
         published.status = CeStatus::Production;
         published.reason = None;
         published.cores_total = Some(CORES);
-        published.cores_free = Some(0);
-        self.ask(Command::Publish(vec![published]));
+        published.cores_free = Some(cores_free);
+        published
     }
 
     fn submit(&mut self, user: u32, spec: Arc<JobSpec>) {
@@ -217,6 +255,19 @@ impl Platform {
             });
             let running = granted(&reply);
             assert_eq!(running.len(), CORES as usize, "the pilot is full");
+            // All but the last have started.
+            let started = running.split_last().unwrap().1.iter();
+            let reports = started.map(|&(task, attempt)| AttemptReport {
+                task,
+                attempt,
+                what: AttemptNews::Started,
+            });
+            self.ask(Command::Sync {
+                pilot,
+                reports: reports.collect(),
+                holding: running.clone(),
+                want: None,
+            });
             self.pilots.push((pilot, running.into()));
         }
     }
@@ -238,9 +289,10 @@ impl Platform {
         let (pilot, running) = &mut self.pilots[self.next];
         let pilot = *pilot;
         let holding = running.iter().copied().collect();
-        // The oldest ends, as soon as it has started.
-        let (task, attempt) = running.pop_front().unwrap();
-        let said = |what| AttemptReport {
+        // The oldest ends, and what came last has started.
+        let newest = *running.back().unwrap();
+        let oldest = running.pop_front().unwrap();
+        let said = |(task, attempt), what| AttemptReport {
             task,
             attempt,
             what,
@@ -253,18 +305,17 @@ impl Platform {
         };
         let command = Command::Sync {
             pilot,
-            reports: vec![said(AttemptNews::Started), said(ended)],
+            reports: vec![said(newest, AttemptNews::Started), said(oldest, ended)],
             holding,
             want: Some(self.want()),
         };
         let (applied, took) = apply_timed(&mut self.state, command, self.now);
-        self.served += 1;
+        self.took.push(u64::try_from(took.as_nanos()).unwrap());
         let given = granted(&applied.reply.unwrap());
         let given = given[0];
         self.pilots[self.next].1.push_back(given);
-        let owner = self.state.task(given.0).map(|_| given.0.job.0);
-        let user = (owner.unwrap_or(1) - 1) % u64::from(USERS);
-        let user = u32::try_from(user).unwrap();
+        let owner = self.state.job_owner(given.0.job).unwrap().as_str();
+        let user: u32 = owner[1..].parse().unwrap();
         self.submit(user, self.single[(user % CLASSES) as usize].clone());
         took
     }
@@ -310,19 +361,54 @@ const ORDERS: [(&str, PolicyKind, u32); 4] = [
     ("maui", PolicyKind::Maui, 1),
 ];
 
+/// What the matches took, by the clock. A mean that is far from the median is the machine's doing
+/// if few matches took very long: that is when this program did not run.
+fn sum_up(what: &str, took: &mut [u64]) {
+    took.sort_unstable();
+    let us = |ns: u64| ns as f64 / 1000.0;
+    let of = |part: f64| us(took[((took.len() - 1) as f64 * part) as usize]);
+    let mean = us(took.iter().sum::<u64>()) / took.len() as f64;
+    println!(
+        "{what}: {} matches, median {:.1}, mean {mean:.1}, one in ten over {:.1}, in a hundred \
+         {:.1}, in a thousand {:.1}, longest {:.1} µs",
+        took.len(),
+        of(0.5),
+        of(0.9),
+        of(0.99),
+        of(0.999),
+        of(1.0),
+    );
+}
+
 fn matching(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a match");
+    let mut all = Vec::new();
     for (name, kind, levels) in ORDERS {
         for waiting in WAITING {
-            let mut made = None;
-            group.bench_function(BenchmarkId::new(name, waiting), |bencher| {
-                let new = || Platform::new(policy(kind, levels), waiting);
-                let platform = made.get_or_insert_with(new);
-                bencher.iter_custom(|n| (0..n).map(|_| platform.serve_one()).sum());
-            });
-            if let Some(Platform { served, .. }) = made {
-                println!("{name}, {waiting} waiting: {served} matches");
-            }
+            all.push((name.to_owned(), kind, levels, Crowd::of(waiting)));
+        }
+    }
+    let alone = Crowd {
+        alone: true,
+        ..Crowd::of(WAITING[1])
+    };
+    let name = "fairshare, jobs of one task".to_owned();
+    all.push((name, PolicyKind::Fairshare, 1, alone));
+    let spread = Crowd {
+        classes_each: 10,
+        ..Crowd::of(WAITING[1])
+    };
+    let name = "fairshare, ten classes a user".to_owned();
+    all.push((name, PolicyKind::Fairshare, 1, spread));
+    for (name, kind, levels, crowd) in all {
+        let mut made = None;
+        group.bench_function(BenchmarkId::new(&name, crowd.waiting), |bencher| {
+            let new = || Platform::new(policy(kind, levels), crowd);
+            let platform = made.get_or_insert_with(new);
+            bencher.iter_custom(|n| (0..n).map(|_| platform.serve_one()).sum());
+        });
+        if let Some(Platform { mut took, .. }) = made {
+            sum_up(&format!("{name}, {} waiting", crowd.waiting), &mut took);
         }
     }
     group.finish();
@@ -345,47 +431,151 @@ fn stalls(_: &mut Criterion) {
     if !is_all() {
         return;
     }
-    let mut platform = Platform::new(policy(PolicyKind::Fairshare, 1), WAITING[1]);
-    for (name, kind, levels) in ORDERS.into_iter().rev() {
-        let policy = policy(kind, levels);
-        timed(&format!("set the policy to {name}"), || {
-            platform.set_policy(policy);
-        });
+    for classes_each in [1, 10] {
+        println!("every user waits in {classes_each} of the classes:");
+        let crowd = Crowd {
+            classes_each,
+            ..Crowd::of(WAITING[1])
+        };
+        let mut platform = Platform::new(policy(PolicyKind::Fairshare, 1), crowd);
+        policies(&mut platform);
+        times(&mut platform);
+        plans(&mut platform);
+        submissions(&mut platform);
     }
+}
+
+fn policies(platform: &mut Platform) {
+    for _ in 0..2 {
+        for (name, kind, levels) in ORDERS.into_iter().rev() {
+            let policy = policy(kind, levels);
+            timed(&format!("set the policy to {name}"), || {
+                platform.set_policy(policy);
+            });
+        }
+    }
+}
+
+/// Ticks under each policy: what is done now and then is done in one of so many.
+fn times(platform: &mut Platform) {
+    for (name, kind, levels) in ORDERS {
+        platform.set_policy(policy(kind, levels));
+        let mut took: Vec<f64> = Vec::new();
+        for _ in 0..32 {
+            platform.now = platform.now.plus(Duration::from_secs(1));
+            let began = Instant::now();
+            platform.ask(Command::Tick);
+            took.push(began.elapsed().as_secs_f64() * 1000.0);
+        }
+        took.sort_by(f64::total_cmp);
+        let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
+        println!("tick under {name}: median {median:.2}, longest {longest:.2} ms");
+    }
+}
+
+fn plans(platform: &mut Platform) {
     platform.set_policy(policy(PolicyKind::Fairshare, 1));
-    for _ in 0..3 {
-        platform.now = platform.now.plus(Duration::from_secs(1));
-        timed("tick", || platform.ask(Command::Tick));
+    for cores_free in [0, 2 * CORES] {
+        // One site after the other, as they are looked at.
+        let mut longest = Duration::ZERO;
+        for site in 0..SITES {
+            let state = platform.published(&format!("s{site}"), cores_free);
+            let began = Instant::now();
+            platform.ask(Command::Publish(vec![state]));
+            longest = longest.max(began.elapsed());
+        }
+        println!("publish a site's state: longest {longest:.2?}");
+        let made = timed("plan pilots", || plan(&platform.state, platform.now));
+        println!("{} pilots to ask for", made.orders.len());
+        let secret = |(order, n): (PilotOrder, usize)| (order, vec![format!("secret{n}")]);
+        let orders = made.orders.into_iter().zip(0..).map(secret).collect();
+        let command = Command::PlanPilots { orders };
+        let planned = platform.state.clone();
+        timed("note them", || platform.ask(command));
+        timed("plan pilots, with these on their way", || {
+            plan(&platform.state, platform.now)
+        });
+        platform.state = planned;
     }
-    timed("plan pilots", || plan(&platform.state, platform.now));
+}
+
+fn submissions(platform: &mut Platform) {
     let uniform = spec(0, 1_000_000);
     timed("submit 1,000,000 tasks", || platform.submit(1, uniform));
-    let values: Vec<String> = (0..1_000_000).map(|n| (n % CLASSES).to_string()).collect();
+    for kinds in [100, 1000] {
+        let values: Vec<String> = (0..1_000_000).map(|n| (n % kinds).to_string()).collect();
+        let text = format!(
+            "Executable = \"/bin/work\"; JobType = \"Parametric\"; Parameters = {{ {} }}; \
+             Requirements = other.GlueCEInfoTotalCPUs > _PARAM_;",
+            values.join(",")
+        );
+        let read = || Arc::new(JobSpec::read(&text).unwrap().0);
+        let different = timed("read a job of 1,000,000 tasks", read);
+        timed("find out what they need, outside of the engine", || {
+            different.kinds_within(1000).unwrap();
+        });
+        timed(
+            &format!("submit 1,000,000 tasks of {kinds} different needs"),
+            || platform.submit(2, different),
+        );
+    }
+}
+
+/// Bytes of memory that `act` makes this program hold.
+fn held<T>(act: impl FnOnce() -> T) -> (f64, T) {
+    let before = resident();
+    let done = act();
+    (resident() - before, done)
+}
+
+/// What a submission of one task comes with, as a server gets it: its own text, and a key.
+fn letter(n: u32) -> (String, Arc<JobSpec>) {
     let text = format!(
-        "Executable = \"/bin/work\"; JobType = \"Parametric\"; Parameters = {{ {} }}; \
-         Requirements = other.GlueCEInfoTotalCPUs > _PARAM_;",
-        values.join(", ")
+        "Executable = \"analyse.sh\"; Arguments = \"--run {n} --events 1000 --out hist.root\"; \
+         StdOutput = \"out.txt\"; StdError = \"err.txt\"; InputSandbox = {{ \"analyse.sh\" }}; \
+         OutputSandbox = {{ \"out.txt\", \"err.txt\", \"hist.root\" }}; WallTime = 3600; \
+         Environment = {{ \"RUN={n}\" }}; \
+         Requirements = other.GlueHostMainMemoryRAMSize >= 2000; Rank = -other.GlueCEStateWaitingJobs;"
     );
-    let different = Arc::new(JobSpec::read(&text).unwrap().0);
-    timed("submit 1,000,000 tasks of 100 different needs", || {
-        platform.submit(2, different);
-    });
+    let spec = Arc::new(JobSpec::read(&text).unwrap().0);
+    (text, spec)
 }
 
 fn memory(_: &mut Criterion) {
     if !is_all() {
         return;
     }
-    let mut platform = Platform::new(policy(PolicyKind::Fairshare, 1), WAITING[0]);
+    let mut platform = Platform::new(policy(PolicyKind::Fairshare, 1), Crowd::of(WAITING[0]));
     let tasks: u32 = 1_000_000;
-    let before = resident();
-    for n in 0..tasks {
-        let user = n % USERS;
-        let spec = platform.single[(user % CLASSES) as usize].clone();
-        platform.submit(user, spec);
-    }
-    let each = (resident() - before) / f64::from(tasks);
-    println!("a waiting task that is a job of its own: {each:.0} bytes");
+    let (bytes, ()) = held(|| {
+        for n in 0..tasks {
+            let user = n % USERS;
+            let spec = platform.single[(user % CLASSES) as usize].clone();
+            platform.submit(user, spec);
+        }
+    });
+    let each = bytes / f64::from(tasks);
+    println!("a waiting task that is a job of its own, of a shared description: {each:.0} bytes");
+    let tasks = 100_000;
+    let (bytes, ()) = held(|| {
+        for n in 0..tasks {
+            let (jdl, spec) = letter(n);
+            platform.ask(Command::Submit(Submission {
+                owner: format!("u{}", n % USERS).parse().unwrap(),
+                group: None,
+                jdl,
+                spec,
+                sandbox: Some(format!("sandbox-{n:028}")),
+                named: Vec::new(),
+                idempotency: Some((format!("key-{n:032}"), format!("{n:064x}"))),
+            }));
+        }
+    });
+    let each = bytes / f64::from(tasks);
+    println!("the same with a description, a sandbox and a key of its own: {each:.0} bytes");
+    let (bytes, _specs) = held(|| (0..tasks).map(|n| letter(n).1).collect::<Vec<_>>());
+    let each = bytes / f64::from(tasks);
+    println!("of which the description that was read: {each:.0} bytes");
 }
 
 criterion_group! {

@@ -180,6 +180,7 @@ impl State {
             task,
             attempt,
             account,
+            class,
             resources: placement.portion.resources,
             custom: placement.portion.custom,
             seats: placement.seats,

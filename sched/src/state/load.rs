@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fairway_jdl::JobSpec;
-use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp};
+use fairway_model::{Attempt, JobId, PilotId, Task, TaskState, Timestamp};
 
 use super::gang::Placement;
 use super::give_way::Yielding;
@@ -51,6 +51,7 @@ impl State {
             refreshed_at: now,
             kept: Default::default(),
             noted_at: now,
+            charged_to: PilotId(0),
             // Numbers begin at 1.
             next_job: snapshot.next_job.max(1),
             next_pilot: snapshot.next_pilot.max(1),
@@ -131,7 +132,7 @@ impl State {
             nodes: nodes_restored(&spec, ended),
             job,
             spec,
-            idempotency,
+            idempotency: None,
             untouched: Ranges::default(),
             tasks: BTreeMap::new(),
             counts,
@@ -160,7 +161,7 @@ impl State {
                 live.tasks.insert(index, row);
             }
         }
-        self.admit(live);
+        self.admit(live, idempotency);
         for (from, to, ()) in joining.iter() {
             self.rejoin(id, (from, to));
         }
@@ -224,6 +225,7 @@ impl State {
                     task: row.id,
                     attempt: row.attempt,
                     account,
+                    class,
                     resources: placement.portion.resources,
                     custom: placement.portion.custom,
                     seats: placement.seats,

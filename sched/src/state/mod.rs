@@ -113,7 +113,8 @@ pub struct State {
     pub(crate) shares: Shares,
     pub(crate) bounds: Bounds,
     pub(crate) queue: Queue,
-    pub(crate) jobs: BTreeMap<JobId, LiveJob>,
+    /// Boxed: the nodes of a tree that grows at its end stay half empty.
+    pub(crate) jobs: BTreeMap<JobId, Box<LiveJob>>,
     pub(crate) pilots: BTreeMap<PilotId, LivePilot>,
     pub(crate) sites: BTreeMap<SiteName, Site>,
     pub(crate) elements: BTreeMap<CeId, Element>,
@@ -121,8 +122,8 @@ pub struct State {
     /// CEs at which a pilot waits for work.
     pub(crate) parked_at: BTreeSet<CeId>,
     pub(crate) depends: Depends,
-    /// The jobs of idempotency keys.
-    keys: BTreeMap<(UserName, String), JobId>,
+    /// The jobs of idempotency keys, each with the request's hash.
+    keys: BTreeMap<(UserName, Arc<str>), (JobId, Box<str>)>,
     /// Pilots with an open wish and an order for them, and pilots that ended with one.
     news: BTreeSet<PilotId>,
     /// Whether an open wish may be granted that could not be before.
@@ -137,6 +138,8 @@ pub struct State {
     pub(crate) kept: Kept,
     /// When it was noted who is not needed.
     noted_at: Timestamp,
+    /// The pilot whose tasks were charged for last, while they run.
+    charged_to: PilotId,
     next_job: u64,
     next_pilot: u64,
     next_event: u64,
@@ -154,12 +157,15 @@ pub(crate) struct Untouched {
     pub(crate) since: Timestamp,
 }
 
-/// A job that is not over.
+/// A job that is not over. There are as many as tasks where each is a job of its own: what is here
+/// is most of what a waiting task takes.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveJob {
+    /// Without its text, which nothing is decided by.
     pub(crate) job: Job,
     pub(crate) spec: Arc<JobSpec>,
-    idempotency: Option<(String, String)>,
+    /// Its key; the hash of its request is with the key.
+    idempotency: Option<Arc<str>>,
     /// Tasks that no attempt was ever begun for.
     pub(crate) untouched: Ranges<Untouched>,
     /// All other tasks that are not over.
@@ -206,7 +212,7 @@ enum Classes {
     /// All in the same.
     Uniform(ClassId),
     /// Each in its own; only of tasks that are not over is the number meaningful.
-    Each(Vec<ClassId>),
+    Each(Box<[ClassId]>),
 }
 
 impl Classes {
@@ -459,12 +465,12 @@ impl State {
     /// Lets a job go if all its tasks are over.
     fn finish_job(&mut self, id: JobId, now: Timestamp) {
         let over = |live: &LiveJob| live.counts.ended() == u64::from(live.job.task_count);
-        if !self.jobs.get(&id).is_some_and(over) {
+        if !self.jobs.get(&id).is_some_and(|live| over(live)) {
             return;
         }
         if let Some(live) = self.jobs.remove(&id) {
             self.depends.left(&live.job);
-            if let Some((key, _)) = live.idempotency {
+            if let Some(key) = live.idempotency {
                 self.keys.remove(&(live.job.owner, key));
             }
         }

@@ -57,8 +57,7 @@ impl State {
             live.leases.iter().map(move |lease| (lease, site))
         });
         let running = leases.filter_map(|(lease, site)| {
-            let class = self.jobs.get(&lease.task.job)?.class_of(lease.task.index);
-            let needs = &*self.queue.class(class)?.needs;
+            let needs = &*self.queue.class(lease.class)?.needs;
             Some((lease.account, needs, site, lease.all.cores))
         });
         Bounds::counting(&self.shares, running)

@@ -189,16 +189,17 @@ impl State {
             counts.add(state, tasks);
         }
         let classes = self.classes_of(&given.job, &given.spec, 0);
-        self.admit(LiveJob {
+        let live = LiveJob {
             nodes: nodes_restored(&given.spec, &given.rows),
             job: given.job,
             spec: given.spec,
-            idempotency: given.idempotency,
+            idempotency: None,
             untouched: Ranges::default(),
             tasks: Default::default(),
             counts,
             classes,
-        });
+        };
+        self.admit(live, given.idempotency);
         self.changes.push(Change::JobProgress {
             job: id,
             ended_at: None,

@@ -39,12 +39,15 @@ impl State {
             owner: submission.owner,
             group: submission.group,
             submitted_at: now,
-            jdl: submission.jdl,
+            jdl: String::new(),
             task_count: tasks,
             sandbox: submission.sandbox,
         };
         self.changes.push(Change::NewJob {
-            job: job.clone(),
+            job: Job {
+                jdl: submission.jdl,
+                ..job.clone()
+            },
             nodes: submission.spec.nodes().to_vec(),
             idempotency: submission.idempotency.clone(),
             waits,
@@ -60,7 +63,7 @@ impl State {
             nodes: nodes_of(&submission.spec),
             job,
             spec: submission.spec,
-            idempotency: submission.idempotency,
+            idempotency: None,
             untouched: Ranges::default(),
             tasks: Default::default(),
             counts: Counts::default(),
@@ -80,7 +83,7 @@ impl State {
             live.counts.add(state, to - from);
         }
         self.enroll(&live.job, &live.spec, found);
-        self.admit(live);
+        self.admit(live, submission.idempotency);
         for (_, (from, to)) in rows.into_iter().filter(|(ready, _)| *ready) {
             self.enqueue(id, from, to);
         }
@@ -98,11 +101,12 @@ impl State {
         let Some((key, hash)) = &submission.idempotency else {
             return Ok(None);
         };
-        let known = self.keys.get(&(submission.owner.clone(), key.clone()));
-        let Some(live) = known.and_then(|id| self.jobs.get(id)) else {
+        let known = (submission.owner.clone(), Arc::from(key.as_str()));
+        let known = self.keys.get(&known);
+        let Some((live, same)) = known.and_then(|(id, h)| Some((self.jobs.get(id)?, h))) else {
             return Ok(None);
         };
-        if live.idempotency.as_ref().is_some_and(|(_, h)| h == hash) {
+        if **same == **hash {
             return Ok(Some(Reply::Submitted {
                 job: live.job.id,
                 tasks: live.job.task_count,
@@ -191,16 +195,23 @@ impl State {
         )
     }
 
-    /// Takes a job into memory.
-    pub(super) fn admit(&mut self, live: LiveJob) {
-        // Everybody with a job has books.
-        self.shares
+    /// Takes a job into memory, with its idempotency key and the request's hash.
+    pub(super) fn admit(&mut self, mut live: LiveJob, idempotency: Option<(String, String)>) {
+        // Everybody with a job has books; their names are there once for all their jobs.
+        let account = self
+            .shares
             .account(&live.job.owner, live.job.group.as_ref());
-        if let Some((key, _)) = &live.idempotency {
-            let key = (live.job.owner.clone(), key.clone());
-            self.keys.insert(key, live.job.id);
+        let books = self.shares.books(account);
+        live.job.owner = books.user.clone();
+        live.job.group = books.group.clone();
+        live.job.jdl = String::new();
+        if let Some((key, hash)) = idempotency {
+            let key: Arc<str> = key.into();
+            live.idempotency = Some(Arc::clone(&key));
+            let key = (live.job.owner.clone(), key);
+            self.keys.insert(key, (live.job.id, hash.into()));
         }
         self.depends.arrived(&live.job);
-        self.jobs.insert(live.job.id, live);
+        self.jobs.insert(live.job.id, Box::new(live));
     }
 }

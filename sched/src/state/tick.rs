@@ -1,6 +1,7 @@
 //! Time passing: silent pilots are given up, running core-time is charged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use fairway_model::{PilotEnd, PilotId, PilotState, Timestamp};
@@ -11,7 +12,8 @@ use super::State;
 use super::attempts::running;
 use crate::command::Reply;
 use crate::element::Element;
-use crate::provision::{Layout, Verdict};
+use crate::matching::LivePilot;
+use crate::provision::Layout;
 use crate::queue::ClassId;
 use crate::shares::{AccountId, Charge, Used};
 
@@ -24,6 +26,13 @@ const PAIRS_A_SECOND: usize = 10_000;
 
 /// It is noted at least so often.
 const NOTE_EVERY_MAX: Duration = Duration::from_secs(15);
+
+/// What runs is charged for at every tick, but for so many tasks at most, so that it takes a moment
+/// and writes a few rows however many run: the others' turn is at the next ticks.
+const CHARGED_MAX: usize = 5_000;
+
+/// Each is charged for within so many ticks nevertheless.
+const CHARGED_WITHIN: usize = 15;
 
 impl State {
     pub(super) fn tick(&mut self, now: Timestamp) -> Reply {
@@ -70,20 +79,19 @@ impl State {
     /// Notes which pilots nobody needs at the moment, and why CEs get none.
     fn note_plan(&mut self, now: Timestamp) {
         let layout = Layout::of(self, now);
-        let verdicts: Vec<Verdict> = self
+        let nothing: Vec<Option<(&'static str, String)>> = self
             .elements
             .values()
-            .map(|element| layout.verdict(self, element, now))
+            .map(|element| layout.nothing(self, element, now))
             .collect();
         let unneeded: BTreeSet<PilotId> = layout.unneeded.into_iter().collect();
         for (id, live) in &mut self.pilots {
             let since = live.unneeded_since.unwrap_or(now);
             live.unneeded_since = unneeded.contains(id).then_some(since);
         }
-        for (element, verdict) in self.elements.values_mut().zip(verdicts) {
-            if verdict.pilots == 0 {
-                let (kind, because) = (verdict.kind, &verdict.because);
-                element.experience.note_nothing(kind, because, now);
+        for (element, nothing) in self.elements.values_mut().zip(nothing) {
+            if let Some((kind, because)) = nothing {
+                element.experience.note_nothing(kind, &because, now);
             }
         }
     }
@@ -93,7 +101,7 @@ impl State {
         let silence_max_s = self.settings.pilot_silence_max_s;
         let start_max_s = self.settings.pilot_start_max_s;
         let late = |since: Timestamp, max_s: u64| now.since(since) > Duration::from_secs(max_s);
-        let reason_of = |live: &crate::matching::LivePilot| match live.pilot.state {
+        let reason_of = |live: &LivePilot| match live.pilot.state {
             PilotState::Starting if late(live.pilot.since, start_max_s) => Some(format!(
                 "it has been running in the batch system for more than {start_max_s} s \
                  and has not called home"
@@ -111,9 +119,33 @@ impl State {
             .collect()
     }
 
+    /// The pilots whose tasks are to be charged for now: those whose turn was longest ago.
+    fn to_charge(&mut self) -> Vec<PilotId> {
+        let tasks = |live: &LivePilot| live.leases.len();
+        let all: usize = self.pilots.values().map(tasks).sum();
+        let most = CHARGED_MAX.max(all.div_ceil(CHARGED_WITHIN));
+        let after = (Bound::Excluded(self.charged_to), Bound::Unbounded);
+        let turns = self.pilots.range(after);
+        let turns = turns.chain(self.pilots.range(..=self.charged_to));
+        let mut left = most;
+        let mut pilots = Vec::new();
+        for (id, live) in turns.filter(|(_, live)| tasks(live) > 0) {
+            pilots.push(*id);
+            left = left.saturating_sub(tasks(live));
+            if left == 0 {
+                break;
+            }
+        }
+        self.charged_to = pilots.last().copied().unwrap_or(self.charged_to);
+        pilots
+    }
+
     fn charge_running(&mut self, now: Timestamp) {
         let mut used: BTreeMap<(AccountId, ClassId), Used> = BTreeMap::new();
-        for live in self.pilots.values_mut() {
+        for id in self.to_charge() {
+            let Some(live) = self.pilots.get_mut(&id) else {
+                continue;
+            };
             let element = self.elements.get(&live.pilot.ce);
             let benchmark = element.map_or(1.0, Element::benchmark);
             for lease in &mut live.leases {
@@ -121,12 +153,8 @@ impl State {
                 let Some(until) = lease.charged_until.filter(counts) else {
                     continue;
                 };
-                let Some(job) = self.jobs.get(&lease.task.job) else {
-                    continue;
-                };
-                let class = job.class_of(lease.task.index);
                 let ran = running(lease.all, benchmark, until, now);
-                let sum = used.entry((lease.account, class)).or_default();
+                let sum = used.entry((lease.account, lease.class)).or_default();
                 *sum = sum.plus(ran);
                 lease.charged_until = Some(now);
             }
