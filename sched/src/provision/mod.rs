@@ -40,6 +40,7 @@ pub use self::deadline::{CeOutlook, Outlook, OutlookKind, deadline_outlook, job_
 pub(crate) use self::fit::{closures, misfits, too_large};
 pub use self::report::{CeReport, JobCounts, Verdict, Wanting, report};
 pub use self::room::Limit;
+use self::room::Place;
 pub(crate) use self::room::{Ledger, Size};
 pub(crate) use self::threshold::{below as below_threshold, too_few};
 pub use self::warm::critical_remark;
@@ -176,13 +177,15 @@ impl Layout {
             waiting_at: threshold::waiting_at(state, &supplies, now),
             supplies,
             orders: Vec::new(),
+            full: Vec::new(),
             roomy: Vec::new(),
         };
         let open: Vec<Prospect<'_>> = state
             .elements
             .values()
-            .filter(|element| is_open(state, element, now))
-            .map(|element| Prospect::of(element, now))
+            .enumerate()
+            .filter(|(_, element)| is_open(state, element, now))
+            .map(|it| Prospect::of(it, now))
             .collect();
         planner.keep_warm(&open);
         planner.roomy = planner.roomy_of(&open);
@@ -202,7 +205,8 @@ impl Layout {
                 short.insert(id, Short { before, after });
             }
         }
-        let (unneeded, overdue) = supply::recallable(state, &planner.supplies, now);
+        planner.full.append(&mut planner.supplies);
+        let (unneeded, overdue) = supply::recallable(state, &mut planner.full, now);
         let mut ordered: BTreeMap<CeId, u32> = BTreeMap::new();
         for order in &planner.orders {
             let pilots = ordered.entry(order.ce.clone()).or_default();
@@ -238,14 +242,17 @@ fn in_order_of_service(state: &State, now: Timestamp) -> Vec<(ClassId, &Class)> 
 #[derive(Clone, Copy, Debug)]
 struct Prospect<'a> {
     element: &'a Element,
+    /// Where its books are.
+    place: Place,
     offer: Offer<'a>,
     size: Size,
 }
 
 impl<'a> Prospect<'a> {
-    fn of(element: &'a Element, now: Timestamp) -> Self {
+    fn of((place, element): (Place, &'a Element), now: Timestamp) -> Self {
         Self {
             element,
+            place,
             offer: Offer::of(element, now),
             size: Size::of(element),
         }
@@ -257,7 +264,10 @@ struct Planner<'a> {
     state: &'a State,
     now: Timestamp,
     ledger: Ledger,
+    /// Room that is left.
     supplies: Vec<Supply<'a>>,
+    /// Those that have none any more.
+    full: Vec<Supply<'a>>,
     withheld: Withheld<'a>,
     orders: Vec<PilotOrder>,
     waiting_at: BTreeMap<CeId, u64>,
@@ -299,6 +309,12 @@ impl<'a> Planner<'a> {
         let withheld = &self.withheld;
         let lets = |supply: &Supply<'_>| !withheld.from(supply.pilot, id, class);
         lay(&mut self.supplies, self.state, id, class, demand, lets);
+        // What is full is not looked at again.
+        let full = |supply: &mut Supply<'_>| {
+            let reserved = matches!(supply.purpose, Purpose::Reserved(_));
+            supply.room.free.cores == 0 && !reserved
+        };
+        self.full.extend(self.supplies.extract_if(.., full));
     }
 
     /// Orders pilots for what has found no place, where Rank puts it.
@@ -306,7 +322,7 @@ impl<'a> Planner<'a> {
         if demand.is_met() {
             return;
         }
-        let mut full: BTreeSet<&CeId> = BTreeSet::new();
+        let mut full: BTreeSet<Place> = BTreeSet::new();
         let candidates = self.candidates(id, class);
         for tied in candidates.chunk_by(|(_, a), (_, b)| a == b) {
             for at_once in [true, false] {
@@ -315,7 +331,7 @@ impl<'a> Planner<'a> {
                         break;
                     }
                     if self.is_full(prospect) {
-                        full.insert(&prospect.element.id);
+                        full.insert(prospect.place);
                     } else {
                         self.order_at(prospect, (id, class), demand, at_once);
                     }
@@ -323,26 +339,33 @@ impl<'a> Planner<'a> {
             }
         }
         if !full.is_empty() {
-            self.roomy.retain(|it| !full.contains(&it.element.id));
+            self.roomy.retain(|it| !full.contains(&it.place));
         }
     }
 
     /// Whether a CE has no room for one more allocation, whosever it is.
-    fn is_full(&self, Prospect { element, size, .. }: &Prospect<'_>) -> bool {
-        let shared = &PilotOwner::Shared;
-        !self.ledger.has_room(self.state, element, shared, *size)
+    fn is_full(&self, prospect: &Prospect<'_>) -> bool {
+        !self.has_room(prospect, &PilotOwner::Shared)
+    }
+
+    fn has_room(&self, it: &Prospect<'_>, owner: &PilotOwner) -> bool {
+        let (ledger, place) = (&self.ledger, Some(it.place));
+        ledger.has_room_at(place, self.state, it.element, owner, it.size)
     }
 
     /// Orders as many allocations at a CE as the tasks are worth, and there is room for; of
     /// several owners one for each in turn. `at_once`: only those that find free cores.
     fn order_at(
         &mut self,
-        &Prospect { element, size, .. }: &Prospect<'a>,
+        prospect: &Prospect<'a>,
         class: (ClassId, &Class),
         demand: &mut Demand<'_>,
         at_once: bool,
     ) {
-        let may_start = |ledger: &Ledger| !at_once || ledger.starts_at_once(element, size);
+        let Prospect { element, size, .. } = *prospect;
+        let place = Some(prospect.place);
+        let may_start =
+            |ledger: &Ledger| !at_once || ledger.starts_at_once_at(place, element, size);
         if !may_start(&self.ledger) {
             return;
         }
@@ -358,7 +381,7 @@ impl<'a> Planner<'a> {
             owners.retain(|(owner, waiting)| {
                 let wanted = demand.at(element, owner) > 0
                     && may_start(&self.ledger)
-                    && self.ledger.has_room(self.state, element, owner, size);
+                    && self.has_room(prospect, owner);
                 wanted && self.order(element, size, class, owner, *waiting, demand) > 0
             });
         }

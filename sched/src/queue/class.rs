@@ -153,27 +153,47 @@ impl Class {
         self.order.extend(place);
     }
 
+    /// Finds the places of all anew, save those of whom nothing is to be started.
+    pub(super) fn place_all(&mut self, shares: &Shares, barred: &BTreeSet<AccountId>) {
+        let mut moved = false;
+        for (&account, waiter) in &mut self.waiters {
+            let open = !barred.contains(&account);
+            let place = place_of(shares, &self.needs, account, waiter).filter(|_| open);
+            moved |= place != waiter.place;
+            waiter.place = place;
+        }
+        if moved {
+            // Much faster than one by one.
+            let places = self.waiters.values().filter_map(|waiter| waiter.place);
+            self.order = places.collect();
+        }
+    }
+
     /// Where an account is to stand.
     pub(super) fn place_of(&self, shares: &Shares, account: AccountId) -> Option<Place> {
         let waiter = self.waiters.get(&account)?;
-        let (task, since) = waiter.head()?;
-        let rank = match shares.arrangement() {
-            Arrangement::Arrival => since.0,
-            // Who is served does not starve, however old the rest of their work is.
-            Arrangement::Tree => waiter.served_at.map_or(since, |at| at.max(since)).0,
-            Arrangement::Priority => {
-                let fixed = shares.priority(account, &self.needs)?;
-                // What it was at the epoch: the same for all that grow as fast.
-                let then = fixed - shares.priority_per_ms(&self.needs) * since.0 as f64;
-                ordered(-then)
-            }
-        };
-        Some(Place {
-            rank,
-            task,
-            account,
-        })
+        place_of(shares, &self.needs, account, waiter)
     }
+}
+
+fn place_of(shares: &Shares, needs: &Needs, account: AccountId, waiter: &Waiter) -> Option<Place> {
+    let (task, since) = waiter.head()?;
+    let rank = match shares.arrangement() {
+        Arrangement::Arrival => since.0,
+        // Who is served does not starve, however old the rest of their work is.
+        Arrangement::Tree => waiter.served_at.map_or(since, |at| at.max(since)).0,
+        Arrangement::Priority => {
+            let fixed = shares.priority(account, needs)?;
+            // What it was at the epoch: the same for all that grow as fast.
+            let then = fixed - shares.priority_per_ms(needs) * since.0 as f64;
+            ordered(-then)
+        }
+    };
+    Some(Place {
+        rank,
+        task,
+        account,
+    })
 }
 
 /// Floats as integers in the same order.

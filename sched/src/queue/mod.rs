@@ -283,10 +283,7 @@ impl Queue {
     pub(crate) fn rekey_all(&mut self, shares: &Shares) {
         if self.arrangement == Arrangement::Priority {
             for class in self.classes.values_mut() {
-                let accounts: Vec<AccountId> = class.waiters.keys().copied().collect();
-                for account in accounts {
-                    class.place(shares, account, self.barred.contains(&account));
-                }
+                class.place_all(shares, &self.barred);
             }
             return;
         }
@@ -305,22 +302,17 @@ impl Queue {
             .map(Duration::from_secs)
             .filter(|_| self.arrangement != Arrangement::Priority);
         self.overdue = false;
-        self.order = Order::new(self.arrangement == Arrangement::Tree);
         self.tiers.clear();
-        for (id, class) in &mut self.classes {
+        for class in self.classes.values_mut() {
             class.tier = tier(shares, &class.needs);
             if class.waiting > 0 {
                 *self.tiers.entry(class.tier).or_default() += 1;
             }
-            let accounts: Vec<AccountId> = class.waiters.keys().copied().collect();
-            for account in accounts {
-                let barred = self.barred.contains(&account);
-                class.place(shares, account, barred);
-                if !barred {
-                    self.order.add(shares, account, *id);
-                }
-            }
+            class.place_all(shares, &self.barred);
         }
+        let open = self.of_account.iter();
+        let open = open.filter(|(account, _)| !self.barred.contains(account));
+        self.order = Order::of(self.arrangement == Arrangement::Tree, shares, open);
     }
 
     /// Lets nothing of an account be started, or lets it again.
@@ -344,6 +336,11 @@ impl Queue {
                 self.order.add(shares, account, *id);
             }
         }
+    }
+
+    /// Whether there is an account of which nothing is to be started.
+    pub(crate) fn bars_any(&self) -> bool {
+        !self.barred.is_empty()
     }
 
     /// Looks whether somebody has waited for longer than may be.

@@ -268,7 +268,9 @@ impl Shares {
         let reach = length_ms(&self.windows).saturating_mul(INTERVALS_MAX);
         let oldest = Timestamp(self.current.0.saturating_sub(reach));
         let count = |intervals: &mut Intervals| {
-            *intervals = intervals.split_off(&oldest);
+            if (intervals.first_key_value()).is_some_and(|(begin, _)| *begin < oldest) {
+                *intervals = intervals.split_off(&oldest);
+            }
             counted(&self.windows, &self.weights, self.current, intervals)
         };
         for node in self.tree.nodes_mut() {

@@ -313,7 +313,7 @@ impl State {
         let Some(row) = live.tasks.get_mut(&task.index) else {
             return;
         };
-        let class = live.classes.of(task.index);
+        let class = lease.class;
         let Some(needs) = self.queue.class(class).map(|class| class.needs.clone()) else {
             return;
         };

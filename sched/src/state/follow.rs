@@ -121,7 +121,7 @@ impl State {
         self.depends.note(job, (from, to), before, state);
         let mut left = Vec::new();
         if state.is_final() {
-            left = live.classes.stretches(from, to);
+            left = live.stretches(from, to);
         } else {
             let untouched = Untouched { state, since: now };
             live.untouched.insert(from, to, untouched);
@@ -154,12 +154,17 @@ impl State {
             }
             return;
         }
+        let kinds = spec.kinds();
+        let mut joining: BTreeMap<usize, u64> = BTreeMap::new();
         for index in from..to {
-            let class = self.join_class(&spec.needs(index), group.as_ref(), 1);
+            *joining.entry(kinds.of(index)).or_default() += 1;
+        }
+        for (place, tasks) in joining {
+            let class = self.join_class(&kinds.all()[place].0, group.as_ref(), tasks);
             if let Some(live) = self.jobs.get_mut(&id)
-                && let Classes::Each(ids) = &mut live.classes
+                && let Classes::Kinds(ids) = &mut live.classes
             {
-                ids[index as usize] = class;
+                ids[place] = class;
             }
         }
     }

@@ -53,6 +53,8 @@ impl State {
             noted_at: now,
             charged_to: PilotId(0),
             // Numbers begin at 1.
+            unjudged: Default::default(),
+            judged: 0,
             next_job: snapshot.next_job.max(1),
             next_pilot: snapshot.next_pilot.max(1),
             next_event: snapshot.next_event.max(1),
@@ -95,6 +97,7 @@ impl State {
                 .map_or(&[][..], Vec::as_slice);
             leased.extend(state.load_job((job, spec, idempotency), rows, counts, ended_rows));
         }
+        state.judge_all_classes();
         state.load_leases(leased, now);
         state.load_depends(&snapshot.named);
         // Nothing that loading did is news to the store.
@@ -201,7 +204,7 @@ impl State {
             let account = self
                 .shares
                 .account(&live.job.owner, live.job.group.as_ref());
-            let class = live.classes.of(row.id.index);
+            let class = live.class_of(row.id.index);
             let Some(needs) = self.queue.class(class).map(|class| class.needs.clone()) else {
                 continue;
             };

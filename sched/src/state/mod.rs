@@ -9,6 +9,7 @@ mod depends;
 mod follow;
 mod gang;
 pub(crate) mod give_way;
+mod judge;
 mod load;
 mod pilots;
 mod policy;
@@ -140,6 +141,10 @@ pub struct State {
     noted_at: Timestamp,
     /// The pilot whose tasks were charged for last, while they run.
     charged_to: PilotId,
+    /// Classes that no CE has judged yet, and how many pairs of both were looked at by the command
+    /// that is being applied.
+    unjudged: BTreeSet<ClassId>,
+    judged: usize,
     next_job: u64,
     next_pilot: u64,
     next_event: u64,
@@ -211,26 +216,28 @@ impl Counts {
 enum Classes {
     /// All in the same.
     Uniform(ClassId),
-    /// Each in its own; only of tasks that are not over is the number meaningful.
-    Each(Box<[ClassId]>),
+    /// By the place of what it needs in [`JobSpec::kinds`]; only of tasks that are not over is the
+    /// number meaningful.
+    Kinds(Box<[ClassId]>),
 }
 
-impl Classes {
-    fn of(&self, index: u32) -> ClassId {
-        match self {
-            Self::Uniform(id) => *id,
-            Self::Each(ids) => ids[index as usize],
+impl LiveJob {
+    /// The class of a task that is not over.
+    pub(crate) fn class_of(&self, index: u32) -> ClassId {
+        match &self.classes {
+            Classes::Uniform(id) => *id,
+            Classes::Kinds(ids) => ids[self.spec.kinds().of(index)],
         }
     }
 
     /// `from <= index < to` cut into stretches of one class.
     fn stretches(&self, from: u32, to: u32) -> Vec<(ClassId, u32, u32)> {
         let mut stretches: Vec<(ClassId, u32, u32)> = Vec::new();
-        match self {
-            Self::Uniform(id) => stretches.push((*id, from, to)),
-            Self::Each(ids) => {
+        match &self.classes {
+            Classes::Uniform(id) => stretches.push((*id, from, to)),
+            Classes::Kinds(_) => {
                 for index in from..to {
-                    let id = ids[index as usize];
+                    let id = self.class_of(index);
                     match stretches.last_mut() {
                         Some(last) if last.0 == id => last.2 = index + 1,
                         _ => stretches.push((id, index, index + 1)),
@@ -240,12 +247,24 @@ impl Classes {
         }
         stretches
     }
-}
 
-impl LiveJob {
-    /// The class of a task that is not over.
-    pub(crate) fn class_of(&self, index: u32) -> ClassId {
-        self.classes.of(index)
+    /// `from <= index < to` by class, each with its stretches in order.
+    fn by_class(&self, from: u32, to: u32) -> Vec<(ClassId, Vec<(u32, u32)>)> {
+        let ids = match &self.classes {
+            Classes::Uniform(id) => return vec![(*id, vec![(from, to)])],
+            Classes::Kinds(ids) => ids,
+        };
+        let kinds = self.spec.kinds();
+        let mut rows: Vec<Vec<(u32, u32)>> = vec![Vec::new(); ids.len()];
+        for index in from..to {
+            let own = &mut rows[kinds.of(index)];
+            match own.last_mut() {
+                Some(last) if last.1 == index => last.1 = index + 1,
+                _ => own.push((index, index + 1)),
+            }
+        }
+        let rows = ids.iter().copied().zip(rows);
+        rows.filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
     pub(crate) fn count(&self, state: TaskState) -> u32 {
@@ -284,6 +303,7 @@ impl State {
     /// Carries out one command. If it is refused, nothing has changed.
     pub fn apply(&mut self, command: Command, now: Timestamp) -> Applied {
         debug_assert!(self.changes.is_empty());
+        self.judged = 0;
         if self.shares.rotate(now) {
             self.reorder_all();
         }
@@ -398,32 +418,6 @@ impl State {
         self.shares.find(&job.owner, job.group.as_ref())
     }
 
-    /// Adds `tasks` members to the class of `needs`; a new class is judged by every CE.
-    fn join_class(
-        &mut self,
-        needs: &Arc<fairway_jdl::Needs>,
-        group: Option<&fairway_model::GroupName>,
-        tasks: u64,
-    ) -> ClassId {
-        let (id, new) = self.queue.join(&self.shares, needs, group, tasks);
-        if new {
-            for element in self.elements.values_mut() {
-                let verdict = element.judge(needs);
-                element.verdicts.insert(id, verdict);
-            }
-        }
-        id
-    }
-
-    /// Takes `tasks` members, all over, out of their class.
-    fn leave_class(&mut self, id: ClassId, tasks: u64) {
-        if self.queue.leave(id, tasks) {
-            for element in self.elements.values_mut() {
-                element.verdicts.remove(&id);
-            }
-        }
-    }
-
     /// Puts tasks of a job into the queue.
     fn enqueue(&mut self, job: JobId, from: u32, to: u32) {
         let Some(live) = self.jobs.get(&job) else {
@@ -435,8 +429,8 @@ impl State {
         // By class, since each insertion finds its place anew.
         let mut rows: BTreeMap<(ClassId, Timestamp), Vec<(u32, u32)>> = BTreeMap::new();
         for (from, to, since) in live.waiting_since(from, to) {
-            for (class, from, to) in live.classes.stretches(from, to) {
-                rows.entry((class, since)).or_default().push((from, to));
+            for (class, own) in live.by_class(from, to) {
+                rows.entry((class, since)).or_default().extend(own);
             }
         }
         for ((class, since), rows) in rows {
@@ -454,7 +448,7 @@ impl State {
         let Some(account) = self.account_of(&live.job) else {
             return;
         };
-        for (class, from, to) in live.classes.stretches(from, to) {
+        for (class, from, to) in live.stretches(from, to) {
             let row = (job, from, to);
             self.queue.remove(&self.shares, class, account, row);
         }

@@ -94,6 +94,9 @@ impl State {
 
     /// Finds out anew of whom nothing may be started.
     pub(super) fn note_bounds(&mut self) {
+        if !self.bounds.has_user_limits() && !self.queue.bars_any() {
+            return;
+        }
         let accounts: Vec<AccountId> = self.shares.accounts().collect();
         for account in accounts {
             let barred = self.bounds.bars(&self.shares, account);

@@ -188,11 +188,7 @@ impl State {
             .iter()
             .map(|(needs, tasks)| self.join_class(needs, group, members * u64::from(*tasks)))
             .collect();
-        Classes::Each(
-            (0..job.task_count)
-                .map(|index| joined[kinds.of(index)])
-                .collect(),
-        )
+        Classes::Kinds(joined.into())
     }
 
     /// Takes a job into memory, with its idempotency key and the request's hash.

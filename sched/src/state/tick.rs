@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use fairway_model::{PilotEnd, PilotId, PilotState, Timestamp};
+use fairway_model::{CeId, PilotEnd, PilotId, PilotState, Timestamp};
 
 use fairway_jdl::Needs;
 
@@ -55,10 +55,13 @@ impl State {
             let longest = waits.max().unwrap_or_default();
             element.note_waiting(longest);
             element.grow_stale(look_every_s, now);
-            if element.outdated {
-                element.judge_all(self.queue.classes());
-            }
         }
+        let outdated = self.elements.values().filter(|element| element.outdated);
+        let outdated: Vec<CeId> = outdated.map(|element| element.id.clone()).collect();
+        for id in outdated {
+            self.judge_element(&id);
+        }
+        self.judge_classes();
         if now.since(self.noted_at) >= self.note_every() {
             self.noted_at = now;
             self.note_plan(now);
