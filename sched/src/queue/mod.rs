@@ -21,6 +21,7 @@ pub(crate) use self::class::{Class, Waiter};
 pub(crate) use self::next::{Candidate, Choice};
 use self::order::Order;
 pub(crate) use self::stand::Stand;
+use crate::ranges::Ranges;
 use crate::shares::{AccountId, Arrangement, Shares};
 
 /// Which class. Numbers are given in the order of appearance and mean nothing else.
@@ -185,13 +186,14 @@ impl Queue {
         }
     }
 
-    /// Takes tasks `from <= index < to` of a job, which all wait, out of the queue.
+    /// Takes tasks of a job, which all wait, out of the queue: rows in order, each the first and
+    /// one past the last.
     pub(crate) fn remove(
         &mut self,
         shares: &Shares,
         id: ClassId,
         account: AccountId,
-        (job, from, to): (JobId, u32, u32),
+        (job, rows): (JobId, &[(u32, u32)]),
     ) {
         let Some(class) = self.classes.get_mut(&id) else {
             return;
@@ -202,13 +204,19 @@ impl Queue {
         let Some(ranges) = waiter.jobs.get_mut(&job) else {
             return;
         };
-        for (from, to, _) in ranges.within(from, to) {
-            ranges.take(from, to);
+        let len: u64 = rows.iter().map(|(from, to)| u64::from(to - from)).sum();
+        if rows.len() > 1 && ranges.count_below(u32::MAX) == len {
+            // Much faster than one by one.
+            *ranges = Ranges::default();
+        }
+        for &(from, to) in rows {
+            for (from, to, _) in ranges.within(from, to) {
+                ranges.take(from, to);
+            }
         }
         if ranges.is_empty() {
             waiter.jobs.remove(&job);
         }
-        let len = u64::from(to - from);
         waiter.len -= len;
         class.waiting -= len;
         self.waiting -= len;

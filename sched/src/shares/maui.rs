@@ -21,9 +21,12 @@ const WALLTIME_UNKNOWN_S: u64 = 24 * 3600;
 pub(crate) struct Maui {
     /// By account: user, group and account together.
     accounts: Vec<Part>,
-    qos: BTreeMap<Arc<str>, Part>,
-    queues: BTreeMap<Arc<str>, Part>,
+    qos: Named,
+    queues: Named,
 }
+
+/// By the names of qualities of service, or queues.
+type Named = BTreeMap<Arc<str>, Part>;
 
 /// What a distance from targets is worth.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -138,10 +141,20 @@ fn target(targets: &BTreeMap<String, MauiTarget>, name: &str) -> Option<MauiTarg
 impl Maui {
     /// How far everybody is from their targets now.
     pub(crate) fn of(shares: &Shares) -> Self {
-        let settings = &shares.policy.maui;
-        let total = at(shares, super::ROOT);
         let ids = (0..).map(AccountId).take(shares.accounts.len());
         let accounts = ids.map(|id| Self::part_of(shares, id));
+        let (qos, queues) = Self::named(shares);
+        Self {
+            accounts: accounts.collect(),
+            qos,
+            queues,
+        }
+    }
+
+    /// How far qualities of service and queues are from their targets now.
+    fn named(shares: &Shares) -> (Named, Named) {
+        let settings = &shares.policy.maui;
+        let total = at(shares, super::ROOT);
         let named = |books: &BTreeMap<Arc<str>, Book>,
                      targets: &BTreeMap<String, MauiTarget>,
                      weight: f64| {
@@ -151,10 +164,27 @@ impl Maui {
             };
             books.iter().map(part).collect()
         };
-        Self {
-            accounts: accounts.collect(),
-            qos: named(&shares.qos, &settings.qos, settings.qos_weight),
-            queues: named(&shares.queues, &settings.queues, settings.queue_weight),
+        (
+            named(&shares.qos, &settings.qos, settings.qos_weight),
+            named(&shares.queues, &settings.queues, settings.queue_weight),
+        )
+    }
+
+    /// Finds out anew how far qualities of service and queues are from their targets. Whether
+    /// anything has changed, for all who ask for one of them.
+    pub(super) fn name_again(shares: &mut Shares) -> bool {
+        let named = Self::named(shares);
+        let maui = &mut shares.maui;
+        let changed = (&maui.qos, &maui.queues) != (&named.0, &named.1);
+        (maui.qos, maui.queues) = named;
+        changed
+    }
+
+    /// Sets where an account is now; those that have come since all were counted in their order.
+    pub(super) fn set(&mut self, account: AccountId, now: Part) {
+        match self.accounts.get_mut(account.0 as usize) {
+            Some(part) => *part = now,
+            None => self.accounts.push(now),
         }
     }
 

@@ -7,6 +7,7 @@
 //! is served first.
 
 mod maui;
+mod refresh;
 mod tree;
 mod usage;
 

@@ -7,7 +7,7 @@ use fairway_model::{Attempt, JobId, PilotId, Task, TaskState, Timestamp};
 
 use super::gang::Placement;
 use super::give_way::Yielding;
-use super::{Counts, LiveJob, Settings, State, Untouched};
+use super::{Counts, Described, LiveJob, Settings, State, Untouched};
 use crate::bounds::Bounds;
 use crate::command::{ActiveJob, EndedRow, NamedJob, Snapshot};
 use crate::depends::Depends;
@@ -49,6 +49,7 @@ impl State {
             rooms: Default::default(),
             kept_rooms: Default::default(),
             refreshed_at: now,
+            refresh_from: None,
             kept: Default::default(),
             noted_at: now,
             charged_to: PilotId(0),
@@ -133,8 +134,8 @@ impl State {
         let mut live = LiveJob {
             classes: self.classes_of(&job, &spec, 0),
             nodes: nodes_restored(&spec, ended),
+            spec: Described::of(spec, &job.jdl),
             job,
-            spec,
             idempotency: None,
             untouched: Ranges::default(),
             tasks: BTreeMap::new(),
@@ -183,7 +184,10 @@ impl State {
             let Some(live) = self.jobs.get(&id) else {
                 continue;
             };
-            let (job, spec) = (live.job.clone(), live.spec.clone());
+            let Some(spec) = live.spec.read().cloned() else {
+                continue;
+            };
+            let job = live.job.clone();
             let found = self.find_named(&spec, named);
             debug_assert!(found.is_ok(), "job {id}: {:?}", found.err());
             if let Ok(found) = found {

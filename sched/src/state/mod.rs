@@ -6,6 +6,7 @@ mod attempts;
 mod change_tasks;
 mod check;
 mod depends;
+mod described;
 mod follow;
 mod gang;
 pub(crate) mod give_way;
@@ -27,7 +28,6 @@ mod warm;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fairway_jdl::JobSpec;
 use fairway_model::{
     CeId, Event, EventKind, Job, JobId, PilotId, Site, SiteName, Task, TaskId, TaskState,
     Timestamp, UserName,
@@ -46,6 +46,7 @@ use crate::ranges::Ranges;
 use crate::shares::{AccountId, Shares};
 
 pub(crate) use attempts::core_ms;
+use described::Described;
 pub use read::{ClassSummary, PilotView, ShareNode, Standing};
 
 /// The operator's settings that decisions depend on, beside the policy.
@@ -133,6 +134,8 @@ pub struct State {
     pub(crate) kept_rooms: give_way::KeptRooms,
     /// When standings were computed anew for all.
     refreshed_at: Timestamp,
+    /// From which account on that is not finished.
+    refresh_from: Option<usize>,
     /// From when on pilots have room, while tasks are blocked.
     pub(crate) rooms: Rooms,
     /// Where tasks are kept back for others.
@@ -168,7 +171,7 @@ pub(crate) struct Untouched {
 pub(crate) struct LiveJob {
     /// Without its text, which nothing is decided by.
     pub(crate) job: Job,
-    pub(crate) spec: Arc<JobSpec>,
+    pub(crate) spec: Described,
     /// Its key; the hash of its request is with the key.
     idempotency: Option<Arc<str>>,
     /// Tasks that no attempt was ever begun for.
@@ -216,7 +219,7 @@ impl Counts {
 enum Classes {
     /// All in the same.
     Uniform(ClassId),
-    /// By the place of what it needs in [`JobSpec::kinds`]; only of tasks that are not over is the
+    /// By the place of what it needs in [`kinds`](fairway_jdl::JobSpec::kinds); only of tasks that are not over is the
     /// number meaningful.
     Kinds(Box<[ClassId]>),
 }
@@ -226,26 +229,14 @@ impl LiveJob {
     pub(crate) fn class_of(&self, index: u32) -> ClassId {
         match &self.classes {
             Classes::Uniform(id) => *id,
-            Classes::Kinds(ids) => ids[self.spec.kinds().of(index)],
+            Classes::Kinds(ids) => ids[self.kind_of(index)],
         }
     }
 
-    /// `from <= index < to` cut into stretches of one class.
-    fn stretches(&self, from: u32, to: u32) -> Vec<(ClassId, u32, u32)> {
-        let mut stretches: Vec<(ClassId, u32, u32)> = Vec::new();
-        match &self.classes {
-            Classes::Uniform(id) => stretches.push((*id, from, to)),
-            Classes::Kinds(_) => {
-                for index in from..to {
-                    let id = self.class_of(index);
-                    match stretches.last_mut() {
-                        Some(last) if last.0 == id => last.2 = index + 1,
-                        _ => stretches.push((id, index, index + 1)),
-                    }
-                }
-            }
-        }
-        stretches
+    /// The place of what a task needs among what all of them need.
+    fn kind_of(&self, index: u32) -> usize {
+        let spec = self.spec.read();
+        spec.map_or(0, |spec| spec.kinds().of(index))
     }
 
     /// `from <= index < to` by class, each with its stretches in order.
@@ -254,10 +245,18 @@ impl LiveJob {
             Classes::Uniform(id) => return vec![(*id, vec![(from, to)])],
             Classes::Kinds(ids) => ids,
         };
-        let kinds = self.spec.kinds();
-        let mut rows: Vec<Vec<(u32, u32)>> = vec![Vec::new(); ids.len()];
+        let kinds = self
+            .spec
+            .read()
+            .into_iter()
+            .flat_map(|spec| spec.kinds().all());
+        let whole = (from, to) == (0, self.job.task_count);
+        let most = |tasks: u32| if whole { tasks as usize } else { 0 };
+        let mut rows: Vec<Vec<(u32, u32)>> = kinds
+            .map(|(_, tasks)| Vec::with_capacity(most(*tasks)))
+            .collect();
         for index in from..to {
-            let own = &mut rows[kinds.of(index)];
+            let own = &mut rows[self.kind_of(index)];
             match own.last_mut() {
                 Some(last) if last.1 == index => last.1 = index + 1,
                 _ => own.push((index, index + 1)),
@@ -430,7 +429,12 @@ impl State {
         let mut rows: BTreeMap<(ClassId, Timestamp), Vec<(u32, u32)>> = BTreeMap::new();
         for (from, to, since) in live.waiting_since(from, to) {
             for (class, own) in live.by_class(from, to) {
-                rows.entry((class, since)).or_default().extend(own);
+                let all = rows.entry((class, since)).or_default();
+                if all.is_empty() {
+                    *all = own;
+                } else {
+                    all.extend(own);
+                }
             }
         }
         for ((class, since), rows) in rows {
@@ -448,9 +452,9 @@ impl State {
         let Some(account) = self.account_of(&live.job) else {
             return;
         };
-        for (class, from, to) in live.stretches(from, to) {
-            let row = (job, from, to);
-            self.queue.remove(&self.shares, class, account, row);
+        for (class, rows) in live.by_class(from, to) {
+            self.queue
+                .remove(&self.shares, class, account, (job, &rows));
         }
         // What was kept for them may go to others.
         self.wishes_may_be_granted |= self.kept.is_any();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fairway_jdl::JobSpec;
 use fairway_model::{EventKind, Job, JobId, TaskState, Timestamp};
 
-use super::{Classes, Counts, LiveJob, State, Untouched, refused};
+use super::{Classes, Counts, Described, LiveJob, State, Untouched, refused};
 use crate::bounds::Subject;
 use crate::command::{Change, Refused, RefusedKind, Reply, Submission};
 use crate::nodes::Nodes;
@@ -43,12 +43,14 @@ impl State {
             task_count: tasks,
             sandbox: submission.sandbox,
         };
+        let spec = submission.spec;
+        let described = Described::of(Arc::clone(&spec), &submission.jdl);
         self.changes.push(Change::NewJob {
             job: Job {
                 jdl: submission.jdl,
                 ..job.clone()
             },
-            nodes: submission.spec.nodes().to_vec(),
+            nodes: spec.nodes().to_vec(),
             idempotency: submission.idempotency.clone(),
             waits,
         });
@@ -59,10 +61,10 @@ impl State {
         };
         self.event(kind, now);
         let mut live = LiveJob {
-            classes: self.classes_of(&job, &submission.spec, 1),
-            nodes: nodes_of(&submission.spec),
+            classes: self.classes_of(&job, &spec, 1),
+            nodes: nodes_of(&spec),
             job,
-            spec: submission.spec,
+            spec: described,
             idempotency: None,
             untouched: Ranges::default(),
             tasks: Default::default(),
@@ -82,7 +84,7 @@ impl State {
             live.untouched.insert(from, to, untouched);
             live.counts.add(state, to - from);
         }
-        self.enroll(&live.job, &live.spec, found);
+        self.enroll(&live.job, &spec, found);
         self.admit(live, submission.idempotency);
         for (_, (from, to)) in rows.into_iter().filter(|(ready, _)| *ready) {
             self.enqueue(id, from, to);

@@ -21,6 +21,9 @@ use crate::shares::{AccountId, Charge, Used};
 /// of its iterations, which are 30 s apart by default.
 const REFRESH: Duration = Duration::from_secs(10);
 
+/// Of so many accounts at each tick until it is done for all.
+const REFRESHED_MAX: usize = 2_500;
+
 /// So many pairs of a CE and a class are looked at in a second at most, to note who is not needed.
 const PAIRS_A_SECOND: usize = 10_000;
 
@@ -29,10 +32,10 @@ const NOTE_EVERY_MAX: Duration = Duration::from_secs(15);
 
 /// What runs is charged for at every tick, but for so many tasks at most, so that it takes a moment
 /// and writes a few rows however many run: the others' turn is at the next ticks.
-const CHARGED_MAX: usize = 5_000;
+const CHARGED_MAX: usize = 2_500;
 
 /// Each is charged for within so many ticks nevertheless.
-const CHARGED_WITHIN: usize = 15;
+const CHARGED_WITHIN: usize = 30;
 
 impl State {
     pub(super) fn tick(&mut self, now: Timestamp) -> Reply {
@@ -193,10 +196,27 @@ impl State {
         self.queue.note_overdue(now);
         if self.shares.grows_stale() && now.since(self.refreshed_at) >= REFRESH {
             self.refreshed_at = now;
-            self.shares.refresh();
-            self.queue.rekey_all(&self.shares);
-            // A cap may have been reached, or not any more.
-            self.wishes_may_be_granted = true;
+            self.refresh_from = Some(0);
         }
+        if let Some(first) = self.refresh_from.take() {
+            self.refresh_some(first);
+        }
+    }
+
+    /// Computes standings anew of some accounts; those after them are left to the next tick.
+    fn refresh_some(&mut self, first: usize) {
+        let (accounts, all) = self.shares.refresh_some(first, REFRESHED_MAX);
+        if accounts.len() == REFRESHED_MAX {
+            self.refresh_from = Some(first + accounts.len());
+        }
+        if all {
+            self.queue.rekey_all(&self.shares);
+        } else {
+            for account in accounts {
+                self.queue.rekey(&self.shares, account);
+            }
+        }
+        // A cap may have been reached, or not any more.
+        self.wishes_may_be_granted = true;
     }
 }
