@@ -66,6 +66,40 @@ struct Platform {
     grouped: bool,
     /// How long each match took, in nanoseconds.
     took: Vec<u64>,
+    slow: Slow,
+}
+
+/// Matches that took long: whether they did, or this program did not run.
+#[derive(Default)]
+struct Slow {
+    matches: u64,
+    took: Duration,
+    /// How long of that another program had the core.
+    waited: Duration,
+    /// How long this program had waited for a core when that was looked up last.
+    known: Duration,
+}
+
+/// What takes longer is looked into.
+const SLOW: Duration = Duration::from_millis(1);
+
+impl Slow {
+    /// How long this thread has waited for a core in all, where the system tells.
+    fn waited_in_all() -> Duration {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        let waited = text.split(' ').nth(1).and_then(|ns| ns.parse().ok());
+        Duration::from_nanos(waited.unwrap_or(0))
+    }
+
+    fn note(&mut self, took: Duration) {
+        if took > SLOW {
+            let waited = Self::waited_in_all();
+            self.matches += 1;
+            self.took += took;
+            self.waited += took.min(waited - self.known);
+            self.known = waited;
+        }
+    }
 }
 
 /// Who waits for what.
@@ -141,6 +175,7 @@ impl Platform {
             single: (0..CLASSES).map(|class| spec(class, 1)).collect(),
             grouped,
             took: Vec::new(),
+            slow: Slow::default(),
         };
         for site in 0..SITES {
             platform.open(&format!("s{site}"));
@@ -311,6 +346,7 @@ impl Platform {
         };
         let (applied, took) = apply_timed(&mut self.state, command, self.now);
         self.took.push(u64::try_from(took.as_nanos()).unwrap());
+        self.slow.note(took);
         let given = granted(&applied.reply.unwrap());
         let given = given[0];
         self.pilots[self.next].1.push_back(given);
@@ -361,22 +397,23 @@ const ORDERS: [(&str, PolicyKind, u32); 4] = [
     ("maui", PolicyKind::Maui, 1),
 ];
 
-/// What the matches took, by the clock. A mean that is far from the median is the machine's doing
-/// if few matches took very long: that is when this program did not run.
-fn sum_up(what: &str, took: &mut [u64]) {
+/// What the matches took, by the clock.
+fn sum_up(what: &str, Platform { took, slow, .. }: &mut Platform) {
     took.sort_unstable();
     let us = |ns: u64| ns as f64 / 1000.0;
     let of = |part: f64| us(took[((took.len() - 1) as f64 * part) as usize]);
     let mean = us(took.iter().sum::<u64>()) / took.len() as f64;
     println!(
-        "{what}: {} matches, median {:.1}, mean {mean:.1}, one in ten over {:.1}, in a hundred \
-         {:.1}, in a thousand {:.1}, longest {:.1} µs",
+        "{what}: {} matches, median {:.1}, mean {mean:.1}, one in ten over {:.1}, one in a \
+         hundred over {:.1} µs; {} over {SLOW:?}, together {:.1?}, in which others had the core \
+         for {:.1?}",
         took.len(),
         of(0.5),
         of(0.9),
         of(0.99),
-        of(0.999),
-        of(1.0),
+        slow.matches,
+        slow.took,
+        slow.waited,
     );
 }
 
@@ -405,10 +442,11 @@ fn matching(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new(&name, crowd.waiting), |bencher| {
             let new = || Platform::new(policy(kind, levels), crowd);
             let platform = made.get_or_insert_with(new);
+            platform.slow.known = Slow::waited_in_all();
             bencher.iter_custom(|n| (0..n).map(|_| platform.serve_one()).sum());
         });
-        if let Some(Platform { mut took, .. }) = made {
-            sum_up(&format!("{name}, {} waiting", crowd.waiting), &mut took);
+        if let Some(mut platform) = made {
+            sum_up(&format!("{name}, {} waiting", crowd.waiting), &mut platform);
         }
     }
     group.finish();

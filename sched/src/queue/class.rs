@@ -155,18 +155,25 @@ impl Class {
 
     /// Finds the places of all anew, save those of whom nothing is to be started.
     pub(super) fn place_all(&mut self, shares: &Shares, barred: &BTreeSet<AccountId>) {
-        let mut moved = false;
+        let mut moved = Vec::new();
         for (&account, waiter) in &mut self.waiters {
             let open = !barred.contains(&account);
             let place = place_of(shares, &self.needs, account, waiter).filter(|_| open);
-            moved |= place != waiter.place;
-            waiter.place = place;
+            if place != waiter.place {
+                moved.push((std::mem::replace(&mut waiter.place, place), place));
+            }
         }
-        if moved {
+        if moved.len() > self.waiters.len() / 8 {
             // Much faster than one by one.
             let places = self.waiters.values().filter_map(|waiter| waiter.place);
             self.order = places.collect();
+            return;
         }
+        for before in moved.iter().filter_map(|(before, _)| before.as_ref()) {
+            self.order.remove(before);
+        }
+        self.order
+            .extend(moved.into_iter().filter_map(|(_, after)| after));
     }
 
     /// Where an account is to stand.

@@ -304,7 +304,9 @@ impl Queue {
 
     /// The policy has changed: puts everything in its place anew.
     pub(crate) fn rearrange(&mut self, shares: &Shares) {
-        self.arrangement = shares.arrangement();
+        let before = std::mem::replace(&mut self.arrangement, shares.arrangement());
+        // Priorities follow from the policy; all other places from how tasks are arranged alone.
+        let stay = before == self.arrangement && before != Arrangement::Priority;
         let wait_max_s = shares.policy().wait_max_s;
         self.wait_max = wait_max_s
             .map(Duration::from_secs)
@@ -316,7 +318,9 @@ impl Queue {
             if class.waiting > 0 {
                 *self.tiers.entry(class.tier).or_default() += 1;
             }
-            class.place_all(shares, &self.barred);
+            if !stay {
+                class.place_all(shares, &self.barred);
+            }
         }
         let open = self.of_account.iter();
         let open = open.filter(|(account, _)| !self.barred.contains(account));

@@ -190,7 +190,10 @@ impl State {
             .iter()
             .map(|(needs, tasks)| self.join_class(needs, group, members * u64::from(*tasks)))
             .collect();
-        Classes::Kinds(joined.into())
+        match joined.as_slice() {
+            [only] => Classes::Uniform(*only),
+            _ => Classes::Kinds(joined.into()),
+        }
     }
 
     /// Takes a job into memory, with its idempotency key and the request's hash.

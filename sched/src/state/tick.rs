@@ -22,7 +22,7 @@ use crate::shares::{AccountId, Charge, Used};
 const REFRESH: Duration = Duration::from_secs(10);
 
 /// Of so many accounts at each tick until it is done for all.
-const REFRESHED_MAX: usize = 2_500;
+const REFRESHED_MAX: usize = 1_500;
 
 /// So many pairs of a CE and a class are looked at in a second at most, to note who is not needed.
 const PAIRS_A_SECOND: usize = 10_000;
@@ -32,7 +32,7 @@ const NOTE_EVERY_MAX: Duration = Duration::from_secs(15);
 
 /// What runs is charged for at every tick, but for so many tasks at most, so that it takes a moment
 /// and writes a few rows however many run: the others' turn is at the next ticks.
-const CHARGED_MAX: usize = 2_500;
+const CHARGED_MAX: usize = 1_500;
 
 /// Each is charged for within so many ticks nevertheless.
 const CHARGED_WITHIN: usize = 30;

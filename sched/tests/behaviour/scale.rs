@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use fairway_model::policy::Metric;
 use fairway_model::{PilotId, PolicyKind, TaskId};
 use fairway_sched::Command;
 
@@ -62,6 +63,9 @@ fn charged(world: &World, name: &str) -> f64 {
 #[test]
 fn many_tasks_that_run_are_charged_for_in_turn_and_completely() {
     let mut world = World::new(PolicyKind::Fairshare, &["long"]);
+    let mut policy = world.state.policy().clone();
+    policy.usage.metric = Metric::CoreSeconds;
+    world.set_policy(policy);
     world.submit("alice", &sweep(3000, ""));
     let pilots: Vec<PilotId> = (0..30).map(|_| world.pilot("long", 100)).collect();
     let mut running = Vec::new();
