@@ -111,8 +111,8 @@ where
         until: i64,
     ) -> Option<(ClassId, Place)> {
         let mut best: Option<((R, f64, TaskId), ClassId, Place)> = None;
-        for &id in &self.queue.active {
-            let class = self.queue.classes.get(&id)?;
+        let queue = self.queue;
+        for (id, class) in queue.active() {
             let first = class.order.first().filter(|place| place.rank <= until);
             let Some((rank, first)) = rank(class).zip(first) else {
                 continue;

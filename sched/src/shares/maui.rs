@@ -23,6 +23,8 @@ pub(crate) struct Maui {
     accounts: Vec<Part>,
     qos: Named,
     queues: Named,
+    /// Whether some target is a cap.
+    caps: bool,
 }
 
 /// By the names of qualities of service, or queues.
@@ -138,6 +140,16 @@ fn target(targets: &BTreeMap<String, MauiTarget>, name: &str) -> Option<MauiTarg
     targets.get(name).or_else(|| targets.get("*")).copied()
 }
 
+fn caps(settings: &MauiSettings) -> bool {
+    let by_name = [&settings.users, &settings.groups, &settings.accounts];
+    let by_needs = [&settings.qos, &settings.queues];
+    let mut targets = by_name
+        .into_iter()
+        .chain(by_needs)
+        .flat_map(BTreeMap::values);
+    targets.any(|target| matches!(target.kind, TargetKind::Cap | TargetKind::IntervalCap))
+}
+
 impl Maui {
     /// How far everybody is from their targets now.
     pub(crate) fn of(shares: &Shares) -> Self {
@@ -148,7 +160,13 @@ impl Maui {
             accounts: accounts.collect(),
             qos,
             queues,
+            caps: caps(&shares.policy.maui),
         }
+    }
+
+    /// Whether some target keeps those that have reached it from being served.
+    pub(super) fn has_caps(&self) -> bool {
+        self.caps
     }
 
     /// How far qualities of service and queues are from their targets now.

@@ -525,7 +525,7 @@ impl Shares {
 
     /// Whether targets may keep accounts from being served.
     pub(crate) fn has_caps(&self) -> bool {
-        self.policy.kind == PolicyKind::Maui
+        self.policy.kind == PolicyKind::Maui && self.maui.has_caps()
     }
 
     /// A node's place in the tree by names.

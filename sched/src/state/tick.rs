@@ -65,7 +65,10 @@ impl State {
             self.judge_element(&id);
         }
         self.judge_classes();
-        if now.since(self.noted_at) >= self.note_every() {
+        let noted = now.since(self.noted_at);
+        // Not while something else takes long.
+        let busy = self.refresh_from.is_some() && noted < NOTE_EVERY_MAX;
+        if noted >= self.note_every() && !busy {
             self.noted_at = now;
             self.note_plan(now);
         }
@@ -126,7 +129,7 @@ impl State {
     }
 
     /// The pilots whose tasks are to be charged for now: those whose turn was longest ago.
-    fn to_charge(&mut self) -> Vec<PilotId> {
+    fn next_to_charge(&mut self) -> Vec<PilotId> {
         let tasks = |live: &LivePilot| live.leases.len();
         let all: usize = self.pilots.values().map(tasks).sum();
         let most = CHARGED_MAX.max(all.div_ceil(CHARGED_WITHIN));
@@ -148,7 +151,7 @@ impl State {
 
     fn charge_running(&mut self, now: Timestamp) {
         let mut used: BTreeMap<(AccountId, ClassId), Used> = BTreeMap::new();
-        for id in self.to_charge() {
+        for id in self.next_to_charge() {
             let Some(live) = self.pilots.get_mut(&id) else {
                 continue;
             };
