@@ -219,8 +219,8 @@ impl Counts {
 enum Classes {
     /// All in the same.
     Uniform(ClassId),
-    /// By the place of what it needs in [`kinds`](fairway_jdl::JobSpec::kinds); only of tasks that are not over is the
-    /// number meaningful.
+    /// By the place of what it needs in [`kinds`](fairway_jdl::JobSpec::kinds); only of tasks that
+    /// are not over is the number meaningful.
     Kinds(Box<[ClassId]>),
 }
 

@@ -197,7 +197,8 @@ impl State {
             self.wishes_may_be_granted = true;
         }
         self.queue.note_overdue(now);
-        if self.shares.grows_stale() && now.since(self.refreshed_at) >= REFRESH {
+        let due = now.since(self.refreshed_at) >= REFRESH && self.refresh_from.is_none();
+        if due && self.shares.grows_stale() {
             self.refreshed_at = now;
             self.refresh_from = Some(0);
         }
