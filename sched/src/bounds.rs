@@ -119,6 +119,9 @@ impl Bounds {
         running: impl Iterator<Item = (AccountId, &'a Needs, &'a SiteName, u32)>,
     ) -> Self {
         let mut bounds = Self::new(shares.policy());
+        if bounds.limits.is_empty() {
+            return bounds;
+        }
         for (account, needs, site, cores) in running {
             let subject = Subject {
                 shares,

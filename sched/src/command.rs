@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fairway_jdl::{JobNode, JobSpec};
+use fairway_jdl::{JobNode, JobSpec, Needs};
 use fairway_model::event::TaskVerb;
 use fairway_model::{
     Attempt, AttemptEnd, CeId, CeName, CeState, Event, GroupName, Job, JobId, Maintenance, Order,
@@ -389,8 +389,11 @@ pub struct Grant {
     pub task: TaskId,
     /// Which try.
     pub attempt: Attempt,
-    /// Its job's description: `spec.task(task)` is what to run.
-    pub spec: Arc<JobSpec>,
+    /// Its job's description: `spec.task(task)` is what to run. `None` if it is not kept in memory:
+    /// then it is what the text of the job says, which is in the store.
+    pub spec: Option<Arc<JobSpec>>,
+    /// What it needs.
+    pub needs: Arc<Needs>,
     /// Key of the folder that holds its input sandbox.
     pub sandbox: Option<String>,
     /// What it is given on the pilot's own node.

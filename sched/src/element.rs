@@ -49,7 +49,7 @@ pub(crate) struct Element {
     accounts: BTreeMap<UserName, String>,
     pub(crate) published: Option<CeState>,
     pub(crate) ad: Ad,
-    /// Up to date for every class.
+    /// Of every class that has been held against it. The newest may not have been yet.
     pub(crate) verdicts: BTreeMap<ClassId, Verdict>,
     /// Pilots that are not over.
     pub(crate) pilots: BTreeSet<PilotId>,

@@ -24,6 +24,8 @@ pub(crate) struct Lease {
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,
     pub(crate) account: AccountId,
+    /// That of its task; looked up here whenever time passes.
+    pub(crate) class: ClassId,
     pub(crate) resources: Resources,
     pub(crate) custom: CustomResources,
     /// The other pilots on whose nodes it runs too.

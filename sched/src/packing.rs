@@ -109,11 +109,16 @@ impl Room {
 
     /// Takes a portion out; false if it does not fit, and then nothing is taken.
     pub(crate) fn take(&mut self, resources: Resources, custom: &CustomResources) -> bool {
-        let left = self.free.minus(resources).zip(self.custom.minus(custom));
-        let Some((free, custom)) = left else {
+        let Some(free) = self.free.minus(resources) else {
             return false;
         };
-        (self.free, self.custom, self.empty) = (free, custom, false);
+        if !custom.is_empty() {
+            let Some(left) = self.custom.minus(custom) else {
+                return false;
+            };
+            self.custom = left;
+        }
+        (self.free, self.empty) = (free, false);
         true
     }
 

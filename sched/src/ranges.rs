@@ -6,50 +6,68 @@ use std::collections::BTreeMap;
 /// Disjoint ranges of task indices, each with a value. Neighbours with equal values are
 /// always one range, so that equal sets are equal in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ranges<V> {
-    /// From the first index to one past the last index and the value.
-    map: BTreeMap<u32, (u32, V)>,
+pub(crate) struct Ranges<V>(Held<V>);
+
+/// Most sets are one range: a job that nothing has happened to. It needs no memory of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Held<V> {
+    /// No range, or one.
+    One(Option<Range<V>>),
+    /// From the first index to one past the last and the value; at least two.
+    #[expect(
+        clippy::box_collection,
+        reason = "what is rare is to take no room where it is not"
+    )]
+    Many(Box<BTreeMap<u32, (u32, V)>>),
 }
+
+/// The first index, one past the last, and the value.
+type Range<V> = (u32, u32, V);
 
 impl<V> Default for Ranges<V> {
     fn default() -> Self {
-        Self {
-            map: BTreeMap::new(),
-        }
+        Self(Held::One(None))
     }
 }
 
 impl<V: Copy + PartialEq> Ranges<V> {
     /// The range that `index` is in, with its value.
     pub(crate) fn get(&self, index: u32) -> Option<(u32, u32, V)> {
-        let (&from, &(to, value)) = self.map.range(..=index).next_back()?;
-        (index < to).then_some((from, to, value))
+        let (from, to, value) = match &self.0 {
+            Held::One(one) => (*one)?,
+            Held::Many(map) => {
+                let (&from, &(to, value)) = map.range(..=index).next_back()?;
+                (from, to, value)
+            }
+        };
+        (from <= index && index < to).then_some((from, to, value))
     }
 
     /// Adds `from <= index < to`, none of which is in the set yet.
-    pub(crate) fn insert(&mut self, mut from: u32, mut to: u32, value: V) {
+    pub(crate) fn insert(&mut self, from: u32, to: u32, value: V) {
         debug_assert!(from < to && self.get(from).is_none() && self.get(to - 1).is_none());
-        if let Some((&before, &(end, v))) = self.map.range(..from).next_back()
-            && end == from
-            && v == value
-        {
-            self.map.remove(&before);
-            from = before;
+        match &mut self.0 {
+            Held::One(one @ None) => *one = Some((from, to, value)),
+            Held::One(Some(one)) if one.2 == value && one.1 == from => one.1 = to,
+            Held::One(Some(one)) if one.2 == value && to == one.0 => one.0 = from,
+            Held::One(Some(one)) => {
+                let both = [(one.0, (one.1, one.2)), (from, (to, value))];
+                self.0 = Held::Many(Box::new(BTreeMap::from(both)));
+            }
+            Held::Many(map) => {
+                insert(map, from, to, value);
+                self.settle();
+            }
         }
-        if let Some(&(end, v)) = self.map.get(&to)
-            && v == value
-        {
-            self.map.remove(&to);
-            to = end;
-        }
-        self.map.insert(from, (to, value));
     }
 
     /// Adds rows, in order and apart from each other, none of which is in the set yet.
     pub(crate) fn extend(&mut self, rows: &[(u32, u32)], value: V) {
-        if self.map.is_empty() && rows.windows(2).all(|pair| pair[0].1 < pair[1].0) {
+        let apart = rows.len() > 1 && rows.windows(2).all(|pair| pair[0].1 < pair[1].0);
+        if self.is_empty() && apart {
             // Much faster than one by one.
-            self.map = rows.iter().map(|&(from, to)| (from, (to, value))).collect();
+            let map = rows.iter().map(|&(from, to)| (from, (to, value))).collect();
+            self.0 = Held::Many(Box::new(map));
             return;
         }
         for &(from, to) in rows {
@@ -64,49 +82,110 @@ impl<V: Copy + PartialEq> Ranges<V> {
         if from >= to || to > end {
             return None;
         }
-        self.map.remove(&start);
+        match &mut self.0 {
+            Held::One(one) => *one = None,
+            Held::Many(map) => drop(map.remove(&start)),
+        }
         if start < from {
-            self.map.insert(start, (from, value));
+            self.put(start, from, value);
         }
         if to < end {
-            self.map.insert(to, (end, value));
+            self.put(to, end, value);
         }
+        self.settle();
         Some(value)
+    }
+
+    /// Adds a range that touches no other.
+    fn put(&mut self, from: u32, to: u32, value: V) {
+        match &mut self.0 {
+            Held::Many(map) => drop(map.insert(from, (to, value))),
+            Held::One(_) => self.insert(from, to, value),
+        }
+    }
+
+    /// Sets of one range are held as one.
+    fn settle(&mut self) {
+        if let Held::Many(map) = &self.0
+            && map.len() < 2
+        {
+            self.0 = Held::One(map.iter().next().map(range));
+        }
     }
 
     /// The ranges in order: first index, one past the last, value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32, V)> {
-        self.map
-            .iter()
-            .map(|(&from, &(to, value))| (from, to, value))
+        let (one, many) = match &self.0 {
+            Held::One(one) => (*one, None),
+            Held::Many(map) => (None, Some(map)),
+        };
+        let many = many.into_iter().flat_map(|map| map.iter());
+        one.into_iter().chain(many.map(range))
+    }
+
+    /// The ranges that begin in `from <= index < to`, in order.
+    fn beginning(&self, from: u32, to: u32) -> impl Iterator<Item = (u32, u32, V)> {
+        let (one, many) = match &self.0 {
+            Held::One(one) => (*one, None),
+            Held::Many(map) => (None, Some(map)),
+        };
+        let one = one.filter(|(start, ..)| (from..to).contains(start));
+        let many = many.into_iter();
+        let many = many.flat_map(move |map| map.range(from..to.max(from)));
+        one.into_iter().chain(many.map(range))
     }
 
     /// What of the set is in `from <= index < to`, in order.
     pub(crate) fn within(&self, from: u32, to: u32) -> Vec<(u32, u32, V)> {
-        let begun = self.get(from).map(|(start, ..)| start).unwrap_or(from);
-        self.map
-            .range(begun..to.max(begun))
-            .map(|(&start, &(end, value))| (start.max(from), end.min(to), value))
+        let begun = self.get(from).map_or(from, |(start, ..)| start);
+        self.beginning(begun, to)
+            .map(|(start, end, value)| (start.max(from), end.min(to), value))
             .collect()
     }
 
     /// Whether anything of the set is in `from <= index < to`.
     pub(crate) fn meets(&self, from: u32, to: u32) -> bool {
-        self.get(from).is_some() || self.map.range(from..to).next().is_some()
+        self.get(from).is_some() || self.beginning(from, to).next().is_some()
     }
 
     /// Whether nothing is in the set.
     pub(crate) fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        matches!(self.0, Held::One(None))
     }
 
     /// How many indices there are below `end`.
     pub(crate) fn count_below(&self, end: u32) -> u64 {
-        self.map
-            .range(..end)
-            .map(|(&from, &(to, _))| u64::from(to.min(end) - from))
+        self.beginning(0, end)
+            .map(|(from, to, _)| u64::from(to.min(end) - from))
             .sum()
     }
+}
+
+fn range<V: Copy>((&from, &(to, value)): (&u32, &(u32, V))) -> Range<V> {
+    (from, to, value)
+}
+
+/// Adds a range to others, and makes one of it and its neighbours where they have its value.
+fn insert<V: Copy + PartialEq>(
+    map: &mut BTreeMap<u32, (u32, V)>,
+    mut from: u32,
+    mut to: u32,
+    value: V,
+) {
+    if let Some((&before, &(end, v))) = map.range(..from).next_back()
+        && end == from
+        && v == value
+    {
+        map.remove(&before);
+        from = before;
+    }
+    if let Some(&(end, v)) = map.get(&to)
+        && v == value
+    {
+        map.remove(&to);
+        to = end;
+    }
+    map.insert(from, (to, value));
 }
 
 #[cfg(test)]
@@ -148,6 +227,25 @@ mod tests {
         assert_eq!(ranges.take(0, 4), Some('a'));
         assert_eq!(ranges.count_below(7), 2);
         assert_eq!(ranges.get(4), None);
+    }
+
+    #[test]
+    fn one_range_is_held_as_one() {
+        let mut ranges = Ranges::default();
+        ranges.insert(0, 9, 'a');
+        let one = ranges.clone();
+        ranges.take(4, 6);
+        assert_ne!(ranges, one);
+        ranges.insert(4, 6, 'a');
+        assert_eq!(ranges, one);
+        ranges.take(3, 4);
+        ranges.take(4, 9);
+        let mut rest = Ranges::default();
+        rest.insert(0, 3, 'a');
+        assert_eq!(ranges, rest);
+        ranges.take(0, 3);
+        assert_eq!(ranges, Ranges::default());
+        assert!(size_of::<Ranges<i64>>() <= 24);
     }
 
     #[test]

@@ -322,8 +322,9 @@ impl Rehearsal {
                 task,
                 owner: self.owner(account),
             });
-            let row = (task.job, task.index, task.index + 1);
-            self.queue.remove(&self.shares, choice.class, account, row);
+            let row = [(task.index, task.index + 1)];
+            self.queue
+                .remove(&self.shares, choice.class, account, (task.job, &row));
             self.serve(account, &needs);
         }
         next

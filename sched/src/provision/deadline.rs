@@ -21,7 +21,7 @@ use fairway_model::{CeId, GroupName, JobId, PilotOwner, Resources, Timestamp, Us
 
 use super::demand::Demand;
 use super::fit::misfits_of;
-use super::{PilotOrder, Planner, Purpose, Size, Supply, Together, closures};
+use super::{PilotOrder, Planner, Prospect, Purpose, Size, Supply, Together, closures};
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
 use crate::glue::INFINITE;
@@ -262,7 +262,7 @@ pub(super) struct Due {
 impl<'a> Planner<'a> {
     /// Classes with waiting tasks: those first whose pilots must be asked for now, the one
     /// that must start first before the others; then all in the order of service.
-    pub(super) fn in_order(&self, open: &[&'a Element]) -> Vec<(ClassId, &'a Class, Option<Due>)> {
+    pub(super) fn in_order(&self, open: &[Prospect<'a>]) -> Vec<(ClassId, &'a Class, Option<Due>)> {
         let classes = super::in_order_of_service(self.state, self.now).into_iter();
         let mut classes: Vec<_> = classes
             .map(|(id, class)| (id, class, self.due(open, id, class)))
@@ -274,7 +274,7 @@ impl<'a> Planner<'a> {
         classes
     }
 
-    fn due(&self, open: &[&'a Element], id: ClassId, class: &Class) -> Option<Due> {
+    fn due(&self, open: &[Prospect<'a>], id: ClassId, class: &Class) -> Option<Due> {
         // Tasks on several nodes need allocations of the CE's shape, and are asked for like others.
         if class.needs.hosts > 1 {
             return None;
@@ -290,13 +290,18 @@ impl<'a> Planner<'a> {
     }
 
     /// CEs that may get pilots that are sized for the class, with its Rank there.
-    fn fitting(&self, open: &[&'a Element], id: ClassId, class: &Class) -> Vec<(&'a Element, f64)> {
+    fn fitting(
+        &self,
+        open: &[Prospect<'a>],
+        id: ClassId,
+        class: &Class,
+    ) -> Vec<(&'a Element, f64)> {
         let needed_s = needed_s(self.state, &class.needs);
         open.iter()
-            .filter_map(|element| {
+            .filter_map(|&Prospect { element, offer, .. }| {
                 let verdict = element.verdicts.get(&id).filter(|it| it.eligible)?;
-                let fits = misfits_of(element, &class.needs, needed_s, self.now).is_empty();
-                fits.then(|| (*element, verdict.rank_or_last()))
+                let fits = offer.holds_for(&class.needs, needed_s);
+                fits.then(|| (element, verdict.rank_or_last()))
             })
             .collect()
     }
@@ -304,7 +309,7 @@ impl<'a> Planner<'a> {
     /// Asks for what a class needs to be in time; gives back how many tasks got a new pilot so.
     pub(super) fn meet(
         &mut self,
-        open: &[&'a Element],
+        open: &[Prospect<'a>],
         id: ClassId,
         class: &Class,
         due: Due,
@@ -449,7 +454,7 @@ impl<'a> Planner<'a> {
     /// are served before, it is called back.
     fn reserve(
         &mut self,
-        open: &[&'a Element],
+        open: &[Prospect<'a>],
         id: ClassId,
         class: &Class,
         timing: Timing,

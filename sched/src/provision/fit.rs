@@ -3,10 +3,45 @@
 use std::time::Duration;
 
 use fairway_jdl::Needs;
-use fairway_model::{SiteMode, Timestamp};
+use fairway_model::{Resources, SiteMode, Timestamp};
 
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
+
+/// What a new pilot of a CE has to offer: looked up once, and held against many classes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer<'a> {
+    element: &'a Element,
+    has: Resources,
+    nodes: u32,
+    lasts_s: u64,
+}
+
+impl<'a> Offer<'a> {
+    pub(super) fn of(element: &'a Element, now: Timestamp) -> Self {
+        Self {
+            element,
+            has: element.expected(),
+            nodes: element.nodes(),
+            lasts_s: element.walltime_s(now),
+        }
+    }
+
+    /// Whether the pilot can hold a task with these needs; [`misfits`] tells why not.
+    pub(super) fn holds(&self, state: &State, needs: &Needs) -> bool {
+        self.holds_for(needs, walltime_needed_s(state, needs))
+    }
+
+    /// As [`holds`](Self::holds), where the pilot must last so long; see [`misfits_of`].
+    pub(super) fn holds_for(&self, needs: &Needs, needed_s: u64) -> bool {
+        let shape = &self.element.ce.shape;
+        self.has.holds(needs.resources)
+            && shape.custom.holds(&needs.custom)
+            && (!needs.whole_node || shape.whole_node)
+            && needs.hosts <= self.nodes
+            && needed_s <= self.lasts_s
+    }
+}
 
 /// Why a class gets no new pilots at a CE, apart from Requirements, users and the CE's state:
 /// a new pilot there could not hold one of its tasks. Each with the values on both sides.
@@ -28,7 +63,8 @@ pub(super) fn misfits_of(
     now: Timestamp,
 ) -> Vec<(&'static str, String)> {
     let mut misfits = Vec::new();
-    let (asked, has) = (needs.resources, element.expected());
+    let offer = Offer::of(element, now);
+    let (asked, has) = (needs.resources, offer.has);
     if asked.cores > has.cores {
         let because = format!(
             "a pilot has {} of the {} cores needed",
@@ -49,8 +85,8 @@ pub(super) fn misfits_of(
             format!("a pilot has {} of the {} GPUs needed", has.gpus, asked.gpus),
         ));
     }
-    misfits.extend(misfits_beyond(element, needs));
-    let has_s = element.walltime_s(now);
+    misfits.extend(misfits_beyond(&offer, needs));
+    let has_s = offer.lasts_s;
     if needed_s > has_s {
         let because = format!(
             "a pilot has {has_s} s{}, needed {needed_s} s \
@@ -59,13 +95,14 @@ pub(super) fn misfits_of(
         );
         misfits.push(("walltime", because));
     }
+    debug_assert_eq!(misfits.is_empty(), offer.holds_for(needs, needed_s));
     misfits
 }
 
 /// As [`misfits_of`], of what is not cores, memory, GPUs and time.
-fn misfits_beyond(element: &Element, needs: &Needs) -> Vec<(&'static str, String)> {
+fn misfits_beyond(offer: &Offer<'_>, needs: &Needs) -> Vec<(&'static str, String)> {
     let mut misfits = Vec::new();
-    let shape = &element.ce.shape;
+    let shape = &offer.element.ce.shape;
     for (name, asked) in needs.custom.iter() {
         let has = shape.custom.get(name);
         if asked > has {
@@ -77,7 +114,7 @@ fn misfits_beyond(element: &Element, needs: &Needs) -> Vec<(&'static str, String
         let because = "pilots here share their nodes with others, needed whole nodes";
         misfits.push(("whole_node", because.to_owned()));
     }
-    let (nodes, hosts) = (element.nodes(), needs.hosts);
+    let (nodes, hosts) = (offer.nodes, needs.hosts);
     if hosts > nodes {
         let because = format!("an allocation has {nodes} of the {hosts} nodes needed");
         misfits.push(("nodes", because));

@@ -21,13 +21,14 @@ mod threshold;
 mod warm;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_model::{CeId, PilotId, PilotOwner, Resources, Timestamp};
 
 use fairway_jdl::Needs;
 
 use self::demand::{Demand, Demands};
+use self::fit::Offer;
 use self::lay::{Together, lay};
 use self::supply::Supply;
 use crate::State;
@@ -39,6 +40,7 @@ pub use self::deadline::{CeOutlook, Outlook, OutlookKind, deadline_outlook, job_
 pub(crate) use self::fit::{closures, misfits, too_large};
 pub use self::report::{CeReport, JobCounts, Verdict, Wanting, report};
 pub use self::room::Limit;
+use self::room::Place;
 pub(crate) use self::room::{Ledger, Size};
 pub(crate) use self::threshold::{below as below_threshold, too_few};
 pub use self::warm::critical_remark;
@@ -141,6 +143,8 @@ pub fn plan(state: &State, now: Timestamp) -> PilotPlan {
 /// Where all waiting tasks would go.
 pub(crate) struct Layout {
     orders: Vec<PilotOrder>,
+    /// How many pilots are ordered at each CE; those with none are left out.
+    ordered: BTreeMap<CeId, u32>,
     /// Pilots on their way that could be called back and that there is no work for.
     pub(crate) unneeded: Vec<PilotId>,
     /// Pilots that wait for too long, with what is said of them.
@@ -173,13 +177,18 @@ impl Layout {
             waiting_at: threshold::waiting_at(state, &supplies, now),
             supplies,
             orders: Vec::new(),
+            full: Vec::new(),
+            roomy: Vec::new(),
         };
-        let open: Vec<&Element> = state
+        let open: Vec<Prospect<'_>> = state
             .elements
             .values()
-            .filter(|element| is_open(state, element, now))
+            .enumerate()
+            .filter(|(_, element)| is_open(state, element, now))
+            .map(|it| Prospect::of(it, now))
             .collect();
         planner.keep_warm(&open);
+        planner.roomy = planner.roomy_of(&open);
         let mut short = BTreeMap::new();
         let mut demands = Demands::of(state, now);
         for (id, class, due) in planner.in_order(&open) {
@@ -190,14 +199,21 @@ impl Layout {
             }
             planner.lay(id, class, &mut demand);
             before += demand.total();
-            planner.order_for(&open, id, class, &mut demand);
+            planner.order_for(id, class, &mut demand);
             if before > 0 {
                 let after = demand.total();
                 short.insert(id, Short { before, after });
             }
         }
-        let (unneeded, overdue) = supply::recallable(state, &planner.supplies, now);
+        planner.full.append(&mut planner.supplies);
+        let (unneeded, overdue) = supply::recallable(state, &mut planner.full, now);
+        let mut ordered: BTreeMap<CeId, u32> = BTreeMap::new();
+        for order in &planner.orders {
+            let pilots = ordered.entry(order.ce.clone()).or_default();
+            *pilots = pilots.saturating_add(order.nodes);
+        }
         Self {
+            ordered,
             orders: planner.orders,
             unneeded,
             overdue,
@@ -222,30 +238,25 @@ fn in_order_of_service(state: &State, now: Timestamp) -> Vec<(ClassId, &Class)> 
         .collect()
 }
 
-/// CEs that may get pilots for a class, the best first, each with its Rank.
-fn candidates<'a>(
-    state: &State,
-    open: &[&'a Element],
-    id: ClassId,
-    class: &Class,
-    now: Timestamp,
-) -> Vec<(&'a Element, f64)> {
-    let mut candidates: Vec<_> = open
-        .iter()
-        .filter_map(|&element| {
-            let verdict = element.verdicts.get(&id)?;
-            let fits = verdict.eligible && misfits(state, element, &class.needs, now).is_empty();
-            let published = element.published.as_ref();
-            let free = published.and_then(|s| s.cores_free).unwrap_or(0);
-            let after = (element.response_s(), Reverse(free), &element.id);
-            fits.then(|| (element, verdict.rank_or_last(), after))
-        })
-        .collect();
-    candidates.sort_by(|(_, rank_a, after_a), (_, rank_b, after_b)| {
-        rank_b.total_cmp(rank_a).then_with(|| after_a.cmp(after_b))
-    });
-    let ranked = candidates.into_iter();
-    ranked.map(|(element, rank, _)| (element, rank)).collect()
+/// A CE that is open to new pilots, with what these are like.
+#[derive(Clone, Copy, Debug)]
+struct Prospect<'a> {
+    element: &'a Element,
+    /// Where its books are.
+    place: Place,
+    offer: Offer<'a>,
+    size: Size,
+}
+
+impl<'a> Prospect<'a> {
+    fn of((place, element): (Place, &'a Element), now: Timestamp) -> Self {
+        Self {
+            element,
+            place,
+            offer: Offer::of(element, now),
+            size: Size::of(element),
+        }
+    }
 }
 
 /// A plan in the making.
@@ -253,56 +264,109 @@ struct Planner<'a> {
     state: &'a State,
     now: Timestamp,
     ledger: Ledger,
+    /// Room that is left.
     supplies: Vec<Supply<'a>>,
+    /// Those that have none any more.
+    full: Vec<Supply<'a>>,
     withheld: Withheld<'a>,
     orders: Vec<PilotOrder>,
     waiting_at: BTreeMap<CeId, u64>,
+    /// CEs that may have room for more pilots, the best first among those of equal Rank. A plan only
+    /// ever adds pilots: one that is full, whosever pilots these would be, is not looked at again.
+    roomy: Vec<Prospect<'a>>,
 }
 
 impl<'a> Planner<'a> {
+    fn roomy_of(&self, open: &[Prospect<'a>]) -> Vec<Prospect<'a>> {
+        let may = |it: &&Prospect<'a>| {
+            // Without a core a pilot takes no task, whatever a task asks for.
+            it.size.cores > 0 && below_threshold(it.element, &self.waiting_at).is_none()
+        };
+        let mut roomy: Vec<Prospect<'a>> = open.iter().filter(may).copied().collect();
+        roomy.sort_by_cached_key(|it| {
+            let published = it.element.published.as_ref();
+            let free = published.and_then(|state| state.cores_free).unwrap_or(0);
+            (it.element.response_s(), Reverse(free), &it.element.id)
+        });
+        roomy
+    }
+
+    /// CEs that may get pilots for a class, the best first, each with its Rank.
+    fn candidates(&self, id: ClassId, class: &Class) -> Vec<(Prospect<'a>, f64)> {
+        let fitting = self.roomy.iter().filter_map(|it| {
+            let verdict = it.element.verdicts.get(&id)?;
+            let fits = verdict.eligible && it.offer.holds(self.state, &class.needs);
+            fits.then(|| (*it, verdict.rank_or_last()))
+        });
+        let mut candidates: Vec<_> = fitting.collect();
+        // Those of equal Rank stay in their order.
+        candidates.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        candidates
+    }
+
     /// Lays tasks onto the pilots that there are, and those that were ordered before.
     fn lay(&mut self, id: ClassId, class: &Class, demand: &mut Demand<'_>) {
         let withheld = &self.withheld;
         let lets = |supply: &Supply<'_>| !withheld.from(supply.pilot, id, class);
         lay(&mut self.supplies, self.state, id, class, demand, lets);
+        // What is full is not looked at again.
+        let full = |supply: &mut Supply<'_>| {
+            let reserved = matches!(supply.purpose, Purpose::Reserved(_));
+            supply.room.free.cores == 0 && !reserved
+        };
+        self.full.extend(self.supplies.extract_if(.., full));
     }
 
     /// Orders pilots for what has found no place, where Rank puts it.
-    fn order_for(
-        &mut self,
-        open: &[&'a Element],
-        id: ClassId,
-        class: &Class,
-        demand: &mut Demand<'_>,
-    ) {
+    fn order_for(&mut self, id: ClassId, class: &Class, demand: &mut Demand<'_>) {
         if demand.is_met() {
             return;
         }
-        let candidates = candidates(self.state, open, id, class, self.now);
+        let mut full: BTreeSet<Place> = BTreeSet::new();
+        let candidates = self.candidates(id, class);
         for tied in candidates.chunk_by(|(_, a), (_, b)| a == b) {
             for at_once in [true, false] {
-                for (element, _) in tied {
-                    self.order_at(element, (id, class), demand, at_once);
+                for (prospect, _) in tied {
+                    if demand.is_met() {
+                        break;
+                    }
+                    if self.is_full(prospect) {
+                        full.insert(prospect.place);
+                    } else {
+                        self.order_at(prospect, (id, class), demand, at_once);
+                    }
                 }
             }
         }
+        if !full.is_empty() {
+            self.roomy.retain(|it| !full.contains(&it.place));
+        }
+    }
+
+    /// Whether a CE has no room for one more allocation, whosever it is.
+    fn is_full(&self, prospect: &Prospect<'_>) -> bool {
+        !self.has_room(prospect, &PilotOwner::Shared)
+    }
+
+    fn has_room(&self, it: &Prospect<'_>, owner: &PilotOwner) -> bool {
+        let (ledger, place) = (&self.ledger, Some(it.place));
+        ledger.has_room_at(place, self.state, it.element, owner, it.size)
     }
 
     /// Orders as many allocations at a CE as the tasks are worth, and there is room for; of
     /// several owners one for each in turn. `at_once`: only those that find free cores.
     fn order_at(
         &mut self,
-        element: &'a Element,
+        prospect: &Prospect<'a>,
         class: (ClassId, &Class),
         demand: &mut Demand<'_>,
         at_once: bool,
     ) {
-        if below_threshold(element, &self.waiting_at).is_some() {
-            return;
-        }
-        let size = Size::of(element);
-        // Without a core a pilot takes no task, whatever a task asks for.
-        if size.cores == 0 || self.ledger.ramp(self.state, element, size).is_full() {
+        let Prospect { element, size, .. } = *prospect;
+        let place = Some(prospect.place);
+        let may_start =
+            |ledger: &Ledger| !at_once || ledger.starts_at_once_at(place, element, size);
+        if !may_start(&self.ledger) {
             return;
         }
         let mut owners: Vec<(PilotOwner, u64)> = demand
@@ -316,8 +380,8 @@ impl<'a> Planner<'a> {
         while !owners.is_empty() {
             owners.retain(|(owner, waiting)| {
                 let wanted = demand.at(element, owner) > 0
-                    && (!at_once || self.ledger.starts_at_once(element, size))
-                    && self.ledger.has_room(self.state, element, owner, size);
+                    && may_start(&self.ledger)
+                    && self.has_room(prospect, owner);
                 wanted && self.order(element, size, class, owner, *waiting, demand) > 0
             });
         }
@@ -360,7 +424,9 @@ impl<'a> Planner<'a> {
         for supply in new.iter_mut().skip(of_use) {
             supply.purpose = Purpose::Any;
         }
-        self.supplies.extend(new);
+        // One without a core left takes nothing more: spare the classes to come the look at it.
+        let left = new.into_iter().filter(|supply| supply.room.free.cores > 0);
+        self.supplies.extend(left);
         let order = PilotOrder {
             ce: element.id.clone(),
             owner: owner.clone(),

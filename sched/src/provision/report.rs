@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use fairway_model::{
     CeId, GroupName, PilotId, PilotOwner, PilotSharing, PilotState, Resources, SiteMode, SiteName,
-    Timestamp,
+    Timestamp, UserName,
 };
 
+use super::fit::Offer;
 use super::{Layout, Ledger, Limit, Size, closures, misfits};
 use crate::State;
 use crate::element::Element;
@@ -163,7 +164,7 @@ fn wanting(state: &State, layout: &Layout, element: &Element, now: Timestamp) ->
         .take(WANTING_MAX)
         .map(|(id, class, rank)| {
             let mut refusals = misfits(state, element, &class.needs, now);
-            refusals.extend(strangers(element, class));
+            refusals.extend(strangers(state, element, class));
             Wanting {
                 needs: class.needs.key.clone(),
                 group: class.group.clone(),
@@ -177,22 +178,28 @@ fn wanting(state: &State, layout: &Layout, element: &Element, now: Timestamp) ->
 }
 
 /// Why no user with waiting tasks of a class gets a pilot at the CE; `None` if one does.
-fn strangers(element: &Element, class: &Class) -> Option<(&'static str, String)> {
+fn strangers(state: &State, element: &Element, class: &Class) -> Option<(&'static str, String)> {
     let group = class.group.as_ref();
-    let mut first = None;
-    for (_, waiter) in class.waiters() {
-        let user = &waiter.user;
-        let refusal = if element.admits(user, group) {
-            element.owner_for(user, group).err()
-        } else {
-            Some(("users", format!("user {user} may not use the CE")))
+    let (_, first) = class.waiters().next()?;
+    let refusal = if element.admits(&first.user, group) {
+        element.owner_for(&first.user, group).err()?
+    } else {
+        ("users", format!("user {} may not use the CE", first.user))
+    };
+    let is_served =
+        |user: &UserName| element.admits(user, group) && element.owner_for(user, group).is_ok();
+    let by_name = !element.admits_all() && !group.is_some_and(|it| element.ce.groups.contains(it));
+    let served = if by_name {
+        // Those that are named are few, where many may wait.
+        let waits = |user: &&UserName| {
+            let mut accounts = state.queue.accounts_of(user);
+            accounts.any(|account| class.waiting_of(account) > 0)
         };
-        match refusal {
-            Some(refusal) => first = first.or(Some(refusal)),
-            None => return None,
-        }
-    }
-    first
+        element.ce.users.iter().filter(waits).any(is_served)
+    } else {
+        class.waiters().any(|(_, waiter)| is_served(&waiter.user))
+    };
+    (!served).then_some(refusal)
 }
 
 /// Ours are counted by the state of their pilots, since batch systems tell of all jobs in one.
@@ -224,17 +231,12 @@ fn jobs(state: &State, element: &Element) -> JobCounts {
 impl Layout {
     /// What is decided about a CE, and why.
     pub(crate) fn verdict(&self, state: &State, element: &Element, now: Timestamp) -> Verdict {
-        let orders = self.orders.iter().filter(|order| order.ce == element.id);
-        let pilots = orders.fold(0_u32, |sum, order| sum.saturating_add(order.nodes));
-        let (kind, because) = if pilots > 0 {
+        let pilots = self.ordered.get(&element.id).copied().unwrap_or(0);
+        let (kind, because) = self.nothing(state, element, now).unwrap_or_else(|| {
             let tasks = self.sum_short(state, element, |short| short.before);
-            (
-                "orders",
-                format!("{tasks} tasks that may run here have no pilot yet"),
-            )
-        } else {
-            self.nothing(state, element, now)
-        };
+            let because = format!("{tasks} tasks that may run here have no pilot yet");
+            ("orders", because)
+        });
         Verdict {
             pilots,
             kind,
@@ -242,8 +244,25 @@ impl Layout {
         }
     }
 
-    /// Why no pilot is asked for: the first thing that is in the way.
-    fn nothing(&self, state: &State, element: &Element, now: Timestamp) -> (&'static str, String) {
+    /// Why no pilot is asked for: the kind of reason, and the reason in a sentence. `None` if some
+    /// are.
+    pub(crate) fn nothing(
+        &self,
+        state: &State,
+        element: &Element,
+        now: Timestamp,
+    ) -> Option<(&'static str, String)> {
+        let none = !self.ordered.contains_key(&element.id);
+        none.then(|| self.in_the_way(state, element, now))
+    }
+
+    /// The first thing that is in the way of new pilots.
+    fn in_the_way(
+        &self,
+        state: &State,
+        element: &Element,
+        now: Timestamp,
+    ) -> (&'static str, String) {
         if let Some(closure) = closures(state, element, now).into_iter().next() {
             return closure;
         }
@@ -266,12 +285,18 @@ impl Layout {
         }
         let mut refusal = None;
         let mut fitting = Vec::new();
+        let offer = Offer::of(element, now);
         for (id, class) in eligible {
-            let misfit = misfits(state, element, &class.needs, now)
-                .into_iter()
-                .next();
-            match misfit.or_else(|| strangers(element, class)) {
-                Some(misfit) => refusal = refusal.or(Some(misfit)),
+            let refused = if offer.holds(state, &class.needs) {
+                strangers(state, element, class)
+            } else if refusal.is_none() {
+                let misfits = misfits(state, element, &class.needs, now);
+                misfits.into_iter().next()
+            } else {
+                continue;
+            };
+            match refused {
+                Some(refused) => refusal = refusal.or(Some(refused)),
                 None => fitting.push((id, class)),
             }
         }
@@ -300,7 +325,11 @@ impl Layout {
             let users = class.waiters().map(|(_, waiter)| &waiter.user);
             let owners =
                 users.filter_map(|user| element.owner_for(user, class.group.as_ref()).ok());
-            for owner in owners {
+            let different = match element.ce.pilots {
+                PilotSharing::PerUser => usize::MAX,
+                PilotSharing::Shared | PilotSharing::PerGroup => 1,
+            };
+            for owner in owners.take(different) {
                 let mut limits = self.ledger.limits(state, element, &owner, size);
                 limits.push(self.ledger.ramp(state, element, size));
                 if let Some(full) = limits.iter().find(|limit| limit.is_full()) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fairway_model::{CeId, Pilot, PilotId, PilotOwner, PilotState, SiteName, Timestamp};
+use fairway_model::{CeId, Pilot, PilotId, PilotOwner, PilotState, Site, SiteName, Timestamp};
 
 use super::PilotOrder;
 use crate::State;
@@ -90,26 +90,86 @@ struct Used {
     by_owner: BTreeMap<PilotOwner, u64>,
 }
 
+/// The books on the pilots of a CE.
+#[derive(Clone, Debug)]
+struct CeBooks {
+    ce: CeId,
+    used: Used,
+    /// Where its site's books are.
+    site: Option<Place>,
+}
+
+/// The books on the pilots of a site.
+#[derive(Clone, Debug)]
+struct SiteBooks {
+    name: SiteName,
+    pilots: u64,
+    cores: u64,
+    pilots_max: Option<u32>,
+    cores_max: Option<u32>,
+}
+
+/// Where in a ledger the books of a CE are: the names of CEs are long, and compared once.
+pub(super) type Place = usize;
+
 /// The books on all pilots, for limits.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    ces: BTreeMap<CeId, Used>,
-    /// Pilots and their cores.
-    sites: BTreeMap<SiteName, (u64, u64)>,
+    /// By name, as the state's elements are.
+    ces: Vec<CeBooks>,
+    /// By name.
+    sites: Vec<SiteBooks>,
     pilots: u64,
+}
+
+impl Used {
+    /// Counts a pilot; `first`: of its allocation.
+    fn count(&mut self, live: &LivePilot, cores: u32, first: bool) {
+        let pilot: &Pilot = &live.pilot;
+        let expected = pilot.state.is_expected();
+        self.pilots += 1;
+        self.cores += u64::from(cores);
+        self.expected += u64::from(expected);
+        self.unproven += u64::from(!live.useful && pilot.state != PilotState::Draining);
+        self.useful += u32::from(live.useful);
+        self.jobs += u64::from(first);
+        self.jobs_expected += u64::from(first && expected);
+        if pilot.owner != PilotOwner::Shared {
+            *self.by_owner.entry(pilot.owner.clone()).or_default() += 1;
+        }
+    }
+
+    /// Counts an allocation that is asked for.
+    fn add(&mut self, owner: &PilotOwner, size: Size) {
+        let nodes = u64::from(size.nodes);
+        self.pilots += nodes;
+        self.expected += nodes;
+        self.unproven += nodes;
+        self.cores += size.all_cores();
+        self.jobs += 1;
+        self.jobs_expected += 1;
+        self.asked += nodes;
+        if *owner != PilotOwner::Shared {
+            *self.by_owner.entry(owner.clone()).or_default() += nodes;
+        }
+    }
 }
 
 impl Ledger {
     pub(crate) fn of(state: &State, now: Timestamp) -> Self {
-        let mut ledger = Self {
-            sites: state
-                .sites
-                .keys()
-                .map(|name| (name.clone(), (0, 0)))
-                .collect(),
-            ..Self::default()
+        let site = |(name, site): (&SiteName, &Site)| SiteBooks {
+            name: name.clone(),
+            pilots: 0,
+            cores: 0,
+            pilots_max: site.pilots_max,
+            cores_max: site.cores_max,
         };
-        for (id, element) in &state.elements {
+        let mut ledger = Self {
+            ces: Vec::with_capacity(state.elements.len()),
+            sites: state.sites.iter().map(site).collect(),
+            pilots: 0,
+        };
+        for element in state.elements.values() {
             let limited = element.ce.limits.per_day_max.is_some();
             let used = Used {
                 asked: if limited {
@@ -119,66 +179,82 @@ impl Ledger {
                 },
                 ..Used::default()
             };
-            ledger.ces.insert(id.clone(), used);
+            ledger.ces.push(CeBooks {
+                ce: element.id.clone(),
+                used,
+                site: ledger.site(&element.id.site),
+            });
         }
-        // The pilots of an allocation follow each other.
-        let mut last: Option<PilotId> = None;
-        for live in state.pilots.values() {
-            let first = last.replace(live.pilot.allocation) != Some(live.pilot.allocation);
-            ledger.count(state, live, first);
+        let mut here = 0;
+        for (place, element) in state.elements.values().enumerate() {
+            let pilots = element.pilots.iter().filter_map(|id| state.pilots.get(id));
+            here += element.pilots.len();
+            ledger.count_all((Some(place), ledger.ces[place].site), Some(element), pilots);
+        }
+        if here < state.pilots.len() {
+            // Where its CE or site was removed, only what is left counts a pilot.
+            let gone = state.pilots.values();
+            let gone = gone.filter(|live| !state.elements.contains_key(&live.pilot.ce));
+            for live in gone {
+                let site = ledger.site(&live.pilot.ce.site);
+                ledger.count_all((None, site), None, std::iter::once(live));
+            }
         }
         ledger
     }
 
-    /// Counts a pilot; `first`: of its allocation. Where its CE or site was removed, only what
-    /// is left counts it.
-    fn count(&mut self, state: &State, live: &LivePilot, first: bool) {
-        let pilot: &Pilot = &live.pilot;
-        let expected = pilot.state.is_expected();
-        let cores = match state.elements.get(&pilot.ce) {
-            Some(element) if expected => element.expected_of(pilot.resources).cores,
-            _ => pilot.resources.cores,
-        };
-        self.pilots += 1;
-        if let Some((pilots, all_cores)) = self.sites.get_mut(&pilot.ce.site) {
-            *pilots += 1;
-            *all_cores += u64::from(cores);
-        }
-        let Some(used) = self.ces.get_mut(&pilot.ce) else {
-            return;
-        };
-        used.pilots += 1;
-        used.cores += u64::from(cores);
-        used.expected += u64::from(expected);
-        used.unproven += u64::from(!live.useful && pilot.state != PilotState::Draining);
-        used.useful += u32::from(live.useful);
-        used.jobs += u64::from(first);
-        used.jobs_expected += u64::from(first && expected);
-        if pilot.owner != PilotOwner::Shared {
-            *used.by_owner.entry(pilot.owner.clone()).or_default() += 1;
+    fn site(&self, name: &SiteName) -> Option<Place> {
+        let place = self.sites.binary_search_by(|site| site.name.cmp(name));
+        place.ok()
+    }
+
+    /// Where the books of a CE are.
+    fn place(&self, ce: &CeId) -> Option<Place> {
+        let place = self.ces.binary_search_by(|books| books.ce.cmp(ce));
+        place.ok()
+    }
+
+    /// Counts pilots of one CE, in order.
+    fn count_all<'a>(
+        &mut self,
+        (place, site): (Option<Place>, Option<Place>),
+        element: Option<&Element>,
+        pilots: impl Iterator<Item = &'a LivePilot>,
+    ) {
+        // The pilots of an allocation follow each other.
+        let mut last: Option<PilotId> = None;
+        for live in pilots {
+            let first = last.replace(live.pilot.allocation) != Some(live.pilot.allocation);
+            let expected = live.pilot.state.is_expected();
+            let cores = match element {
+                Some(element) if expected => element.expected_of(live.pilot.resources).cores,
+                _ => live.pilot.resources.cores,
+            };
+            self.pilots += 1;
+            if let Some(site) = site.and_then(|place| self.sites.get_mut(place)) {
+                site.pilots += 1;
+                site.cores += u64::from(cores);
+            }
+            if let Some(books) = place.and_then(|place| self.ces.get_mut(place)) {
+                books.used.count(live, cores, first);
+            }
         }
     }
 
     /// Counts an allocation that is asked for.
     pub(crate) fn add(&mut self, order: &PilotOrder, size: Size) {
-        let nodes = u64::from(size.nodes);
-        self.pilots += nodes;
-        if let Some((pilots, all_cores)) = self.sites.get_mut(&order.ce.site) {
-            *pilots += nodes;
-            *all_cores += size.all_cores();
-        }
-        let Some(used) = self.ces.get_mut(&order.ce) else {
-            return;
+        let place = self.place(&order.ce);
+        self.pilots += u64::from(size.nodes);
+        let site = match place {
+            Some(place) => self.ces[place].site,
+            None => self.site(&order.ce.site),
         };
-        used.pilots += nodes;
-        used.expected += nodes;
-        used.unproven += nodes;
-        used.cores += size.all_cores();
-        used.jobs += 1;
-        used.jobs_expected += 1;
-        used.asked += nodes;
-        if order.owner != PilotOwner::Shared {
-            *used.by_owner.entry(order.owner.clone()).or_default() += nodes;
+        if let Some(site) = site.and_then(|place| self.sites.get_mut(place)) {
+            site.pilots += u64::from(size.nodes);
+            site.cores += size.all_cores();
+        }
+        if let Some(books) = place.and_then(|place| self.ces.get_mut(place)) {
+            books.used.add(&order.owner, size);
         }
     }
 
@@ -191,12 +267,29 @@ impl Ledger {
         owner: &PilotOwner,
         size: Size,
     ) -> Vec<Limit> {
+        let place = self.place(&element.id);
+        self.limits_at(place, state, element, owner, size).collect()
+    }
+
+    fn limits_at(
+        &self,
+        place: Option<Place>,
+        state: &State,
+        element: &Element,
+        owner: &PilotOwner,
+        size: Size,
+    ) -> impl Iterator<Item = Limit> {
         let none = Used::default();
-        let used = self.ces.get(&element.id).unwrap_or(&none);
+        let books = place.and_then(|place| self.ces.get(place));
+        let used = books.map_or(&none, |books| &books.used);
+        let site = match books {
+            Some(books) => books.site,
+            None => self.site(&element.id.site),
+        };
+        let site = site.and_then(|place| self.sites.get(place));
+        let (site_pilots, site_cores) = site.map_or((0, 0), |site| (site.pilots, site.cores));
         let (nodes, cores) = (u64::from(size.nodes), size.all_cores());
         let ours = element.ce.limits;
-        let site = state.sites.get(&element.id.site);
-        let (site_pilots, site_cores) = self.sites.get(&element.id.site).copied().unwrap_or((0, 0));
         let published = element.published.as_ref();
         let own =
             (*owner != PilotOwner::Shared).then(|| used.by_owner.get(owner).copied().unwrap_or(0));
@@ -292,13 +385,19 @@ impl Ledger {
                 which,
             })
         };
-        rows.into_iter().filter_map(set).collect()
+        rows.into_iter().filter_map(set)
     }
 
     /// How many pilots that have had no task yet the CE is trusted with. The first allocation is
     /// always within it. No hard limit: it bounds how fast the number of pilots grows.
     pub(crate) fn ramp(&self, state: &State, element: &Element, size: Size) -> Limit {
-        let used = self.ces.get(&element.id);
+        self.ramp_at(self.place(&element.id), state, element, size)
+    }
+
+    fn ramp_at(&self, place: Option<Place>, state: &State, element: &Element, size: Size) -> Limit {
+        let used = place
+            .and_then(|place| self.ces.get(place))
+            .map(|it| &it.used);
         let (unproven, useful) = used.map_or((0, 0), |used| (used.unproven, used.useful));
         let ramp_min = state.settings.ramp_min;
         let window = u64::from(element.experience.window(ramp_min, useful));
@@ -325,15 +424,34 @@ impl Ledger {
         owner: &PilotOwner,
         size: Size,
     ) -> bool {
-        !self.ramp(state, element, size).is_full()
-            && !self
-                .limits(state, element, owner, size)
-                .iter()
-                .any(Limit::is_full)
+        self.has_room_at(self.place(&element.id), state, element, owner, size)
+    }
+
+    /// As [`has_room`](Self::has_room), at a CE of which is known where its books are.
+    pub(super) fn has_room_at(
+        &self,
+        place: Option<Place>,
+        state: &State,
+        element: &Element,
+        owner: &PilotOwner,
+        size: Size,
+    ) -> bool {
+        let mut limits = self.limits_at(place, state, element, owner, size);
+        !self.ramp_at(place, state, element, size).is_full() && !limits.any(|limit| limit.is_full())
     }
 
     /// Whether one more allocation would find free cores: those on their way go first.
     pub(crate) fn starts_at_once(&self, element: &Element, size: Size) -> bool {
+        self.starts_at_once_at(self.place(&element.id), element, size)
+    }
+
+    /// As [`starts_at_once`](Self::starts_at_once), where it is known where the CE's books are.
+    pub(super) fn starts_at_once_at(
+        &self,
+        place: Option<Place>,
+        element: &Element,
+        size: Size,
+    ) -> bool {
         let Some(published) = &element.published else {
             return false;
         };
@@ -342,10 +460,10 @@ impl Ledger {
             .filter(|_| element.ce.shape.whole_node)
             .map(|free| u64::from(free / size.nodes));
         let by_cores = u64::from(published.cores_free.unwrap_or(0)) / size.all_cores().max(1);
-        let expected = self
-            .ces
-            .get(&element.id)
-            .map_or(0, |used| used.jobs_expected);
-        by_nodes.unwrap_or(by_cores) > expected
+        let free = by_nodes.unwrap_or(by_cores);
+        let used = place
+            .and_then(|place| self.ces.get(place))
+            .map(|it| &it.used);
+        free > used.map_or(0, |used| used.jobs_expected)
     }
 }

@@ -97,11 +97,16 @@ impl Supply<'_> {
 /// those that do not last: it is the one to be called back.
 pub(super) fn supplies(state: &State, now: Timestamp) -> Vec<Supply<'_>> {
     let mut pilots: Vec<&LivePilot> = state.pilots.values().collect();
-    pilots.sort_by_key(|live| (Reverse(live.pilot.state), live.pilot.id));
+    pilots.sort_by_key(|live| in_order(&live.pilot));
     pilots
         .into_iter()
         .filter_map(|live| supply(state, live, now))
         .collect()
+}
+
+/// Those that run first, and of these the oldest.
+fn in_order(pilot: &Pilot) -> (Reverse<PilotState>, PilotId) {
+    (Reverse(pilot.state), pilot.id)
 }
 
 fn supply<'a>(state: &'a State, live: &'a LivePilot, now: Timestamp) -> Option<Supply<'a>> {
@@ -172,9 +177,10 @@ fn bound(state: &State) -> BTreeSet<PilotId> {
 /// which nobody knows any more when they will start.
 pub(super) fn recallable(
     state: &State,
-    supplies: &[Supply<'_>],
+    supplies: &mut [Supply<'_>],
     now: Timestamp,
 ) -> (Vec<PilotId>, Vec<(PilotId, String)>) {
+    supplies.sort_by_key(|supply| supply.pilot.map(in_order));
     let bound = bound(state);
     let free = |supply: &&Supply<'_>| {
         let allocation = supply.pilot.map(|pilot| pilot.allocation);

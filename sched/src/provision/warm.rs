@@ -3,7 +3,7 @@
 
 use fairway_model::{JobId, PilotOwner, PilotSharing, PilotState};
 
-use super::{PilotOrder, Planner, Purpose, Size, Supply, Together};
+use super::{PilotOrder, Planner, Prospect, Purpose, Size, Supply, Together};
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
 
@@ -30,8 +30,8 @@ pub fn critical_remark(state: &State, job: JobId) -> Option<String> {
 impl<'a> Planner<'a> {
     /// Orders what is missing of the warm sets. Private pilots would have to be kept for each user:
     /// there are warm sets only where pilots are shared.
-    pub(super) fn keep_warm(&mut self, open: &[&'a Element]) {
-        for element in open {
+    pub(super) fn keep_warm(&mut self, open: &[Prospect<'a>]) {
+        for &Prospect { element, size, .. } in open {
             let Some(warm) = element.ce.supply.warm.filter(|_| element.is_warm()) else {
                 continue;
             };
@@ -44,7 +44,6 @@ impl<'a> Planner<'a> {
                 live.purpose == Purpose::Warm && live.pilot.state < PilotState::Draining
             });
             let mut there = u32::try_from(kept.count()).unwrap_or(u32::MAX);
-            let size = Size::of(element);
             let owner = PilotOwner::Shared;
             while there < warm.pilots
                 && size.cores > 0

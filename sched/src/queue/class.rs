@@ -35,6 +35,16 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
+    /// Since when it waits to be served: since its first task came into the queue, or since it was
+    /// served last. Where tasks go by arrival, who was served waits on with the next task.
+    fn waits_since(&self, shares: &Shares) -> Option<Timestamp> {
+        let (_, since) = self.head()?;
+        // Who is served does not starve, however old the rest of their work is.
+        let served_at = self.served_at;
+        let served_at = served_at.filter(|_| shares.arrangement() == Arrangement::Tree);
+        Some(served_at.map_or(since, |at| at.max(since)))
+    }
+
     /// The first task, and when it came into the queue.
     pub(super) fn head(&self) -> Option<(TaskId, Timestamp)> {
         let (&job, ranges) = self.jobs.first_key_value()?;
@@ -91,15 +101,9 @@ impl Class {
         whole + own.map_or(0, |ranges| ranges.count_below(task.index))
     }
 
-    /// Since when an account waits to be served: since its first task came into the queue, or since
-    /// it was served last. Where it goes by arrival, who was served waits on with the next task.
+    /// See [`Waiter::waits_since`].
     pub(crate) fn waits_since(&self, shares: &Shares, account: AccountId) -> Option<Timestamp> {
-        let waiter = self.waiters.get(&account)?;
-        let (_, since) = waiter.head()?;
-        // Who is served does not starve, however old the rest of their work is.
-        let served_at = waiter.served_at;
-        let served_at = served_at.filter(|_| shares.arrangement() == Arrangement::Tree);
-        Some(served_at.map_or(since, |at| at.max(since)))
+        self.waiters.get(&account)?.waits_since(shares)
     }
 
     /// When a task that waits came into the queue.
@@ -164,25 +168,52 @@ impl Class {
         self.order.extend(place);
     }
 
+    /// Finds the places of all anew, save those of whom nothing is to be started.
+    pub(super) fn place_all(&mut self, shares: &Shares, barred: &BTreeSet<AccountId>) {
+        let mut moved = Vec::new();
+        for (&account, waiter) in &mut self.waiters {
+            let open = !barred.contains(&account);
+            let place = place_of(shares, &self.needs, account, waiter).filter(|_| open);
+            if place != waiter.place {
+                moved.push((std::mem::replace(&mut waiter.place, place), place));
+            }
+        }
+        if moved.len() > self.waiters.len() / 8 {
+            // Much faster than one by one.
+            let places = self.waiters.values().filter_map(|waiter| waiter.place);
+            self.order = places.collect();
+            return;
+        }
+        for before in moved.iter().filter_map(|(before, _)| before.as_ref()) {
+            self.order.remove(before);
+        }
+        self.order
+            .extend(moved.into_iter().filter_map(|(_, after)| after));
+    }
+
     /// Where an account is to stand.
     pub(super) fn place_of(&self, shares: &Shares, account: AccountId) -> Option<Place> {
         let waiter = self.waiters.get(&account)?;
-        let (task, since) = waiter.head()?;
-        let rank = match shares.arrangement() {
-            Arrangement::Arrival | Arrangement::Tree => self.waits_since(shares, account)?.0,
-            Arrangement::Priority => {
-                let fixed = shares.priority(account, &self.needs)?;
-                // What it was at the epoch: the same for all that grow as fast.
-                let then = fixed - shares.priority_per_ms(&self.needs) * since.0 as f64;
-                ordered(-then)
-            }
-        };
-        Some(Place {
-            rank,
-            task,
-            account,
-        })
+        place_of(shares, &self.needs, account, waiter)
     }
+}
+
+fn place_of(shares: &Shares, needs: &Needs, account: AccountId, waiter: &Waiter) -> Option<Place> {
+    let (task, since) = waiter.head()?;
+    let rank = match shares.arrangement() {
+        Arrangement::Arrival | Arrangement::Tree => waiter.waits_since(shares)?.0,
+        Arrangement::Priority => {
+            let fixed = shares.priority(account, needs)?;
+            // What it was at the epoch: the same for all that grow as fast.
+            let then = fixed - shares.priority_per_ms(needs) * since.0 as f64;
+            ordered(-then)
+        }
+    };
+    Some(Place {
+        rank,
+        task,
+        account,
+    })
 }
 
 /// Floats as integers in the same order.

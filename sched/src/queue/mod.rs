@@ -21,6 +21,7 @@ pub(crate) use self::class::{Class, Waiter};
 pub(crate) use self::next::{Candidate, Choice};
 use self::order::Order;
 pub(crate) use self::stand::Stand;
+use crate::ranges::Ranges;
 use crate::shares::{AccountId, Arrangement, Shares};
 
 /// Which class. Numbers are given in the order of appearance and mean nothing else.
@@ -185,13 +186,14 @@ impl Queue {
         }
     }
 
-    /// Takes tasks `from <= index < to` of a job, which all wait, out of the queue.
+    /// Takes tasks of a job, which all wait, out of the queue: rows in order, each the first and
+    /// one past the last.
     pub(crate) fn remove(
         &mut self,
         shares: &Shares,
         id: ClassId,
         account: AccountId,
-        (job, from, to): (JobId, u32, u32),
+        (job, rows): (JobId, &[(u32, u32)]),
     ) {
         let Some(class) = self.classes.get_mut(&id) else {
             return;
@@ -202,13 +204,19 @@ impl Queue {
         let Some(ranges) = waiter.jobs.get_mut(&job) else {
             return;
         };
-        for (from, to, _) in ranges.within(from, to) {
-            ranges.take(from, to);
+        let len: u64 = rows.iter().map(|(from, to)| u64::from(to - from)).sum();
+        if rows.len() > 1 && ranges.count_below(u32::MAX) == len {
+            // Much faster than one by one.
+            *ranges = Ranges::default();
+        }
+        for &(from, to) in rows {
+            for (from, to, _) in ranges.within(from, to) {
+                ranges.take(from, to);
+            }
         }
         if ranges.is_empty() {
             waiter.jobs.remove(&job);
         }
-        let len = u64::from(to - from);
         waiter.len -= len;
         class.waiting -= len;
         self.waiting -= len;
@@ -283,10 +291,7 @@ impl Queue {
     pub(crate) fn rekey_all(&mut self, shares: &Shares) {
         if self.arrangement == Arrangement::Priority {
             for class in self.classes.values_mut() {
-                let accounts: Vec<AccountId> = class.waiters.keys().copied().collect();
-                for account in accounts {
-                    class.place(shares, account, self.barred.contains(&account));
-                }
+                class.place_all(shares, &self.barred);
             }
             return;
         }
@@ -299,28 +304,27 @@ impl Queue {
 
     /// The policy has changed: puts everything in its place anew.
     pub(crate) fn rearrange(&mut self, shares: &Shares) {
-        self.arrangement = shares.arrangement();
+        let before = std::mem::replace(&mut self.arrangement, shares.arrangement());
+        // Priorities follow from the policy; all other places from how tasks are arranged alone.
+        let stay = before == self.arrangement && before != Arrangement::Priority;
         let wait_max_s = shares.policy().wait_max_s;
         self.wait_max = wait_max_s
             .map(Duration::from_secs)
             .filter(|_| self.arrangement != Arrangement::Priority);
         self.overdue = false;
-        self.order = Order::new(self.arrangement == Arrangement::Tree);
         self.tiers.clear();
-        for (id, class) in &mut self.classes {
+        for class in self.classes.values_mut() {
             class.tier = tier(shares, &class.needs);
             if class.waiting > 0 {
                 *self.tiers.entry(class.tier).or_default() += 1;
             }
-            let accounts: Vec<AccountId> = class.waiters.keys().copied().collect();
-            for account in accounts {
-                let barred = self.barred.contains(&account);
-                class.place(shares, account, barred);
-                if !barred {
-                    self.order.add(shares, account, *id);
-                }
+            if !stay {
+                class.place_all(shares, &self.barred);
             }
         }
+        let open = self.of_account.iter();
+        let open = open.filter(|(account, _)| !self.barred.contains(account));
+        self.order = Order::of(self.arrangement == Arrangement::Tree, shares, open);
     }
 
     /// Lets nothing of an account be started, or lets it again.
@@ -346,6 +350,11 @@ impl Queue {
         }
     }
 
+    /// Whether there is an account of which nothing is to be started.
+    pub(crate) fn bars_any(&self) -> bool {
+        !self.barred.is_empty()
+    }
+
     /// Looks whether somebody has waited for longer than may be.
     pub(crate) fn note_overdue(&mut self, now: Timestamp) {
         self.overdue = self.wait_max.is_some_and(|max| {
@@ -366,9 +375,13 @@ impl Queue {
 
     /// The classes with waiting tasks.
     pub(crate) fn active(&self) -> impl Iterator<Item = (ClassId, &Class)> {
-        self.active
-            .iter()
-            .filter_map(|id| Some((*id, self.classes.get(id)?)))
+        // To walk a tree costs less than to find most of its entries one by one.
+        let most = self.active.len() * 4 >= self.classes.len();
+        let walked = most.then(|| self.classes().filter(|(_, class)| class.waiting > 0));
+        let find = |id: &ClassId| Some((*id, self.classes.get(id)?));
+        let found = (!most).then(|| self.active.iter().filter_map(find));
+        let found = found.into_iter().flatten();
+        walked.into_iter().flatten().chain(found)
     }
 
     /// What classes with waiting tasks ask for, each once.

@@ -111,8 +111,8 @@ where
         until: i64,
     ) -> Option<(ClassId, Place)> {
         let mut best: Option<((R, f64, TaskId), ClassId, Place)> = None;
-        for &id in &self.queue.active {
-            let class = self.queue.classes.get(&id)?;
+        let queue = self.queue;
+        for (id, class) in queue.active() {
             let first = class.order.first().filter(|place| place.rank <= until);
             let Some((rank, first)) = rank(class).zip(first) else {
                 continue;
@@ -231,13 +231,37 @@ impl Queue {
 
     /// Classes with tasks that may be started, the one with the task to be served next first.
     pub(crate) fn classes_in_order(&self, shares: &Shares, now: Timestamp) -> Vec<ClassId> {
-        let mut classes = Vec::new();
         let mut seen: BTreeSet<ClassId> = BTreeSet::new();
-        self.in_order(shares, now, |class, _| {
+        let mut classes: Vec<ClassId> = Vec::new();
+        let mut note = |class| {
             if seen.insert(class) {
                 classes.push(class);
             }
-        });
+            seen.len()
+        };
+        for (id, _) in self.overdue_places(now) {
+            note(id);
+        }
+        if self.arrangement != Arrangement::Tree {
+            // Nothing in a class comes before its first.
+            for (id, _) in self.places_by(shares, now, 1) {
+                note(id);
+            }
+            return classes;
+        }
+        let startable = self.active().filter(|(_, class)| !class.order.is_empty());
+        let all = startable.count();
+        for tier in self.tiers.keys().rev() {
+            let mut each = |account| {
+                let own = self.own_order(account, *tier).into_iter();
+                let known = own.map(|(id, _)| note(id)).last();
+                // Whoever comes after that adds nothing.
+                (known == Some(all)).then_some(())
+            };
+            if self.order.first(&mut |_| true, &mut each).is_some() {
+                break;
+            }
+        }
         classes
     }
 
@@ -275,13 +299,26 @@ impl Queue {
             }
             return;
         }
+        for (id, account) in self.places_by(shares, now, usize::MAX) {
+            show(id, account);
+        }
+    }
+
+    /// Where tasks go in one order, whosever they are: the first accounts of each class, `each` of
+    /// them at most, in the order of service of their first tasks.
+    fn places_by(
+        &self,
+        shares: &Shares,
+        now: Timestamp,
+        each: usize,
+    ) -> impl Iterator<Item = (ClassId, AccountId)> {
         let mut places: Vec<(Reverse<i32>, f64, Place, ClassId)> = Vec::new();
         for (id, class) in self.active() {
             let (tier, per_ms) = match self.arrangement {
                 Arrangement::Priority => (0, shares.priority_per_ms(&class.needs)),
                 _ => (class.tier, 0.0),
             };
-            places.extend(class.order.iter().map(|place| {
+            places.extend(class.order.iter().take(each).map(|place| {
                 let rank = match self.arrangement {
                     Arrangement::Priority => number(place.rank) - per_ms * now.0 as f64,
                     _ => place.rank as f64,
@@ -294,9 +331,8 @@ impl Queue {
                 .then_with(|| a.1.total_cmp(&b.1))
                 .then_with(|| a.2.cmp(&b.2))
         });
-        for (_, _, place, id) in places {
-            show(id, place.account);
-        }
+        let places = places.into_iter();
+        places.map(|(_, _, place, id)| (id, place.account))
     }
 
     fn overdue_places(&self, now: Timestamp) -> Vec<(ClassId, Place)> {

@@ -31,9 +31,47 @@ pub(super) struct Order {
 
 impl Order {
     /// With nobody in it yet.
-    pub(super) fn new(used: bool) -> Self {
+    fn new(used: bool) -> Self {
         let nodes = Vec::new();
         Self { nodes, used }
+    }
+
+    /// With those that wait, each with the classes in which it does. Much faster than one by one.
+    pub(super) fn of<'a>(
+        used: bool,
+        shares: &Shares,
+        waiting: impl Iterator<Item = (&'a AccountId, &'a BTreeSet<ClassId>)>,
+    ) -> Self {
+        let mut order = Self::new(used);
+        if !used {
+            return order;
+        }
+        for (account, classes) in waiting {
+            let own = shares.books(*account).node;
+            let node = order.at(own);
+            node.account = Some(*account);
+            node.classes = classes.iter().map(|class| (*class, 1)).collect();
+            let mut above = shares.above(own);
+            while let Some(id) = above {
+                let node = order.at(id);
+                for class in classes {
+                    *node.classes.entry(*class).or_default() += 1;
+                }
+                above = shares.above(id);
+            }
+        }
+        let mut children: BTreeMap<NodeId, Vec<(Key, NodeId)>> = BTreeMap::new();
+        for (node, id) in order.nodes.iter_mut().zip((0..).map(NodeId)) {
+            if let Some(above) = shares.above(id).filter(|_| !node.classes.is_empty()) {
+                let key = shares.key(id);
+                (node.key, node.above) = (Some(key), Some(above));
+                children.entry(above).or_default().push((key, id));
+            }
+        }
+        for (above, children) in children {
+            order.at(above).children = children.into_iter().collect();
+        }
+        order
     }
 
     fn at(&mut self, id: NodeId) -> &mut Node {

@@ -23,9 +23,14 @@ const WALLTIME_UNKNOWN_S: u64 = 24 * 3600;
 pub(crate) struct Maui {
     /// By account: user, group and account together.
     accounts: Vec<Part>,
-    qos: BTreeMap<Arc<str>, Part>,
-    queues: BTreeMap<Arc<str>, Part>,
+    qos: Named,
+    queues: Named,
+    /// Whether some target is a cap.
+    caps: bool,
 }
+
+/// By the names of qualities of service, or queues.
+type Named = BTreeMap<Arc<str>, Part>;
 
 /// What a distance from targets is worth.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -137,13 +142,39 @@ fn target(targets: &BTreeMap<String, MauiTarget>, name: &str) -> Option<MauiTarg
     targets.get(name).or_else(|| targets.get("*")).copied()
 }
 
+fn caps(settings: &MauiSettings) -> bool {
+    let by_name = [&settings.users, &settings.groups, &settings.accounts];
+    let by_needs = [&settings.qos, &settings.queues];
+    let mut targets = by_name
+        .into_iter()
+        .chain(by_needs)
+        .flat_map(BTreeMap::values);
+    targets.any(|target| matches!(target.kind, TargetKind::Cap | TargetKind::IntervalCap))
+}
+
 impl Maui {
     /// How far everybody is from their targets now.
     pub(crate) fn of(shares: &Shares) -> Self {
-        let settings = &shares.policy.maui;
-        let total = at(shares, super::ROOT);
         let ids = (0..).map(AccountId).take(shares.accounts.len());
         let accounts = ids.map(|id| Self::part_of(shares, id));
+        let (qos, queues) = Self::named(shares);
+        Self {
+            accounts: accounts.collect(),
+            qos,
+            queues,
+            caps: caps(&shares.policy.maui),
+        }
+    }
+
+    /// Whether some target keeps those that have reached it from being served.
+    pub(super) fn has_caps(&self) -> bool {
+        self.caps
+    }
+
+    /// How far qualities of service and queues are from their targets now.
+    fn named(shares: &Shares) -> (Named, Named) {
+        let settings = &shares.policy.maui;
+        let total = at(shares, super::ROOT);
         let named = |books: &BTreeMap<Arc<str>, Book>,
                      targets: &BTreeMap<String, MauiTarget>,
                      weight: f64| {
@@ -153,10 +184,27 @@ impl Maui {
             };
             books.iter().map(part).collect()
         };
-        Self {
-            accounts: accounts.collect(),
-            qos: named(&shares.qos, &settings.qos, settings.qos_weight),
-            queues: named(&shares.queues, &settings.queues, settings.queue_weight),
+        (
+            named(&shares.qos, &settings.qos, settings.qos_weight),
+            named(&shares.queues, &settings.queues, settings.queue_weight),
+        )
+    }
+
+    /// Finds out anew how far qualities of service and queues are from their targets. Whether
+    /// anything has changed, for all who ask for one of them.
+    pub(super) fn name_again(shares: &mut Shares) -> bool {
+        let named = Self::named(shares);
+        let maui = &mut shares.maui;
+        let changed = (&maui.qos, &maui.queues) != (&named.0, &named.1);
+        (maui.qos, maui.queues) = named;
+        changed
+    }
+
+    /// Sets where an account is now; those that have come since all were counted in their order.
+    pub(super) fn set(&mut self, account: AccountId, now: Part) {
+        match self.accounts.get_mut(account.0 as usize) {
+            Some(part) => *part = now,
+            None => self.accounts.push(now),
         }
     }
 

@@ -12,6 +12,7 @@
 mod books;
 mod maui;
 mod order;
+mod refresh;
 mod tree;
 mod usage;
 

@@ -177,6 +177,6 @@ impl Shares {
 
     /// Whether targets may keep accounts from being served.
     pub(crate) fn has_caps(&self) -> bool {
-        self.policy.kind == PolicyKind::Maui
+        self.policy.kind == PolicyKind::Maui && self.maui.has_caps()
     }
 }

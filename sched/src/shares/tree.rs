@@ -86,7 +86,7 @@ pub(crate) struct Tree {
     nodes: Vec<Node>,
     /// Inner nodes by their own names; a group has its name once.
     groups: BTreeMap<Arc<str>, NodeId>,
-    /// Users by the node above and their names.
+    /// Users that the policy names, by the node above and their names.
     users: BTreeMap<(NodeId, Arc<str>), NodeId>,
 }
 
@@ -145,13 +145,18 @@ impl Tree {
         if let Some(&known) = self.users.get(&key) {
             return known;
         }
-        let id = self.add(parent, name, share);
-        self.nodes[id.at()].is_user = true;
+        let id = self.add_user(parent, name, share);
         self.users.insert(key, id);
         id
     }
 
-    /// The node of an account; a new one if it stands nowhere yet.
+    fn add_user(&mut self, parent: NodeId, name: &str, share: f64) -> NodeId {
+        let id = self.add(parent, name, share);
+        self.nodes[id.at()].is_user = true;
+        id
+    }
+
+    /// The node of an account, which is asked for once: the one that the policy names, or a new one.
     pub(crate) fn leaf(
         &mut self,
         account: AccountId,
@@ -159,7 +164,13 @@ impl Tree {
         group: Option<&GroupName>,
     ) -> NodeId {
         let parent = group.map_or(ROOT, |group| self.group(ROOT, group.as_str(), 1.0));
-        let id = self.user(parent, user.as_str(), 1.0);
+        let known = if self.users.is_empty() {
+            None
+        } else {
+            let key = (parent, Arc::from(user.as_str()));
+            self.users.get(&key).copied()
+        };
+        let id = known.unwrap_or_else(|| self.add_user(parent, user.as_str(), 1.0));
         self.nodes[id.at()].account = Some(account);
         id
     }

@@ -149,8 +149,9 @@ impl State {
         let placement = self.placement(pilot, class, account, now)?;
         let because = self.rule_of((task, row.since), (class, account), passed, now);
         let because = because.map(|rule| rule.to_string());
-        let row_of_one = (task.job, task.index, task.index + 1);
-        self.queue.remove(&self.shares, class, account, row_of_one);
+        let row_of_one = [(task.index, task.index + 1)];
+        self.queue
+            .remove(&self.shares, class, account, (task.job, &row_of_one));
         // What was kept for it may go to others.
         self.wishes_may_be_granted |= self.kept.is_any();
         let live = self.jobs.get_mut(&task.job)?;
@@ -180,6 +181,7 @@ impl State {
             task,
             attempt,
             account,
+            class,
             resources: placement.portion.resources,
             custom: placement.portion.custom,
             seats: placement.seats,
@@ -221,7 +223,8 @@ impl State {
         Some(Grant {
             task,
             attempt: lease.attempt,
-            spec: job.spec.clone(),
+            spec: job.spec.read().cloned(),
+            needs: self.queue.class(lease.class)?.needs.clone(),
             sandbox: job.job.sandbox.clone(),
             resources: lease.resources,
             hosts: self.hosts_of(at, lease),
@@ -312,7 +315,7 @@ impl State {
         let Some(row) = live.tasks.get_mut(&task.index) else {
             return;
         };
-        let class = live.classes.of(task.index);
+        let class = lease.class;
         let Some(needs) = self.queue.class(class).map(|class| class.needs.clone()) else {
             return;
         };

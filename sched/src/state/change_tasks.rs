@@ -304,7 +304,7 @@ impl State {
             row.hold_on_return = false;
             tally.changed += 1;
         }
-        let (row, class) = (row.clone(), live.classes.of(task.index));
+        let (row, class) = (row.clone(), live.class_of(task.index));
         live.moved((task.index, task.index + 1), before, state);
         let row_of_one = (task.index, task.index + 1);
         self.depends.note(task.job, row_of_one, before, state);

@@ -37,7 +37,7 @@ impl State {
         self.latch.check()?;
         self.rooms.check(self)?;
         self.depends
-            .check(|id| self.jobs.get(&id).map(LiveJob::tally))?;
+            .check(|id| self.jobs.get(&id).map(|live| live.tally()))?;
         self.check_elements()
     }
 
@@ -95,7 +95,7 @@ impl State {
     fn size(&self) -> usize {
         let nodes = |job: &LiveJob| job.nodes.as_ref().map_or(0, |nodes| nodes.len());
         let touched = |job: &LiveJob| 1 + job.tasks.len() + nodes(job);
-        let touched: usize = self.jobs.values().map(touched).sum();
+        let touched: usize = self.jobs.values().map(|job| touched(job)).sum();
         let classes = self.queue.classes();
         let waiters: usize = classes.map(|(_, class)| class.waiters().count()).sum();
         touched + self.pilots.len() + self.shares.len() + waiters
@@ -126,7 +126,8 @@ impl State {
                 }
                 let own = self.jobs.get(&lease.task.job).is_some_and(|live| {
                     let job = &live.job;
-                    serves(&pilot.pilot.owner, &job.owner, job.group.as_ref())
+                    lease.class == live.class_of(lease.task.index)
+                        && serves(&pilot.pilot.owner, &job.owner, job.group.as_ref())
                 });
                 if !own {
                     return Err(format!("pilot {id} may not run {}", lease.task));
@@ -147,7 +148,7 @@ impl State {
     fn check_elements(&self) -> Result<(), String> {
         for (id, element) in &self.elements {
             for (class, _) in self.queue.classes() {
-                if !element.verdicts.contains_key(&class) {
+                if !element.verdicts.contains_key(&class) && !self.unjudged.contains(&class) {
                     return Err(format!("CE {id} has no verdict for class {class:?}"));
                 }
             }

@@ -86,7 +86,7 @@ impl State {
 
     /// How far the tasks of a row are.
     fn known(&self, job: &NamedJob, key: Key) -> Result<Known, Refused> {
-        let live = self.jobs.get(&job.id);
+        let live = self.jobs.get(&job.id).map(|live| &**live);
         let whole = !key.by_task && (key.from, key.to) == (0, job.task_count);
         let mut known = Known::default();
         match live {
@@ -232,7 +232,7 @@ impl State {
 
     /// What other jobs mean for tasks of a job in a row, in as few parts as can be.
     pub(crate) fn verdicts(&self, id: JobId, row: Row) -> Vec<(Verdict, Row)> {
-        let let_go = self.jobs.get(&id).is_some_and(LiveJob::is_let_go);
+        let let_go = self.jobs.get(&id).is_some_and(|live| live.is_let_go());
         self.depends.verdicts(id, row, let_go)
     }
 

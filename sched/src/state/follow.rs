@@ -121,7 +121,7 @@ impl State {
         self.depends.note(job, (from, to), before, state);
         let mut left = Vec::new();
         if state.is_final() {
-            left = live.classes.stretches(from, to);
+            left = live.by_class(from, to);
         } else {
             let untouched = Untouched { state, since: now };
             live.untouched.insert(from, to, untouched);
@@ -129,8 +129,9 @@ impl State {
         if state == TaskState::Waiting {
             self.enqueue(job, from, to);
         }
-        for (class, from, to) in left {
-            self.leave_class(class, u64::from(to - from));
+        for (class, rows) in left {
+            let tasks = rows.iter().map(|(from, to)| u64::from(to - from)).sum();
+            self.leave_class(class, tasks);
         }
         self.changes.push(Change::TaskRange {
             job,
@@ -146,20 +147,32 @@ impl State {
         let Some(live) = self.jobs.get(&id) else {
             return;
         };
-        let (spec, group) = (live.spec.clone(), live.job.group.clone());
-        if spec.uniform() {
-            let class = self.join_class(&spec.needs(from), group.as_ref(), u64::from(to - from));
+        let (spec, group) = (live.spec.read().cloned(), live.job.group.clone());
+        if let Classes::Uniform(class) = live.classes {
+            let needs = spec.map(|spec| spec.needs(from));
+            let needs = needs.or_else(|| Some(self.queue.class(class)?.needs.clone()));
+            let Some(needs) = needs else {
+                debug_assert!(false, "nothing is known of what job {id} needs");
+                return;
+            };
+            let class = self.join_class(&needs, group.as_ref(), u64::from(to - from));
             if let Some(live) = self.jobs.get_mut(&id) {
                 live.classes = Classes::Uniform(class);
             }
             return;
         }
+        let Some(spec) = spec else { return };
+        let kinds = spec.kinds();
+        let mut joining: BTreeMap<usize, u64> = BTreeMap::new();
         for index in from..to {
-            let class = self.join_class(&spec.needs(index), group.as_ref(), 1);
+            *joining.entry(kinds.of(index)).or_default() += 1;
+        }
+        for (place, tasks) in joining {
+            let class = self.join_class(&kinds.all()[place].0, group.as_ref(), tasks);
             if let Some(live) = self.jobs.get_mut(&id)
-                && let Classes::Each(ids) = &mut live.classes
+                && let Classes::Kinds(ids) = &mut live.classes
             {
-                ids[index as usize] = class;
+                ids[place] = class;
             }
         }
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use fairway_jdl::JobSpec;
-use fairway_model::{Attempt, JobId, Task, TaskState, Timestamp};
+use fairway_model::{Attempt, JobId, PilotId, Task, TaskState, Timestamp};
 
 use super::gang::Placement;
 use super::give_way::Yielding;
-use super::{Counts, LiveJob, Settings, State, Untouched};
+use super::{Counts, Described, LiveJob, Settings, State, Untouched};
 use crate::bounds::Bounds;
 use crate::command::{ActiveJob, EndedRow, NamedJob, Snapshot};
 use crate::depends::Depends;
@@ -49,9 +49,13 @@ impl State {
             rooms: Default::default(),
             kept_rooms: Default::default(),
             refreshed_at: now,
+            refresh_from: None,
             kept: Default::default(),
             noted_at: now,
+            charged_to: PilotId(0),
             // Numbers begin at 1.
+            unjudged: Default::default(),
+            judged: 0,
             next_job: snapshot.next_job.max(1),
             next_pilot: snapshot.next_pilot.max(1),
             next_event: snapshot.next_event.max(1),
@@ -94,6 +98,7 @@ impl State {
                 .map_or(&[][..], Vec::as_slice);
             leased.extend(state.load_job((job, spec, idempotency), rows, counts, ended_rows));
         }
+        state.judge_all_classes();
         state.load_leases(leased, now);
         state.load_depends(&snapshot.named);
         // Nothing that loading did is news to the store.
@@ -129,9 +134,9 @@ impl State {
         let mut live = LiveJob {
             classes: self.classes_of(&job, &spec, 0),
             nodes: nodes_restored(&spec, ended),
+            spec: Described::of(spec, &job.jdl),
             job,
-            spec,
-            idempotency,
+            idempotency: None,
             untouched: Ranges::default(),
             tasks: BTreeMap::new(),
             counts,
@@ -160,7 +165,7 @@ impl State {
                 live.tasks.insert(index, row);
             }
         }
-        self.admit(live);
+        self.admit(live, idempotency);
         for (from, to, ()) in joining.iter() {
             self.rejoin(id, (from, to));
         }
@@ -179,7 +184,10 @@ impl State {
             let Some(live) = self.jobs.get(&id) else {
                 continue;
             };
-            let (job, spec) = (live.job.clone(), live.spec.clone());
+            let Some(spec) = live.spec.read().cloned() else {
+                continue;
+            };
+            let job = live.job.clone();
             let found = self.find_named(&spec, named);
             debug_assert!(found.is_ok(), "job {id}: {:?}", found.err());
             if let Ok(found) = found {
@@ -200,7 +208,7 @@ impl State {
             let account = self
                 .shares
                 .account(&live.job.owner, live.job.group.as_ref());
-            let class = live.classes.of(row.id.index);
+            let class = live.class_of(row.id.index);
             let Some(needs) = self.queue.class(class).map(|class| class.needs.clone()) else {
                 continue;
             };
@@ -224,6 +232,7 @@ impl State {
                     task: row.id,
                     attempt: row.attempt,
                     account,
+                    class,
                     resources: placement.portion.resources,
                     custom: placement.portion.custom,
                     seats: placement.seats,

@@ -6,9 +6,11 @@ mod attempts;
 mod change_tasks;
 mod check;
 mod depends;
+mod described;
 mod follow;
 mod gang;
 pub(crate) mod give_way;
+mod judge;
 mod load;
 mod pilots;
 mod policy;
@@ -26,7 +28,6 @@ mod warm;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fairway_jdl::JobSpec;
 use fairway_model::{
     CeId, Event, EventKind, Job, JobId, PilotId, Site, SiteName, Task, TaskId, TaskState,
     Timestamp, UserName,
@@ -45,6 +46,7 @@ use crate::ranges::Ranges;
 use crate::shares::{AccountId, Shares};
 
 pub(crate) use attempts::core_ms;
+use described::Described;
 pub use read::{ClassSummary, PilotView, ShareNode, Standing};
 
 /// The operator's settings that decisions depend on, beside the policy.
@@ -113,7 +115,8 @@ pub struct State {
     pub(crate) shares: Shares,
     pub(crate) bounds: Bounds,
     pub(crate) queue: Queue,
-    pub(crate) jobs: BTreeMap<JobId, LiveJob>,
+    /// Boxed: the nodes of a tree that grows at its end stay half empty.
+    pub(crate) jobs: BTreeMap<JobId, Box<LiveJob>>,
     pub(crate) pilots: BTreeMap<PilotId, LivePilot>,
     pub(crate) sites: BTreeMap<SiteName, Site>,
     pub(crate) elements: BTreeMap<CeId, Element>,
@@ -121,8 +124,8 @@ pub struct State {
     /// CEs at which a pilot waits for work.
     pub(crate) parked_at: BTreeSet<CeId>,
     pub(crate) depends: Depends,
-    /// The jobs of idempotency keys.
-    keys: BTreeMap<(UserName, String), JobId>,
+    /// The jobs of idempotency keys, each with the request's hash.
+    keys: BTreeMap<(UserName, Arc<str>), (JobId, Box<str>)>,
     /// Pilots with an open wish and an order for them, and pilots that ended with one.
     news: BTreeSet<PilotId>,
     /// Whether an open wish may be granted that could not be before.
@@ -131,12 +134,20 @@ pub struct State {
     pub(crate) kept_rooms: give_way::KeptRooms,
     /// When standings were computed anew for all.
     refreshed_at: Timestamp,
+    /// From which account on that is not finished.
+    refresh_from: Option<usize>,
     /// From when on pilots have room, while tasks are blocked.
     pub(crate) rooms: Rooms,
     /// Where tasks are kept back for others.
     pub(crate) kept: Kept,
     /// When it was noted who is not needed.
     noted_at: Timestamp,
+    /// The pilot whose tasks were charged for last, while they run.
+    charged_to: PilotId,
+    /// Classes that no CE has judged yet, and how many pairs of both were looked at by the command
+    /// that is being applied.
+    unjudged: BTreeSet<ClassId>,
+    judged: usize,
     next_job: u64,
     next_pilot: u64,
     next_event: u64,
@@ -154,12 +165,15 @@ pub(crate) struct Untouched {
     pub(crate) since: Timestamp,
 }
 
-/// A job that is not over.
+/// A job that is not over. There are as many as tasks where each is a job of its own: what is here
+/// is most of what a waiting task takes.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveJob {
+    /// Without its text, which nothing is decided by.
     pub(crate) job: Job,
-    pub(crate) spec: Arc<JobSpec>,
-    idempotency: Option<(String, String)>,
+    pub(crate) spec: Described,
+    /// Its key; the hash of its request is with the key.
+    idempotency: Option<Arc<str>>,
     /// Tasks that no attempt was ever begun for.
     pub(crate) untouched: Ranges<Untouched>,
     /// All other tasks that are not over.
@@ -205,41 +219,51 @@ impl Counts {
 enum Classes {
     /// All in the same.
     Uniform(ClassId),
-    /// Each in its own; only of tasks that are not over is the number meaningful.
-    Each(Vec<ClassId>),
-}
-
-impl Classes {
-    fn of(&self, index: u32) -> ClassId {
-        match self {
-            Self::Uniform(id) => *id,
-            Self::Each(ids) => ids[index as usize],
-        }
-    }
-
-    /// `from <= index < to` cut into stretches of one class.
-    fn stretches(&self, from: u32, to: u32) -> Vec<(ClassId, u32, u32)> {
-        let mut stretches: Vec<(ClassId, u32, u32)> = Vec::new();
-        match self {
-            Self::Uniform(id) => stretches.push((*id, from, to)),
-            Self::Each(ids) => {
-                for index in from..to {
-                    let id = ids[index as usize];
-                    match stretches.last_mut() {
-                        Some(last) if last.0 == id => last.2 = index + 1,
-                        _ => stretches.push((id, index, index + 1)),
-                    }
-                }
-            }
-        }
-        stretches
-    }
+    /// By the place of what it needs in [`kinds`](fairway_jdl::JobSpec::kinds); only of tasks that
+    /// are not over is the number meaningful.
+    Kinds(Box<[ClassId]>),
 }
 
 impl LiveJob {
     /// The class of a task that is not over.
     pub(crate) fn class_of(&self, index: u32) -> ClassId {
-        self.classes.of(index)
+        match &self.classes {
+            Classes::Uniform(id) => *id,
+            Classes::Kinds(ids) => ids[self.kind_of(index)],
+        }
+    }
+
+    /// The place of what a task needs among what all of them need.
+    fn kind_of(&self, index: u32) -> usize {
+        let spec = self.spec.read();
+        spec.map_or(0, |spec| spec.kinds().of(index))
+    }
+
+    /// `from <= index < to` by class, each with its stretches in order.
+    fn by_class(&self, from: u32, to: u32) -> Vec<(ClassId, Vec<(u32, u32)>)> {
+        let ids = match &self.classes {
+            Classes::Uniform(id) => return vec![(*id, vec![(from, to)])],
+            Classes::Kinds(ids) => ids,
+        };
+        let kinds = self
+            .spec
+            .read()
+            .into_iter()
+            .flat_map(|spec| spec.kinds().all());
+        let whole = (from, to) == (0, self.job.task_count);
+        let most = |tasks: u32| if whole { tasks as usize } else { 0 };
+        let mut rows: Vec<Vec<(u32, u32)>> = kinds
+            .map(|(_, tasks)| Vec::with_capacity(most(*tasks)))
+            .collect();
+        for index in from..to {
+            let own = &mut rows[self.kind_of(index)];
+            match own.last_mut() {
+                Some(last) if last.1 == index => last.1 = index + 1,
+                _ => own.push((index, index + 1)),
+            }
+        }
+        let rows = ids.iter().copied().zip(rows);
+        rows.filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
     pub(crate) fn count(&self, state: TaskState) -> u32 {
@@ -278,6 +302,7 @@ impl State {
     /// Carries out one command. If it is refused, nothing has changed.
     pub fn apply(&mut self, command: Command, now: Timestamp) -> Applied {
         debug_assert!(self.changes.is_empty());
+        self.judged = 0;
         if self.shares.rotate(now) {
             self.reorder_all();
         }
@@ -392,32 +417,6 @@ impl State {
         self.shares.find(&job.owner, job.group.as_ref())
     }
 
-    /// Adds `tasks` members to the class of `needs`; a new class is judged by every CE.
-    fn join_class(
-        &mut self,
-        needs: &Arc<fairway_jdl::Needs>,
-        group: Option<&fairway_model::GroupName>,
-        tasks: u64,
-    ) -> ClassId {
-        let (id, new) = self.queue.join(&self.shares, needs, group, tasks);
-        if new {
-            for element in self.elements.values_mut() {
-                let verdict = element.judge(needs);
-                element.verdicts.insert(id, verdict);
-            }
-        }
-        id
-    }
-
-    /// Takes `tasks` members, all over, out of their class.
-    fn leave_class(&mut self, id: ClassId, tasks: u64) {
-        if self.queue.leave(id, tasks) {
-            for element in self.elements.values_mut() {
-                element.verdicts.remove(&id);
-            }
-        }
-    }
-
     /// Puts tasks of a job into the queue.
     fn enqueue(&mut self, job: JobId, from: u32, to: u32) {
         let Some(live) = self.jobs.get(&job) else {
@@ -429,8 +428,13 @@ impl State {
         // By class, since each insertion finds its place anew.
         let mut rows: BTreeMap<(ClassId, Timestamp), Vec<(u32, u32)>> = BTreeMap::new();
         for (from, to, since) in live.waiting_since(from, to) {
-            for (class, from, to) in live.classes.stretches(from, to) {
-                rows.entry((class, since)).or_default().push((from, to));
+            for (class, own) in live.by_class(from, to) {
+                let all = rows.entry((class, since)).or_default();
+                if all.is_empty() {
+                    *all = own;
+                } else {
+                    all.extend(own);
+                }
             }
         }
         for ((class, since), rows) in rows {
@@ -448,9 +452,9 @@ impl State {
         let Some(account) = self.account_of(&live.job) else {
             return;
         };
-        for (class, from, to) in live.classes.stretches(from, to) {
-            let row = (job, from, to);
-            self.queue.remove(&self.shares, class, account, row);
+        for (class, rows) in live.by_class(from, to) {
+            self.queue
+                .remove(&self.shares, class, account, (job, &rows));
         }
         // What was kept for them may go to others.
         self.wishes_may_be_granted |= self.kept.is_any();
@@ -459,12 +463,12 @@ impl State {
     /// Lets a job go if all its tasks are over.
     fn finish_job(&mut self, id: JobId, now: Timestamp) {
         let over = |live: &LiveJob| live.counts.ended() == u64::from(live.job.task_count);
-        if !self.jobs.get(&id).is_some_and(over) {
+        if !self.jobs.get(&id).is_some_and(|live| over(live)) {
             return;
         }
         if let Some(live) = self.jobs.remove(&id) {
             self.depends.left(&live.job);
-            if let Some((key, _)) = live.idempotency {
+            if let Some(key) = live.idempotency {
                 self.keys.remove(&(live.job.owner, key));
             }
         }

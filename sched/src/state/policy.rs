@@ -57,8 +57,7 @@ impl State {
             live.leases.iter().map(move |lease| (lease, site))
         });
         let running = leases.filter_map(|(lease, site)| {
-            let class = self.jobs.get(&lease.task.job)?.class_of(lease.task.index);
-            let needs = &*self.queue.class(class)?.needs;
+            let needs = &*self.queue.class(lease.class)?.needs;
             Some((lease.account, needs, site, lease.all.cores))
         });
         Bounds::counting(&self.shares, running)
@@ -95,6 +94,9 @@ impl State {
 
     /// Finds out anew of whom nothing may be started.
     pub(super) fn note_bounds(&mut self) {
+        if !self.bounds.has_user_limits() && !self.queue.bars_any() {
+            return;
+        }
         let accounts: Vec<AccountId> = self.shares.accounts().collect();
         for account in accounts {
             let barred = self.bounds.bars(&self.shares, account);

@@ -94,12 +94,13 @@ impl State {
         self.jobs.contains_key(&id)
     }
 
-    /// A job that is not over.
+    /// A job that is not over, without its JDL text: that is in the store alone.
     pub fn job(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(&id).map(|live| &live.job)
     }
 
-    /// All jobs that are not over, each with how many of its tasks are not.
+    /// All jobs that are not over, without their JDL texts, each with how many of its tasks are
+    /// not over.
     pub fn jobs_open(&self) -> impl Iterator<Item = (&Job, u64)> {
         let open = |live: &super::LiveJob| live.counts.total() - live.counts.ended();
         self.jobs.values().map(move |live| (&live.job, open(live)))

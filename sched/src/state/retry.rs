@@ -10,7 +10,7 @@ use fairway_model::{EventKind, JobId, Principal, Task, TaskState, Timestamp};
 use super::change_tasks::Tally;
 use super::depends::were_let_go;
 use super::load::nodes_restored;
-use super::{Counts, LiveJob, State, refused};
+use super::{Counts, Described, LiveJob, State, refused};
 use crate::command::{Change, EndedTasks, Refused, RefusedKind, Reply, Selection};
 use crate::nodes::Nodes;
 use crate::ranges::Ranges;
@@ -189,16 +189,17 @@ impl State {
             counts.add(state, tasks);
         }
         let classes = self.classes_of(&given.job, &given.spec, 0);
-        self.admit(LiveJob {
+        let live = LiveJob {
             nodes: nodes_restored(&given.spec, &given.rows),
+            spec: Described::of(given.spec, &given.job.jdl),
             job: given.job,
-            spec: given.spec,
-            idempotency: given.idempotency,
+            idempotency: None,
             untouched: Ranges::default(),
             tasks: Default::default(),
             counts,
             classes,
-        });
+        };
+        self.admit(live, given.idempotency);
         self.changes.push(Change::JobProgress {
             job: id,
             ended_at: None,

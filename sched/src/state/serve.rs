@@ -183,6 +183,7 @@ impl State {
     /// at the CE that ranks highest for it, as long as there is both.
     pub(super) fn serve(&mut self, now: Timestamp) -> Reply {
         let mut served: BTreeMap<PilotId, Orders> = BTreeMap::new();
+        self.judge_classes();
         if std::mem::take(&mut self.wishes_may_be_granted) {
             let limits = self.limits(now);
             let next = |state: &mut Self, served: &_| {

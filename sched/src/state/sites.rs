@@ -102,12 +102,12 @@ impl State {
 
     pub(super) fn publish(&mut self, states: Vec<CeState>) -> Reply {
         for state in states {
+            let id = state.ce.clone();
             // A CE may have been removed while it was looked at.
-            if let Some(element) = self.elements.get_mut(&state.ce)
+            if let Some(element) = self.elements.get_mut(&id)
                 && element.publish(state)
             {
-                element.judge_all(self.queue.classes());
-                self.wishes_may_be_granted = true;
+                self.judge_element(&id);
             }
         }
         Reply::Done

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fairway_jdl::JobSpec;
 use fairway_model::{EventKind, Job, JobId, TaskState, Timestamp};
 
-use super::{Classes, Counts, LiveJob, State, Untouched, refused};
+use super::{Classes, Counts, Described, LiveJob, State, Untouched, refused};
 use crate::bounds::Subject;
 use crate::command::{Change, Refused, RefusedKind, Reply, Submission};
 use crate::nodes::Nodes;
@@ -39,13 +39,18 @@ impl State {
             owner: submission.owner,
             group: submission.group,
             submitted_at: now,
-            jdl: submission.jdl,
+            jdl: String::new(),
             task_count: tasks,
             sandbox: submission.sandbox,
         };
+        let spec = submission.spec;
+        let described = Described::of(Arc::clone(&spec), &submission.jdl);
         self.changes.push(Change::NewJob {
-            job: job.clone(),
-            nodes: submission.spec.nodes().to_vec(),
+            job: Job {
+                jdl: submission.jdl,
+                ..job.clone()
+            },
+            nodes: spec.nodes().to_vec(),
             idempotency: submission.idempotency.clone(),
             waits,
         });
@@ -56,11 +61,11 @@ impl State {
         };
         self.event(kind, now);
         let mut live = LiveJob {
-            classes: self.classes_of(&job, &submission.spec, 1),
-            nodes: nodes_of(&submission.spec),
+            classes: self.classes_of(&job, &spec, 1),
+            nodes: nodes_of(&spec),
             job,
-            spec: submission.spec,
-            idempotency: submission.idempotency,
+            spec: described,
+            idempotency: None,
             untouched: Ranges::default(),
             tasks: Default::default(),
             counts: Counts::default(),
@@ -79,8 +84,8 @@ impl State {
             live.untouched.insert(from, to, untouched);
             live.counts.add(state, to - from);
         }
-        self.enroll(&live.job, &live.spec, found);
-        self.admit(live);
+        self.enroll(&live.job, &spec, found);
+        self.admit(live, submission.idempotency);
         for (_, (from, to)) in rows.into_iter().filter(|(ready, _)| *ready) {
             self.enqueue(id, from, to);
         }
@@ -98,11 +103,12 @@ impl State {
         let Some((key, hash)) = &submission.idempotency else {
             return Ok(None);
         };
-        let known = self.keys.get(&(submission.owner.clone(), key.clone()));
-        let Some(live) = known.and_then(|id| self.jobs.get(id)) else {
+        let known = (submission.owner.clone(), Arc::from(key.as_str()));
+        let known = self.keys.get(&known);
+        let Some((live, same)) = known.and_then(|(id, h)| Some((self.jobs.get(id)?, h))) else {
             return Ok(None);
         };
-        if live.idempotency.as_ref().is_some_and(|(_, h)| h == hash) {
+        if **same == **hash {
             return Ok(Some(Reply::Submitted {
                 job: live.job.id,
                 tasks: live.job.task_count,
@@ -184,23 +190,29 @@ impl State {
             .iter()
             .map(|(needs, tasks)| self.join_class(needs, group, members * u64::from(*tasks)))
             .collect();
-        Classes::Each(
-            (0..job.task_count)
-                .map(|index| joined[kinds.of(index)])
-                .collect(),
-        )
+        match joined.as_slice() {
+            [only] => Classes::Uniform(*only),
+            _ => Classes::Kinds(joined.into()),
+        }
     }
 
-    /// Takes a job into memory.
-    pub(super) fn admit(&mut self, live: LiveJob) {
-        // Everybody with a job has books.
-        self.shares
+    /// Takes a job into memory, with its idempotency key and the request's hash.
+    pub(super) fn admit(&mut self, mut live: LiveJob, idempotency: Option<(String, String)>) {
+        // Everybody with a job has books; their names are there once for all their jobs.
+        let account = self
+            .shares
             .account(&live.job.owner, live.job.group.as_ref());
-        if let Some((key, _)) = &live.idempotency {
-            let key = (live.job.owner.clone(), key.clone());
-            self.keys.insert(key, live.job.id);
+        let books = self.shares.books(account);
+        live.job.owner = books.user.clone();
+        live.job.group = books.group.clone();
+        live.job.jdl = String::new();
+        if let Some((key, hash)) = idempotency {
+            let key: Arc<str> = key.into();
+            live.idempotency = Some(Arc::clone(&key));
+            let key = (live.job.owner.clone(), key);
+            self.keys.insert(key, (live.job.id, hash.into()));
         }
         self.depends.arrived(&live.job);
-        self.jobs.insert(live.job.id, live);
+        self.jobs.insert(live.job.id, Box::new(live));
     }
 }

@@ -20,6 +20,7 @@ mod preempt;
 mod probe;
 mod provision;
 mod reasons;
+mod scale;
 mod shapes;
 mod transitions;
 mod what_if;

@@ -239,8 +239,7 @@ impl<S: Scenario> World<S> {
 
     /// Starts a task on a pilot.
     fn start(&mut self, id: PilotId, grant: &Grant) -> Option<AttemptReport> {
-        let needs = grant.spec.needs(grant.task.index);
-        let limit_ms = needs.walltime_s.map(|s| s.saturating_mul(1000));
+        let limit_ms = grant.needs.walltime_s.map(|s| s.saturating_mul(1000));
         let (after_ms, fate) = self.fate(id, grant, limit_ms)?;
         let running = Running {
             task: grant.task,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fairway_api::pilot::Bootstrap;
 use fairway_model::{Ce, CeId, Pilot, PilotEnd, PilotId, PilotOwner, Site, SiteName, Timestamp};
 use fairway_sched::command::Observation;
-use fairway_sched::provision::{self, PilotPlan, Purpose};
+use fairway_sched::provision::{self, PilotOrder, PilotPlan, Purpose};
 use fairway_sched::{Command, Reply, State};
 use fairway_site_adapters::{AdapterError, PilotJob};
 
@@ -22,6 +22,9 @@ use crate::engine::EngineError;
 
 /// Two plans are at least so far apart, however much changes.
 const PLAN_GAP: Duration = Duration::from_millis(200);
+
+/// So many orders are noted in one step of the engine: nobody else waits for more than these.
+const ORDERS_MAX: usize = 1_000;
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut commits = shared.around.engine.commits();
@@ -73,21 +76,8 @@ async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut Join
             (order, hashes)
         })
         .collect();
-    let planned = match shared
-        .around
-        .engine
-        .ask(Command::PlanPilots { orders })
-        .await
-    {
-        Ok(Reply::Planned(pilots)) => pilots,
-        Ok(_) => return,
-        Err(error) => {
-            tracing::warn!(%error, "the plan of pilots was not noted; planning again");
-            return;
-        }
-    };
     let mut by_site: BTreeMap<SiteName, Allocations> = BTreeMap::new();
-    for pilot in planned {
+    for pilot in note_planned(shared, orders).await {
         // A planned pilot carries one of the hashes that came with its order.
         if let Some(promised) = promised.remove(&pilot.bootstrap_hash) {
             by_site
@@ -101,6 +91,25 @@ async fn carry_out(shared: &Arc<Shared>, plan: PilotPlan, submissions: &mut Join
     for (site, allocations) in by_site {
         submissions.spawn(submit(shared.clone(), site, allocations));
     }
+}
+
+/// Has pilots noted as planned; those that were are given back.
+async fn note_planned(shared: &Arc<Shared>, orders: Vec<(PilotOrder, Vec<String>)>) -> Vec<Pilot> {
+    let mut planned = Vec::new();
+    let mut orders = orders.into_iter().peekable();
+    while orders.peek().is_some() {
+        let orders = orders.by_ref().take(ORDERS_MAX).collect();
+        let command = Command::PlanPilots { orders };
+        match shared.around.engine.ask(command).await {
+            Ok(Reply::Planned(pilots)) => planned.extend(pilots),
+            Ok(_) => break,
+            Err(error) => {
+                tracing::warn!(%error, "the plan of pilots was not noted; planning again");
+                break;
+            }
+        }
+    }
+    planned
 }
 
 /// What is kept of an order while its pilots are noted.

@@ -10,6 +10,7 @@ use fairway_api::pilot::{
     AttemptOrder, InputFile, Lease, Payload, PayloadHost, Report, ReportKind, SyncReply,
     SyncRequest, Want,
 };
+use fairway_jdl::{JobSpec, TaskSpec};
 use fairway_model::{AttemptEnd, PilotId};
 use fairway_sched::command::{AttemptNews, AttemptReport, GrantedHost, PilotWant};
 use fairway_sched::{Command, Grant, Reply};
@@ -129,7 +130,8 @@ async fn leases(app: &App, pilot: PilotId, grants: Vec<Grant>) -> Result<Vec<Lea
     let mut leases = Vec::with_capacity(grants.len());
     let mut unfit = Vec::new();
     for grant in grants {
-        match payload(app, &grant).await {
+        let task = described(app, &grant).await?;
+        match payload(app, &grant, task).await {
             Ok(payload) => {
                 leases.push(Lease {
                     task: grant.task,
@@ -181,8 +183,21 @@ fn host(GrantedHost { name, cores }: &GrantedHost) -> PayloadHost {
     }
 }
 
-async fn payload(app: &App, grant: &Grant) -> Result<Payload, String> {
-    let task = grant.spec.task(grant.task);
+/// What to run. If it cannot be looked up, nothing is told of the task: the pilot asks again.
+async fn described(app: &App, grant: &Grant) -> Result<TaskSpec, Failure> {
+    if let Some(spec) = &grant.spec {
+        return Ok(spec.task(grant.task));
+    }
+    let job = app.store.job(grant.task.job).await?;
+    let job = job.ok_or_else(|| Failure::internal("a job that runs is not in the store"))?;
+    let (spec, _) = tokio::task::spawn_blocking(move || JobSpec::read(&job.jdl))
+        .await
+        .map_err(Failure::internal)?
+        .map_err(|_| Failure::internal("a JDL that was accepted is no longer understood"))?;
+    Ok(spec.task(grant.task))
+}
+
+async fn payload(app: &App, grant: &Grant, task: TaskSpec) -> Result<Payload, String> {
     let mut inputs: Vec<InputFile> = Vec::with_capacity(task.inputs.len());
     if let Some(key) = grant.sandbox.as_ref().filter(|_| !task.inputs.is_empty()) {
         let manifest = app

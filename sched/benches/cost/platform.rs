@@ -1,38 +1,9 @@
-//! What decisions cost on a large platform: 10,000 users, 1,000 sites with a pilot of 52 cores
-//! each, 100 classes of tasks.
-//!
-//! ```sh
-//! cargo bench -p fairway-sched
-//! ```
-//!
-//! A match is a whole `Sync`: a pilot reports the start and the end of a task, wishes for the
-//! next and gets it. What stalls the engine while it is done is timed once each, unless only
-//! some matches are asked for by a filter.
-//!
-//! Times depend on what else the machine does; instructions do not. They are counted by
-//!
-//! ```sh
-//! export CARGO_PROFILE_BENCH_STRIP=none
-//! cargo bench -p fairway-sched --bench cost --no-run
-//! valgrind --tool=callgrind --toggle-collect='*apply_timed*' \
-//!     target/release/deps/cost-… --bench --profile-time 1 'a match/fifo/10000$'
-//! ```
-//!
-//! and are to be divided by the number of matches that it prints at the end.
-
-#![expect(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a benchmark reads a clock and prints what it read"
-)]
+//! The platform that is timed: it is made once for each policy and size, and goes on as it is timed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fairway_jdl::JobSpec;
 use fairway_model::policy::Share;
 use fairway_model::{
@@ -42,33 +13,85 @@ use fairway_model::{
 use fairway_sched::command::{
     Applied, AttemptNews, AttemptReport, PilotWant, Snapshot, Submission,
 };
-use fairway_sched::provision::{PilotOrder, Purpose, plan};
+use fairway_sched::provision::{PilotOrder, Purpose};
 use fairway_sched::{Command, Reply, Settings, State};
 
-const USERS: u32 = 10_000;
-const SITES: u32 = 1_000;
-const CLASSES: u32 = 100;
+pub(crate) const USERS: u32 = 10_000;
+pub(crate) const SITES: u32 = 1_000;
+pub(crate) const CLASSES: u32 = 100;
 /// Of a pilot.
-const CORES: u32 = 52;
+pub(crate) const CORES: u32 = 52;
 const DAY_S: u64 = 86_400;
 
-/// Sizes of the queue.
-const WAITING: [u64; 3] = [10_000, 1_000_000, 10_000_000];
-
-struct Platform {
-    state: State,
-    now: Timestamp,
+pub(crate) struct Platform {
+    pub(crate) state: State,
+    pub(crate) now: Timestamp,
     /// One full pilot at each site, with what it runs: one task on each core.
     pilots: Vec<(PilotId, VecDeque<(TaskId, Attempt)>)>,
     round: u64,
     next: usize,
-    single: Vec<Arc<JobSpec>>,
+    pub(crate) single: Vec<Arc<JobSpec>>,
     grouped: bool,
-    served: u64,
+    /// How long each match took, in nanoseconds.
+    pub(crate) took: Vec<u64>,
+    pub(crate) slow: Slow,
+}
+
+/// Matches that took long: whether they did, or this program did not run.
+#[derive(Default)]
+pub(crate) struct Slow {
+    pub(crate) matches: u64,
+    pub(crate) took: Duration,
+    /// How long of that another program had the core.
+    pub(crate) waited: Duration,
+    /// How long this program had waited for a core when that was looked up last.
+    pub(crate) known: Duration,
+}
+
+/// What takes longer is looked into.
+pub(crate) const SLOW: Duration = Duration::from_millis(1);
+
+impl Slow {
+    /// How long this thread has waited for a core in all, where the system tells.
+    pub(crate) fn waited_in_all() -> Duration {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        let waited = text.split(' ').nth(1).and_then(|ns| ns.parse().ok());
+        Duration::from_nanos(waited.unwrap_or(0))
+    }
+
+    fn note(&mut self, took: Duration) {
+        if took > SLOW {
+            let waited = Self::waited_in_all();
+            self.matches += 1;
+            self.took += took;
+            self.waited += took.min(waited - self.known);
+            self.known = waited;
+        }
+    }
+}
+
+/// Who waits for what.
+#[derive(Clone, Copy)]
+pub(crate) struct Crowd {
+    pub(crate) waiting: u64,
+    /// Of how many classes each user has tasks.
+    pub(crate) classes_each: u32,
+    /// Whether each task is a job of its own; else each user has one job in each of their classes.
+    pub(crate) alone: bool,
+}
+
+impl Crowd {
+    pub(crate) const fn of(waiting: u64) -> Self {
+        Self {
+            waiting,
+            classes_each: 1,
+            alone: false,
+        }
+    }
 }
 
 /// A policy of that kind; `levels` of shares above and including users.
-fn policy(kind: PolicyKind, levels: u32) -> Policy {
+pub(crate) fn policy(kind: PolicyKind, levels: u32) -> Policy {
     let share = |path: String, user| Share {
         path: path.as_str().into(),
         share: 1.0,
@@ -90,7 +113,7 @@ fn policy(kind: PolicyKind, levels: u32) -> Policy {
     policy
 }
 
-fn spec(class: u32, tasks: u64) -> Arc<JobSpec> {
+pub(crate) fn spec(class: u32, tasks: u64) -> Arc<JobSpec> {
     let walltime_s = 600 + class;
     let many = match tasks {
         1 => String::new(),
@@ -104,7 +127,7 @@ fn spec(class: u32, tasks: u64) -> Arc<JobSpec> {
 }
 
 impl Platform {
-    fn new(policy: Policy, waiting: u64) -> Self {
+    pub(crate) fn new(policy: Policy, crowd: Crowd) -> Self {
         let now = Timestamp::from_secs(36_000);
         let grouped = !policy.shares.is_empty();
         let snapshot = Snapshot {
@@ -119,26 +142,39 @@ impl Platform {
             next: 0,
             single: (0..CLASSES).map(|class| spec(class, 1)).collect(),
             grouped,
-            served: 0,
+            took: Vec::new(),
+            slow: Slow::default(),
         };
         for site in 0..SITES {
             platform.open(&format!("s{site}"));
         }
-        // What the pilots get at once does not wait.
-        let all = waiting + u64::from(SITES * CORES);
-        let (each, rest) = (all / u64::from(USERS), all % u64::from(USERS));
-        let specs: Vec<_> = (0..CLASSES).map(|class| spec(class, each)).collect();
-        for user in 0..USERS {
-            platform.submit(user, specs[(user % CLASSES) as usize].clone());
-        }
-        for user in 0..u32::try_from(rest).unwrap() {
-            platform.submit(user, platform.single[(user % CLASSES) as usize].clone());
-        }
+        platform.gather(crowd);
         platform.man();
         platform
     }
 
-    fn ask(&mut self, command: Command) -> Reply {
+    fn gather(&mut self, crowd: Crowd) {
+        // What the pilots get at once does not wait.
+        let all = crowd.waiting + u64::from(SITES * CORES);
+        let jobs = u64::from(USERS * crowd.classes_each);
+        let (each, rest) = match crowd.alone {
+            true => (0, all),
+            false => (all / jobs, all % jobs),
+        };
+        if each > 0 {
+            let specs: Vec<_> = (0..CLASSES).map(|class| spec(class, each)).collect();
+            for job in 0..u32::try_from(jobs).unwrap() {
+                let (user, nth) = (job % USERS, job / USERS);
+                self.submit(user, specs[((user + nth) % CLASSES) as usize].clone());
+            }
+        }
+        for job in 0..u32::try_from(rest).unwrap() {
+            let user = job % USERS;
+            self.submit(user, self.single[(user % CLASSES) as usize].clone());
+        }
+    }
+
+    pub(crate) fn ask(&mut self, command: Command) -> Reply {
         self.state.apply(command, self.now).reply.unwrap()
     }
 
@@ -151,16 +187,21 @@ impl Platform {
             site: Box::new(site),
             by,
         });
-        let id: CeId = format!("{name}/ce").parse().unwrap();
+        let published = self.published(name, 0);
+        self.ask(Command::Publish(vec![published]));
+    }
+
+    pub(crate) fn published(&self, site: &str, cores_free: u32) -> CeState {
+        let id: CeId = format!("{site}/ce").parse().unwrap();
         let mut published = CeState::unreachable(id, "slurm", self.now, String::new());
         published.status = CeStatus::Production;
         published.reason = None;
         published.cores_total = Some(CORES);
-        published.cores_free = Some(0);
-        self.ask(Command::Publish(vec![published]));
+        published.cores_free = Some(cores_free);
+        published
     }
 
-    fn submit(&mut self, user: u32, spec: Arc<JobSpec>) {
+    pub(crate) fn submit(&mut self, user: u32, spec: Arc<JobSpec>) {
         let group = self.grouped.then(|| format!("g{}", user % CLASSES));
         self.ask(Command::Submit(Submission {
             owner: format!("u{user}").parse().unwrap(),
@@ -217,6 +258,19 @@ impl Platform {
             });
             let running = granted(&reply);
             assert_eq!(running.len(), CORES as usize, "the pilot is full");
+            // All but the last have started.
+            let started = running.split_last().unwrap().1.iter();
+            let reports = started.map(|&(task, attempt)| AttemptReport {
+                task,
+                attempt,
+                what: AttemptNews::Started,
+            });
+            self.ask(Command::Sync {
+                pilot,
+                reports: reports.collect(),
+                holding: running.clone(),
+                want: None,
+            });
             self.pilots.push((pilot, running.into()));
         }
     }
@@ -232,15 +286,16 @@ impl Platform {
     }
 
     /// One match. The user whose task was given out submits another one, which is not timed.
-    fn serve_one(&mut self) -> Duration {
+    pub(crate) fn serve_one(&mut self) -> Duration {
         self.now = self.now.plus(Duration::from_millis(5));
         self.next = (self.next + 1) % self.pilots.len();
         let (pilot, running) = &mut self.pilots[self.next];
         let pilot = *pilot;
         let holding = running.iter().copied().collect();
-        // The oldest ends, as soon as it has started.
-        let (task, attempt) = running.pop_front().unwrap();
-        let said = |what| AttemptReport {
+        // The oldest ends, and what came last has started.
+        let newest = *running.back().unwrap();
+        let oldest = running.pop_front().unwrap();
+        let said = |(task, attempt), what| AttemptReport {
             task,
             attempt,
             what,
@@ -253,23 +308,23 @@ impl Platform {
         };
         let command = Command::Sync {
             pilot,
-            reports: vec![said(AttemptNews::Started), said(ended)],
+            reports: vec![said(newest, AttemptNews::Started), said(oldest, ended)],
             holding,
             want: Some(self.want()),
         };
         let (applied, took) = apply_timed(&mut self.state, command, self.now);
-        self.served += 1;
+        self.took.push(u64::try_from(took.as_nanos()).unwrap());
+        self.slow.note(took);
         let given = granted(&applied.reply.unwrap());
         let given = given[0];
         self.pilots[self.next].1.push_back(given);
-        let owner = self.state.task(given.0).map(|_| given.0.job.0);
-        let user = (owner.unwrap_or(1) - 1) % u64::from(USERS);
-        let user = u32::try_from(user).unwrap();
+        let owner = self.state.job_owner(given.0.job).unwrap().as_str();
+        let user: u32 = owner[1..].parse().unwrap();
         self.submit(user, self.single[(user % CLASSES) as usize].clone());
         took
     }
 
-    fn set_policy(&mut self, policy: Policy) {
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
         let by: UserName = "admin".parse().unwrap();
         self.ask(Command::SetPolicy {
             policy,
@@ -294,106 +349,3 @@ fn granted(reply: &Reply) -> Vec<(TaskId, Attempt)> {
         other => panic!("{other:?}"),
     }
 }
-
-/// Memory of this program in bytes.
-fn resident() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: f64 = text.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * 4096.0
-}
-
-/// The kinds that are timed, with the levels of shares.
-const ORDERS: [(&str, PolicyKind, u32); 4] = [
-    ("fifo", PolicyKind::Fifo, 1),
-    ("fairshare", PolicyKind::Fairshare, 1),
-    ("fairshare, 3 levels", PolicyKind::Fairshare, 3),
-    ("maui", PolicyKind::Maui, 1),
-];
-
-fn matching(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("a match");
-    for (name, kind, levels) in ORDERS {
-        for waiting in WAITING {
-            let mut made = None;
-            group.bench_function(BenchmarkId::new(name, waiting), |bencher| {
-                let new = || Platform::new(policy(kind, levels), waiting);
-                let platform = made.get_or_insert_with(new);
-                bencher.iter_custom(|n| (0..n).map(|_| platform.serve_one()).sum());
-            });
-            if let Some(Platform { served, .. }) = made {
-                println!("{name}, {waiting} waiting: {served} matches");
-            }
-        }
-    }
-    group.finish();
-}
-
-/// Whether all is to be timed. Criterion knows of filters, and tells nobody.
-fn is_all() -> bool {
-    std::env::args().skip(1).all(|arg| arg == "--bench")
-}
-
-fn timed<T>(what: &str, act: impl FnOnce() -> T) -> T {
-    let began = Instant::now();
-    let done = act();
-    println!("{what}: {:.2} ms", began.elapsed().as_secs_f64() * 1000.0);
-    done
-}
-
-/// What holds the engine up, once each, with a million tasks waiting.
-fn stalls(_: &mut Criterion) {
-    if !is_all() {
-        return;
-    }
-    let mut platform = Platform::new(policy(PolicyKind::Fairshare, 1), WAITING[1]);
-    for (name, kind, levels) in ORDERS.into_iter().rev() {
-        let policy = policy(kind, levels);
-        timed(&format!("set the policy to {name}"), || {
-            platform.set_policy(policy);
-        });
-    }
-    platform.set_policy(policy(PolicyKind::Fairshare, 1));
-    for _ in 0..3 {
-        platform.now = platform.now.plus(Duration::from_secs(1));
-        timed("tick", || platform.ask(Command::Tick));
-    }
-    timed("plan pilots", || plan(&platform.state, platform.now));
-    let uniform = spec(0, 1_000_000);
-    timed("submit 1,000,000 tasks", || platform.submit(1, uniform));
-    let values: Vec<String> = (0..1_000_000).map(|n| (n % CLASSES).to_string()).collect();
-    let text = format!(
-        "Executable = \"/bin/work\"; JobType = \"Parametric\"; Parameters = {{ {} }}; \
-         Requirements = other.GlueCEInfoTotalCPUs > _PARAM_;",
-        values.join(", ")
-    );
-    let different = Arc::new(JobSpec::read(&text).unwrap().0);
-    timed("submit 1,000,000 tasks of 100 different needs", || {
-        platform.submit(2, different);
-    });
-}
-
-fn memory(_: &mut Criterion) {
-    if !is_all() {
-        return;
-    }
-    let mut platform = Platform::new(policy(PolicyKind::Fairshare, 1), WAITING[0]);
-    let tasks: u32 = 1_000_000;
-    let before = resident();
-    for n in 0..tasks {
-        let user = n % USERS;
-        let spec = platform.single[(user % CLASSES) as usize].clone();
-        platform.submit(user, spec);
-    }
-    let each = (resident() - before) / f64::from(tasks);
-    println!("a waiting task that is a job of its own: {each:.0} bytes");
-}
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = stalls, memory, matching
-}
-criterion_main!(benches);
