@@ -227,14 +227,19 @@ impl Latch {
     pub(crate) fn forget_job(&mut self, job: JobId, now: Timestamp) {
         let range = (job, NodeId(0))..=(job, NodeId(u32::MAX));
         let nodes: Vec<NodeId> = self.seen.range(range).map(|((_, id), _)| *id).collect();
+        let of_it = |failure: &Failure| match &failure.what {
+            Failed::Task(task, _) => task.job == job,
+            Failed::Pilot(_) => false,
+        };
         for id in &nodes {
+            // To ask all other nodes is dear, and only needed where it failed.
+            let node = self.nodes.get(id);
+            if !node.is_some_and(|node| node.row.iter().any(of_it)) {
+                continue;
+            }
             let voices = self.elsewhere(job, *id, now);
             let Some(node) = self.nodes.get_mut(id) else {
                 continue;
-            };
-            let of_it = |failure: &Failure| match &failure.what {
-                Failed::Task(task, _) => task.job == job,
-                Failed::Pilot(_) => false,
             };
             if voices.carried() {
                 let failures = node.row.iter_mut().filter(|failure| of_it(failure));
