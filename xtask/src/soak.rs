@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Begin no further seed after so many minutes
     #[arg(long)]
     minutes: Option<u64>,
+    /// Only these tests: `behaviour`, `simulate` or `fairness`
+    #[arg(long)]
+    only: Option<String>,
     /// The profile that the tests are built with
     #[arg(long, default_value = "soak")]
     profile: String,
@@ -63,8 +66,13 @@ const SUITES: [Suite; 3] = [
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let wanted = |suite: &Suite| args.only.as_ref().is_none_or(|it| it == suite.target);
+    let suites: Vec<Suite> = SUITES.into_iter().filter(wanted).collect();
+    if suites.is_empty() {
+        bail!("no tests are called so; there are behaviour, simulate and fairness");
+    }
     let build = |suite| build(suite, &args.profile);
-    let programs = SUITES
+    let programs = suites
         .iter()
         .map(build)
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -75,7 +83,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let tried: [AtomicU64; SUITES.len()] = Default::default();
     let failed = AtomicBool::new(false);
     let tell = |what: &str| {
-        let counts = SUITES
+        let counts = suites
             .iter()
             .zip(&tried)
             .map(|(suite, tried)| format!("{} {}", tried.load(Ordering::Relaxed), suite.target));
@@ -90,7 +98,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             if seed >= end {
                 break;
             }
-            for ((suite, program), tried) in SUITES.iter().zip(&programs).zip(&tried) {
+            for ((suite, program), tried) in suites.iter().zip(&programs).zip(&tried) {
                 if seed.is_multiple_of(suite.every) {
                     try_one(suite, program, seed)
                         .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
