@@ -160,6 +160,12 @@ impl Server {
         bail!("the server is not ready after {READY_MAX:?}")
     }
 
+    /// Opens or closes its site.
+    pub(crate) async fn set_mode(&self, mode: SiteMode) -> anyhow::Result<()> {
+        let change = ModeChange { mode, ce: None };
+        Ok(self.client()?.set_mode(&"bench".parse()?, &change).await?)
+    }
+
     /// Its pilots that are not over.
     pub(crate) async fn live_pilots(&self) -> anyhow::Result<Vec<PilotView>> {
         let query = PilotsQuery {
@@ -175,11 +181,7 @@ impl Server {
     /// that goes on.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let operator = self.client()?;
-        let change = ModeChange {
-            mode: SiteMode::Closed,
-            ce: None,
-        };
-        operator.set_mode(&"bench".parse()?, &change).await?;
+        self.set_mode(SiteMode::Closed).await?;
         let began = Instant::now();
         loop {
             let pilots = self.live_pilots().await?;

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use fairway_api::client::{Client, Submission};
 use fairway_api::public::{JobsQuery, TokenRequest, UsageQuery};
 use fairway_model::policy::Share;
-use fairway_model::{Metric, Policy, PolicyKind, Role, TaskState, Timestamp, UserName};
+use fairway_model::{Metric, Policy, PolicyKind, Role, SiteMode, TaskState, Timestamp, UserName};
 
 use crate::server::{Server, Shape};
 
@@ -23,7 +23,7 @@ const WIDTHS: [u32; 3] = [1, 2, 1];
 /// The lengths of tasks in seconds; each job begins at another.
 const LENGTHS_S: [f64; 7] = [0.7, 1.0, 3.1, 0.8, 1.4, 4.2, 1.9];
 /// Nobody may run out of work: so many times as much is submitted as can be done.
-const PLENTY: f64 = 2.0;
+const PLENTY: f64 = 3.0;
 
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Args {
@@ -65,7 +65,11 @@ pub(crate) async fn measure(fairway: &Path, args: Args) -> anyhow::Result<()> {
     let operator = server.client()?;
     let rivals = rivals(&server, &operator, args.share_users).await?;
     operator.set_policy(&policy(&rivals, args)).await?;
+    // All are there before anybody is served: who had everything for himself at first would pay
+    // for it later.
+    server.set_mode(SiteMode::Closed).await?;
     let jobs = submit(&rivals, args).await?;
+    server.set_mode(SiteMode::Open).await?;
     all_pilots(&server, args.share_pilots).await?;
     let decay = Duration::from_secs(args.share_decay_s.into());
     tokio::time::sleep(decay).await;
@@ -211,12 +215,11 @@ async fn usage(
     Ok(rivals.iter().map(of).collect())
 }
 
-/// Whether everybody's last job is still to be begun.
+/// Whether everybody still has tasks that wait.
 async fn all_have_work(rivals: &[Rival]) -> anyhow::Result<bool> {
     for rival in rivals {
-        let query = JobsQuery::default();
-        let last = rival.client.jobs(&query).await?.items.into_iter().next();
-        if last.is_none_or(|it| it.count(TaskState::Waiting) < JOB_TASKS) {
+        let jobs = rival.client.jobs(&JobsQuery::default()).await?.items;
+        if jobs.iter().all(|it| it.count(TaskState::Waiting) == 0) {
             return Ok(false);
         }
     }

@@ -10,12 +10,12 @@ use fairway_model::{GroupName, PolicyKind, Timestamp, UserName};
 
 use super::maui::Maui;
 use super::tree::Live;
-use super::usage::{Amounts, age, begin_of, length_ms};
+use super::usage::{Amounts, age, begin_of};
 use super::{Account, AccountId, Shares, Used};
 use crate::command::{Change, Entity};
 
 /// So many intervals are remembered: as many as the policy may ever ask for.
-const INTERVALS_MAX: i64 = 1000;
+const INTERVALS_MAX: usize = 1000;
 
 /// A day, in milliseconds.
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -95,13 +95,13 @@ impl Shares {
         true
     }
 
-    /// Forgets intervals that no policy can ask for, and counts anew what counts.
+    /// Forgets the oldest intervals where there are too many, and counts anew what counts. How many
+    /// there are does not depend on the policy in force: what one with short intervals does not
+    /// look at may count under the next one, as it does after a restart.
     pub(crate) fn recount(&mut self) {
-        let reach = length_ms(&self.windows).saturating_mul(INTERVALS_MAX);
-        let oldest = Timestamp(self.current.0.saturating_sub(reach));
         let count = |intervals: &mut Intervals| {
-            if (intervals.first_key_value()).is_some_and(|(begin, _)| *begin < oldest) {
-                *intervals = intervals.split_off(&oldest);
+            while intervals.len() > INTERVALS_MAX {
+                intervals.pop_first();
             }
             counted(&self.windows, &self.weights, self.current, intervals)
         };
