@@ -28,7 +28,7 @@ const PLENTY: f64 = 3.0;
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Args {
     /// Users who compete for their shares
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 50)]
     share_users: u32,
     /// Pilots of two cores that they compete for
     #[arg(long, default_value_t = 80)]
@@ -75,20 +75,21 @@ pub(crate) async fn measure(fairway: &Path, args: Args) -> anyhow::Result<()> {
     tokio::time::sleep(decay).await;
     let from = now();
     tokio::time::sleep(decay).await;
-    let seen = usage(&operator, &rivals, from, now()).await?;
+    let (tasks, core_s) = usage(&operator, &rivals, from, now()).await?;
     anyhow::ensure!(
         all_have_work(&rivals).await?,
         "somebody ran out of work: no policy could have given them their share"
     );
     let targets: Vec<f64> = rivals.iter().map(|rival| rival.target).collect();
-    let error = fairway_sim::share_error(&seen, &targets).context("nothing ran")?;
-    let busy = seen.iter().sum::<f64>() / f64::from(args.cores()) / decay.as_secs_f64();
+    let error = fairway_sim::share_error(&tasks, &targets).context("nothing ran")?;
+    let busy = core_s / f64::from(args.cores()) / decay.as_secs_f64();
     println!(
         "shares with real pilots: {} users, {} cores, {jobs} jobs of {JOB_TASKS} tasks: {:.2} % of \
-         the usage in wrong hands, after a decay time of {} s; {:.0} % of all cores busy",
+         {} tasks in wrong hands, after a decay time of {} s; {:.0} % of all cores busy",
         rivals.len(),
         args.cores(),
         100.0 * error,
+        tasks.iter().sum::<f64>(),
         args.share_decay_s,
         100.0 * busy
     );
@@ -128,7 +129,9 @@ fn policy(rivals: &[Rival], args: Args) -> Policy {
         wait_max_s: None,
         ..Policy::default()
     };
-    policy.usage.metric = Metric::CoreSeconds;
+    // Cores are charged for as time passes. Tasks as short as these are over before that tells on
+    // whose turn it is.
+    policy.usage.metric = Metric::TasksStarted;
     policy.fairshare.max_depth = 5;
     policy.fairshare.duration_s = u64::from(args.share_decay_s / 5).max(1);
     let share = |rival: &Rival| Share {
@@ -145,13 +148,13 @@ async fn submit(rivals: &[Rival], args: Args) -> anyhow::Result<u32> {
     let mean = |of: &mut dyn Iterator<Item = f64>, count: usize| of.sum::<f64>() / count as f64;
     let width = mean(&mut WIDTHS.iter().map(|it| f64::from(*it)), WIDTHS.len());
     let length_s = mean(&mut LENGTHS_S.iter().copied(), LENGTHS_S.len());
-    let job_core_s = f64::from(JOB_TASKS) * width * length_s;
     let all_core_s = 2.0 * f64::from(args.share_decay_s) * f64::from(args.cores());
+    let tasks = all_core_s / width / length_s;
     let targets: f64 = rivals.iter().map(|rival| rival.target).sum();
     let mut count = 0;
     for rival in rivals {
-        let due = all_core_s * rival.target / targets;
-        let jobs = (PLENTY * due / job_core_s).ceil() as u32 + 1;
+        let due = tasks * rival.target / targets;
+        let jobs = (PLENTY * due / f64::from(JOB_TASKS)).ceil() as u32 + 1;
         for n in 0..jobs {
             let submission = Submission {
                 jdl: jdl(n),
@@ -195,13 +198,13 @@ async fn all_pilots(server: &Server, count: u32) -> anyhow::Result<()> {
     anyhow::bail!("after five minutes not all {count} pilots are there")
 }
 
-/// Core-seconds of each, of what ended from `from` to `until`.
+/// How many tasks each had that ended from `from` to `until`; and the core-seconds of all.
 async fn usage(
     operator: &Client,
     rivals: &[Rival],
     from: Timestamp,
     until: Timestamp,
-) -> anyhow::Result<Vec<f64>> {
+) -> anyhow::Result<(Vec<f64>, f64)> {
     let query = UsageQuery {
         from: Some(from.0),
         until: Some(until.0),
@@ -210,9 +213,10 @@ async fn usage(
     let lines = operator.usage(&query).await?;
     let of = |rival: &Rival| {
         let line = lines.iter().find(|it| it.key == rival.name.as_str());
-        line.map_or(0.0, |it| it.core_ms as f64 / 1000.0)
+        line.map_or(0.0, |it| it.attempts as f64)
     };
-    Ok(rivals.iter().map(of).collect())
+    let core_ms: u64 = lines.iter().map(|it| it.core_ms).sum();
+    Ok((rivals.iter().map(of).collect(), core_ms as f64 / 1000.0))
 }
 
 /// Whether everybody still has tasks that wait.
