@@ -5,12 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fairway_model::{PilotId, TaskId, TaskState, Timestamp, UserName};
-use fairway_sched::command::Submission;
+use fairway_model::{TaskId, TaskState, Timestamp, UserName};
 use fairway_sched::{Change, State};
 
 use crate::live::{self, Guess, Luck, Outset, RUNS, RuntimeGuess};
-use crate::world::{Scenario, SimPilot, Stopped};
+use crate::world::{Scenario, Stopped};
 
 /// How far a forecast looks.
 #[derive(Clone, Debug)]
@@ -156,14 +155,6 @@ struct Outlook<'a> {
 }
 
 impl Scenario for Outlook<'_> {
-    fn next_arrival(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn arrive(&mut self) -> Option<Submission> {
-        None
-    }
-
     fn runtime_ms(&mut self, state: &State, task: TaskId) -> u64 {
         self.guess.runtime_ms(state, task)
     }
@@ -178,10 +169,6 @@ impl Scenario for Outlook<'_> {
             self.over |= task.state.is_final();
         }
     }
-
-    fn pilot_runs(&mut self, _: PilotId, _: &SimPilot, _: Timestamp) {}
-
-    fn pilot_over(&mut self, _: PilotId, _: &SimPilot, _: Timestamp) {}
 
     fn is_over(&self) -> bool {
         self.started.is_some() || self.over

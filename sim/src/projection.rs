@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairway_model::{CeId, PilotId, PilotState, Policy, TaskId, Timestamp, UserName};
-use fairway_sched::command::Submission;
 use fairway_sched::{Change, Command, State};
 
 use crate::SimError;
@@ -177,14 +176,6 @@ fn live_tasks(state: &State) -> impl Iterator<Item = TaskId> {
 }
 
 impl Scenario for Projected<'_> {
-    fn next_arrival(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn arrive(&mut self) -> Option<Submission> {
-        None
-    }
-
     fn runtime_ms(&mut self, state: &State, task: TaskId) -> u64 {
         self.guess.runtime_ms(state, task)
     }

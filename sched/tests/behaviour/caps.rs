@@ -308,14 +308,8 @@ impl Run {
     }
 }
 
-/// 64, or what `PROPTEST_CASES` asks for.
-fn cases() -> u32 {
-    let asked = std::env::var_os("PROPTEST_CASES");
-    asked.map_or(64, |_| ProptestConfig::default().cases)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+    #![proptest_config(crate::random_cases())]
 
     #[test]
     fn no_limit_is_ever_exceeded(

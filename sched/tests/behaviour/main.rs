@@ -25,3 +25,13 @@ mod shapes;
 mod transitions;
 mod what_if;
 mod world;
+
+/// How random tests are run: 64 cases, or what `PROPTEST_CASES` asks for.
+fn random_cases() -> proptest::test_runner::Config {
+    let usual = proptest::test_runner::Config::default();
+    let asked = std::env::var_os("PROPTEST_CASES");
+    proptest::test_runner::Config {
+        cases: asked.map_or(64, |_| usual.cases),
+        ..usual
+    }
+}

@@ -28,11 +28,15 @@ use agenda::Agenda;
 
 /// What a world is for: what is submitted, how long things take, and who looks on.
 pub(crate) trait Scenario {
-    /// When the next job is submitted.
-    fn next_arrival(&self) -> Option<Timestamp>;
+    /// When the next job is submitted; never, unless the scenario says so.
+    fn next_arrival(&self) -> Option<Timestamp> {
+        None
+    }
 
     /// The next job.
-    fn arrive(&mut self) -> Option<Submission>;
+    fn arrive(&mut self) -> Option<Submission> {
+        None
+    }
 
     /// How long a task runs on a core of speed 1 if nothing ends it, in milliseconds.
     fn runtime_ms(&mut self, state: &State, task: TaskId) -> u64;
@@ -41,10 +45,10 @@ pub(crate) trait Scenario {
     fn heard(&mut self, change: &Change, now: Timestamp);
 
     /// A pilot has been started by the batch system.
-    fn pilot_runs(&mut self, id: PilotId, pilot: &SimPilot, now: Timestamp);
+    fn pilot_runs(&mut self, _id: PilotId, _pilot: &SimPilot, _now: Timestamp) {}
 
     /// A pilot that ran is over.
-    fn pilot_over(&mut self, id: PilotId, pilot: &SimPilot, now: Timestamp);
+    fn pilot_over(&mut self, _id: PilotId, _pilot: &SimPilot, _now: Timestamp) {}
 
     /// Something has happened, or is about to be decided.
     fn moment(&mut self, _state: &State, _now: Timestamp) {}

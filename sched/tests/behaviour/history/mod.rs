@@ -43,14 +43,8 @@ fn play(steps: &[Step]) -> Run {
     run
 }
 
-/// 64, or what `PROPTEST_CASES` asks for.
-fn cases() -> u32 {
-    let asked = std::env::var_os("PROPTEST_CASES");
-    asked.map_or(64, |_| ProptestConfig::default().cases)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+    #![proptest_config(crate::random_cases())]
 
     #[test]
     fn every_history_is_sound(steps in prop::collection::vec(step(), 1..120)) {
