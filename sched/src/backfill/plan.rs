@@ -201,17 +201,15 @@ impl<'a> Plan<'a> {
         Some((choice, class))
     }
 
-    /// Until when a task's place must begin for cores to be kept for it. What has waited for too
-    /// long gets its cores whatever that costs: else nothing would bound how long a wide task
-    /// waits among long ones.
-    fn latest(&self, choice: &Choice, class: &Class) -> Timestamp {
-        let (shares, now) = (&self.state.shares, self.limits.now);
+    /// Whether cores are kept for a task however long that takes, since it has waited for too long:
+    /// else nothing would bound how long a wide task waits among long ones.
+    fn at_any_price(&self, choice: &Choice, class: &Class) -> bool {
+        let shares = &self.state.shares;
         let since = class.waits_since(shares, choice.account);
         let max = shares.policy().wait_max_s.map(Duration::from_secs);
-        match (since, max) {
-            (Some(since), Some(max)) if now.since(since) > max => Timestamp(i64::MAX),
-            _ => self.reach.latest,
-        }
+        since
+            .zip(max)
+            .is_some_and(|(since, max)| self.limits.now.since(since) > max)
     }
 
     /// The earliest place for a task. Which of several follows from what does not change while
@@ -245,7 +243,8 @@ impl<'a> Plan<'a> {
             fits(Room::in_profile(live, free, demand, lasts_ms)?)
         });
         let room = taken.chain(untouched).min()?;
-        (room.from <= self.latest(choice, class)).then_some(Place {
+        let soon = room.from <= self.reach.latest;
+        (soon || self.at_any_price(choice, class)).then_some(Place {
             task: choice.task,
             pilot: room.pilot,
             from: room.from,

@@ -35,14 +35,13 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Since when it waits to be served: since its first task came into the queue, or since it was
-    /// served last. Where tasks go by arrival, who was served waits on with the next task.
-    fn waits_since(&self, shares: &Shares) -> Option<Timestamp> {
-        let (_, since) = self.head()?;
+    /// Since when it waits to be served: since its first task came into the queue, at `since`, or
+    /// since it was served last. Where tasks go by arrival, who was served waits on with the next.
+    fn waits_since(&self, shares: &Shares, since: Timestamp) -> Timestamp {
         // Who is served does not starve, however old the rest of their work is.
         let served_at = self.served_at;
         let served_at = served_at.filter(|_| shares.arrangement() == Arrangement::Tree);
-        Some(served_at.map_or(since, |at| at.max(since)))
+        served_at.map_or(since, |at| at.max(since))
     }
 
     /// The first task, and when it came into the queue.
@@ -103,7 +102,9 @@ impl Class {
 
     /// See [`Waiter::waits_since`].
     pub(crate) fn waits_since(&self, shares: &Shares, account: AccountId) -> Option<Timestamp> {
-        self.waiters.get(&account)?.waits_since(shares)
+        let waiter = self.waiters.get(&account)?;
+        let (_, since) = waiter.head()?;
+        Some(waiter.waits_since(shares, since))
     }
 
     /// When a task that waits came into the queue.
@@ -201,7 +202,7 @@ impl Class {
 fn place_of(shares: &Shares, needs: &Needs, account: AccountId, waiter: &Waiter) -> Option<Place> {
     let (task, since) = waiter.head()?;
     let rank = match shares.arrangement() {
-        Arrangement::Arrival | Arrangement::Tree => waiter.waits_since(shares)?.0,
+        Arrangement::Arrival | Arrangement::Tree => waiter.waits_since(shares, since).0,
         Arrangement::Priority => {
             let fixed = shares.priority(account, needs)?;
             // What it was at the epoch: the same for all that grow as fast.
