@@ -82,10 +82,45 @@ pub(crate) struct Wish {
     pub(crate) staying: bool,
 }
 
+/// What the tasks of a pilot leave of it: looked at for every pilot that waits for work whenever
+/// there is some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Books {
+    /// What it has left.
+    pub(crate) room: Room,
+    /// How many of its tasks wait at it for others to end. It takes them in the order of granting:
+    /// what comes after one that waits, waits too.
+    pub(crate) waiting: usize,
+    /// Whether one of its tasks sleeps until there is room.
+    pub(crate) sleepers: bool,
+}
+
+impl Books {
+    /// Of a pilot with these tasks and parts of tasks.
+    fn of(pilot: &Pilot, leases: &[Lease], seats: &[Seat]) -> Self {
+        let mut room = Room::on(pilot);
+        // A seat is only given where it fits beside all that is there, so that what waits came
+        // after it.
+        for Seat { portion, .. } in seats {
+            room.take(portion.resources, &portion.custom);
+        }
+        let mut take = |lease: &Lease| room.take(lease.takes(), &lease.custom);
+        let first_waiting = leases.iter().position(|lease| !take(lease));
+        Self {
+            room,
+            waiting: first_waiting.map_or(0, |place| leases.len() - place),
+            sleepers: leases.iter().any(Lease::awaits_room),
+        }
+    }
+}
+
 /// A pilot that is not over.
 #[derive(Clone, Debug)]
 pub(crate) struct LivePilot {
     pub(crate) pilot: Pilot,
+    /// What its tasks leave of it. Whoever changes its tasks or its resources has it
+    /// [counted](Self::count) again.
+    books: Books,
     /// When it was heard of last.
     pub(crate) heard_at: Timestamp,
     /// What it has, in the order of granting.
@@ -160,27 +195,50 @@ impl Parked {
 }
 
 impl LivePilot {
-    /// What it has left, and how many of its tasks wait at it for others to end. It takes them
-    /// in the order of granting: what comes after one that waits, waits too.
-    pub(crate) fn books(&self) -> (Room, usize) {
-        let mut room = Room::on(&self.pilot);
-        // A seat is only given where it fits beside all that is there, so that what waits came
-        // after it.
-        for Seat { portion, .. } in &self.seats {
-            room.take(portion.resources, &portion.custom);
+    /// One without tasks, heard of at a moment.
+    pub(crate) fn new(pilot: Pilot, heard_at: Timestamp, node: Option<NodeId>) -> Self {
+        Self {
+            books: Books::of(&pilot, &[], &[]),
+            pilot,
+            heard_at,
+            leases: Vec::new(),
+            seats: Vec::new(),
+            written_off: Vec::new(),
+            round: 0,
+            backlog: 0,
+            wish: None,
+            until: None,
+            purpose: Purpose::Any,
+            useful: false,
+            proven: false,
+            node,
+            unneeded_since: None,
         }
-        for (place, lease) in self.leases.iter().enumerate() {
-            if !room.take(lease.takes(), &lease.custom) {
-                return (room, self.leases.len() - place);
-            }
-        }
-        (room, 0)
+    }
+
+    /// What its tasks leave of it.
+    pub(crate) const fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// Its tasks or its resources have changed.
+    pub(crate) fn count(&mut self) {
+        self.books = Books::of(&self.pilot, &self.leases, &self.seats);
+    }
+
+    /// Whether its books are as its tasks are.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.books == Books::of(&self.pilot, &self.leases, &self.seats)
     }
 
     /// Whether the task, or a part of it, finds room at once.
     pub(crate) fn has_room(&self, needs: &Needs) -> bool {
-        let (room, waiting) = self.books();
-        waiting == 0 && room.holds(needs)
+        self.books.waiting == 0 && self.books.room.holds(needs)
+    }
+
+    /// Whether as much as is asked for is free at once.
+    pub(crate) fn holds_now(&self, demand: Resources) -> bool {
+        self.books.waiting == 0 && self.books.room.free.holds(demand)
     }
 
     /// Whether a task may wait there for others to end. A pilot that does not know all that its
@@ -200,19 +258,8 @@ impl LivePilot {
 
     /// Whether a task that needs this, or its part on one host, may be given to it.
     pub(crate) fn holds(&self, wish: Wish, needs: &Needs, limits: Limits) -> bool {
-        self.holds_beside(&self.books(), wish, needs, limits)
-    }
-
-    /// As [`holds`](Self::holds), with its books: they are the same for all classes.
-    pub(crate) fn holds_beside(
-        &self,
-        (free, waiting): &(Room, usize),
-        wish: Wish,
-        needs: &Needs,
-        limits: Limits,
-    ) -> bool {
-        let room = free.holds(needs) && *waiting == 0
-            || *waiting < wish.backlog as usize && self.may_queue(needs);
+        let room = self.has_room(needs)
+            || self.books.waiting < wish.backlog as usize && self.may_queue(needs);
         let task_s = self.purpose.task_s(needs, limits.remaining_min_s);
         room && limits.lasts_s(task_s, wish.until)
     }

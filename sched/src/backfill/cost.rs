@@ -94,7 +94,7 @@ impl State {
         let pilots: BTreeSet<PilotId> = places.map(|place| place.pilot).collect();
         let mut idle = Vec::new();
         for live in pilots.iter().filter_map(|id| self.pilots.get(id)) {
-            let mut free = live.books().0.free.cores;
+            let mut free = live.books().room.free.cores;
             for (id, class) in self.queue.active() {
                 if free == 0 {
                     break;

@@ -178,19 +178,17 @@ impl<'a> Keeper<'a> {
     /// Whether anything is asked for that would fit if the pilot were empty, and does not now:
     /// by anybody, so that it is known without a look at the classes.
     fn is_blocked_on(&self, live: &LivePilot) -> bool {
-        let (free, waiting) = live.books();
         let mut demands = self.state.queue.demands();
-        demands.any(|it| live.pilot.resources.holds(it) && (waiting > 0 || !free.free.holds(it)))
+        demands.any(|it| live.pilot.resources.holds(it) && !live.holds_now(it))
     }
 
     /// What tasks ask for that would fit if the pilot were empty, and do not now.
     fn blocked_on(&self, live: &LivePilot, element: &Element) -> Vec<Resources> {
-        let (free, waiting) = live.books();
         let mut demands = Vec::new();
         for (id, class) in self.state.queue.active() {
             let demand = class.needs.resources;
             let blocked = live.pilot.resources.holds(demand)
-                && (waiting > 0 || !free.free.holds(demand))
+                && !live.holds_now(demand)
                 && is_plain(&class.needs)
                 && !demands.contains(&demand)
                 && element.verdicts.get(&id).is_some_and(|it| it.eligible);
@@ -268,7 +266,7 @@ impl State {
 
     fn reservation(&self, element: &Element, place: &Place) -> Reservation {
         let live = self.pilots.get(&place.pilot);
-        let free = live.map_or(0, |live| live.books().0.free.cores);
+        let free = live.map_or(0, |live| live.books().room.free.cores);
         Reservation {
             ce: element.id.clone(),
             pilot: place.pilot,

@@ -8,7 +8,7 @@ use fairway_model::{CeId, PilotId, PilotOwner, PilotState, Resources, Timestamp}
 use super::profile::{NEVER, NOW, Profile, after, soon};
 use crate::State;
 use crate::element::Element;
-use crate::matching::{Lease, LivePilot};
+use crate::matching::{Books, Lease, LivePilot};
 
 /// So many demands are remembered of the pilots of one owner at a CE; with more, all are
 /// computed anew.
@@ -26,10 +26,10 @@ fn ends_by(lease: &Lease) -> Timestamp {
 
 /// What the pilot will have free; `None` if it cannot be told when it takes something again.
 pub(super) fn profile(live: &LivePilot, present: Timestamp) -> Option<Profile> {
-    let (free, waiting) = live.books();
+    let Books { room, waiting, .. } = live.books();
     let (running, waiting) = live.leases.split_at(live.leases.len() - waiting);
     let running = running.iter().map(|lease| (lease.takes(), ends_by(lease)));
-    let profile = Profile::new(present, free.free, running);
+    let profile = Profile::new(present, room.free, running);
     waiting.iter().try_fold(profile, |profile, lease| {
         profile.then(lease.takes(), lease.walltime_ms())
     })

@@ -9,7 +9,7 @@ use super::{CeVerdict, Refusal, refusal};
 use crate::State;
 use crate::backfill::{Keeper, Rooms};
 use crate::element::Element;
-use crate::matching::{Limits, LivePilot, serves};
+use crate::matching::{Books, Limits, LivePilot, serves};
 use crate::packing::Room;
 use crate::provision::Purpose;
 use crate::queue::{Class, ClassId};
@@ -131,7 +131,7 @@ const fn meant_for(purpose: Purpose) -> &'static str {
 
 /// What is missing, with the values on both sides.
 fn no_room(live: &LivePilot, needs: &Needs) -> Vec<(&'static str, String)> {
-    let (room, waiting) = live.books();
+    let Books { room, .. } = live.books();
     let has = Room::on(&live.pilot);
     let (free, all, asked) = (room.free, has.free, needs.resources);
     let mut against = Vec::new();
@@ -167,8 +167,8 @@ fn no_room(live: &LivePilot, needs: &Needs) -> Vec<(&'static str, String)> {
         let because = "other tasks are there, and it needs a whole node".to_owned();
         against.push(("whole_node", because));
     }
-    if against.is_empty() && waiting > 0 {
-        let because = match waiting {
+    if against.is_empty() && live.books().waiting > 0 {
+        let because = match live.books().waiting {
             1 => "a task that it was given before waits for room there".to_owned(),
             n => format!("{n} tasks that it was given before wait for room there"),
         };

@@ -11,7 +11,7 @@ use super::demand::Demand;
 use super::lay::Together;
 use crate::State;
 use crate::element::{Element, PILOT_MARGIN_S};
-use crate::matching::LivePilot;
+use crate::matching::{Books, LivePilot};
 use crate::packing::Room;
 use crate::queue::{Class, ClassId};
 use crate::state::probe::is_probe;
@@ -118,14 +118,14 @@ fn supply<'a>(state: &'a State, live: &'a LivePilot, now: Timestamp) -> Option<S
     let open = element.mode() == SiteMode::Open;
     let (room, lasts_s) = match pilot.state {
         PilotState::Active if open => {
-            let (room, waiting) = live.books();
-            if waiting > 0 || room.free.cores == 0 {
+            let Books { room, waiting, .. } = live.books();
+            if *waiting > 0 || room.free.cores == 0 {
                 return None;
             }
             // One that has not said so lasts as long as may be.
             let end = pilot.ends_at.unwrap_or(Timestamp(i64::MAX));
             let end = element.usable_until(end, now);
-            (room, end.since(now).as_secs())
+            (room.clone(), end.since(now).as_secs())
         }
         // It will be told to leave as soon as it calls home.
         state if state.is_expected() && !open => (Room::none(), 0),

@@ -8,7 +8,7 @@ use fairway_model::{GroupName, JobId, TaskId, Timestamp, UserName};
 
 use super::{Candidate, ClassId};
 use crate::ranges::Ranges;
-use crate::shares::{AccountId, Arrangement, Shares};
+use crate::shares::{AccountId, Arrangement, OfClass, Shares};
 
 /// One account's place among the tasks of a class that go by task and not by account; the
 /// smallest is served first.
@@ -26,8 +26,10 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Waiter {
     pub(crate) user: UserName,
-    pub(super) jobs: BTreeMap<JobId, Ranges<Timestamp>>,
-    pub(super) len: u64,
+    jobs: BTreeMap<JobId, Ranges<Timestamp>>,
+    len: u64,
+    /// The first of them, and when it came into the queue.
+    head: Option<(TaskId, Timestamp)>,
     /// When it was served last, if since it began to wait.
     pub(super) served_at: Option<Timestamp>,
     /// `None` if nothing of the account is to be started.
@@ -44,12 +46,74 @@ impl Waiter {
         served_at.map_or(since, |at| at.max(since))
     }
 
+    /// One of whom nothing waits yet.
+    pub(super) fn new(user: UserName) -> Self {
+        Self {
+            user,
+            jobs: BTreeMap::new(),
+            len: 0,
+            head: None,
+            served_at: None,
+            place: None,
+        }
+    }
+
     /// The first task, and when it came into the queue.
     pub(super) fn head(&self) -> Option<(TaskId, Timestamp)> {
+        self.head
+    }
+
+    /// How many tasks wait.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Adds tasks of a job, which came into the queue at `since`: rows in order, each the first and
+    /// one past the last.
+    pub(super) fn add(&mut self, job: JobId, rows: &[(u32, u32)], since: Timestamp) {
+        self.jobs.entry(job).or_default().extend(rows, since);
+        self.len += count(rows);
+        self.head = self.first();
+    }
+
+    /// Takes tasks of a job away, which all wait.
+    pub(super) fn take(&mut self, job: JobId, rows: &[(u32, u32)]) {
+        let Some(ranges) = self.jobs.get_mut(&job) else {
+            return;
+        };
+        let len = count(rows);
+        if rows.len() > 1 && ranges.count_below(u32::MAX) == len {
+            // Much faster than one by one.
+            *ranges = Ranges::default();
+        }
+        for &(from, to) in rows {
+            for (from, to, _) in ranges.within(from, to) {
+                ranges.take(from, to);
+            }
+        }
+        if ranges.is_empty() {
+            self.jobs.remove(&job);
+        }
+        self.len -= len;
+        self.head = self.first();
+    }
+
+    fn first(&self) -> Option<(TaskId, Timestamp)> {
         let (&job, ranges) = self.jobs.first_key_value()?;
         let (from, _, since) = ranges.iter().next()?;
         Some((TaskId::new(job, from), since))
     }
+
+    /// Whether what is kept twice is the same.
+    pub(super) fn is_sound(&self) -> bool {
+        let lens = self.jobs.values().map(|it| it.count_below(u32::MAX));
+        self.len > 0 && self.len == lens.sum::<u64>() && self.head == self.first()
+    }
+}
+
+/// How many tasks these rows are.
+pub(super) fn count(rows: &[(u32, u32)]) -> u64 {
+    rows.iter().map(|(from, to)| u64::from(to - from)).sum()
 }
 
 /// Tasks that need the same, for the same group.
@@ -171,10 +235,11 @@ impl Class {
 
     /// Finds the places of all anew, save those of whom nothing is to be started.
     pub(super) fn place_all(&mut self, shares: &Shares, barred: &BTreeSet<AccountId>) {
+        let of_class = self.of_class(shares);
         let mut moved = Vec::new();
         for (&account, waiter) in &mut self.waiters {
             let open = !barred.contains(&account);
-            let place = place_of(shares, &self.needs, account, waiter).filter(|_| open);
+            let place = place_of(shares, of_class.as_ref(), account, waiter).filter(|_| open);
             if place != waiter.place {
                 moved.push((std::mem::replace(&mut waiter.place, place), place));
             }
@@ -195,18 +260,30 @@ impl Class {
     /// Where an account is to stand.
     pub(super) fn place_of(&self, shares: &Shares, account: AccountId) -> Option<Place> {
         let waiter = self.waiters.get(&account)?;
-        place_of(shares, &self.needs, account, waiter)
+        place_of(shares, self.of_class(shares).as_ref(), account, waiter)
+    }
+
+    /// What is the same for all of its tasks, where they go by their priorities.
+    fn of_class(&self, shares: &Shares) -> Option<OfClass> {
+        let by_priority = shares.arrangement() == Arrangement::Priority;
+        by_priority.then(|| shares.priority_of_class(&self.needs))
     }
 }
 
-fn place_of(shares: &Shares, needs: &Needs, account: AccountId, waiter: &Waiter) -> Option<Place> {
+/// Where an account is to stand; `of_class` where tasks go by their priorities.
+fn place_of(
+    shares: &Shares,
+    of_class: Option<&OfClass>,
+    account: AccountId,
+    waiter: &Waiter,
+) -> Option<Place> {
     let (task, since) = waiter.head()?;
-    let rank = match shares.arrangement() {
-        Arrangement::Arrival | Arrangement::Tree => waiter.waits_since(shares, since).0,
-        Arrangement::Priority => {
-            let fixed = shares.priority(account, needs)?;
+    let rank = match of_class {
+        None => waiter.waits_since(shares, since).0,
+        Some(of_class) => {
+            let fixed = shares.priority_in(account, of_class)?;
             // What it was at the epoch: the same for all that grow as fast.
-            let then = fixed - shares.priority_per_ms(needs) * since.0 as f64;
+            let then = fixed - of_class.per_ms * since.0 as f64;
             ordered(-then)
         }
     };

@@ -21,7 +21,6 @@ pub(crate) use self::class::{Class, Waiter};
 pub(crate) use self::next::{Candidate, Choice};
 use self::order::Order;
 pub(crate) use self::stand::Stand;
-use crate::ranges::Ranges;
 use crate::shares::{AccountId, Arrangement, Shares};
 
 /// Which class. Numbers are given in the order of appearance and mean nothing else.
@@ -147,7 +146,7 @@ impl Queue {
             debug_assert!(false, "a task waits in a class that is not there");
             return;
         };
-        let len: u64 = rows.iter().map(|(from, to)| u64::from(to - from)).sum();
+        let len = class::count(rows);
         let wakes = class.waiting == 0;
         if wakes {
             class.slot = self.free_slots.pop().unwrap_or_else(|| {
@@ -160,16 +159,9 @@ impl Queue {
         }
         let user = &shares.books(account).user;
         let begins = !class.waiters.contains_key(&account);
-        let waiter = class.waiters.entry(account).or_insert_with(|| Waiter {
-            user: user.clone(),
-            jobs: BTreeMap::new(),
-            len: 0,
-            served_at: None,
-            place: None,
-        });
-        let ranges = waiter.jobs.entry(job).or_default();
-        ranges.extend(rows, since);
-        waiter.len += len;
+        let new = || Waiter::new(user.clone());
+        let waiter = class.waiters.entry(account).or_insert_with(new);
+        waiter.add(job, rows, since);
         class.waiting += len;
         self.waiting += len;
         let barred = self.barred.contains(&account);
@@ -201,27 +193,13 @@ impl Queue {
         let Some(waiter) = class.waiters.get_mut(&account) else {
             return;
         };
-        let Some(ranges) = waiter.jobs.get_mut(&job) else {
-            return;
-        };
-        let len: u64 = rows.iter().map(|(from, to)| u64::from(to - from)).sum();
-        if rows.len() > 1 && ranges.count_below(u32::MAX) == len {
-            // Much faster than one by one.
-            *ranges = Ranges::default();
-        }
-        for &(from, to) in rows {
-            for (from, to, _) in ranges.within(from, to) {
-                ranges.take(from, to);
-            }
-        }
-        if ranges.is_empty() {
-            waiter.jobs.remove(&job);
-        }
-        waiter.len -= len;
+        let before = waiter.len();
+        waiter.take(job, rows);
+        let len = before - waiter.len();
         class.waiting -= len;
         self.waiting -= len;
         let barred = self.barred.contains(&account);
-        if waiter.len > 0 {
+        if waiter.len() > 0 {
             class.place(shares, account, barred);
             return;
         }
@@ -416,7 +394,7 @@ impl Queue {
         let (mut waiting, mut tiers, mut demands) = (0, BTreeMap::new(), BTreeMap::new());
         let mut open: BTreeMap<AccountId, BTreeSet<ClassId>> = BTreeMap::new();
         for (id, class) in &self.classes {
-            let lens: u64 = class.waiters.values().map(|waiter| waiter.len).sum();
+            let lens: u64 = class.waiters.values().map(Waiter::len).sum();
             if lens != class.waiting || self.active.contains(id) != (lens > 0) {
                 return Err(format!("class {id:?} miscounts its {lens} waiting tasks"));
             }
@@ -429,8 +407,7 @@ impl Queue {
                 return Err(format!("class {id:?} orders others than it has"));
             }
             for (account, waiter) in &class.waiters {
-                let len: u64 = waiter.jobs.values().map(|r| r.count_below(u32::MAX)).sum();
-                if len != waiter.len || len == 0 {
+                if !waiter.is_sound() {
                     return Err(format!(
                         "class {id:?} miscounts the tasks of {}",
                         waiter.user

@@ -47,26 +47,29 @@ impl Order {
             return order;
         }
         for (account, classes) in waiting {
-            let own = shares.books(*account).node;
-            let node = order.at(own);
+            let node = order.at(shares.books(*account).node);
             node.account = Some(*account);
             node.classes = classes.iter().map(|class| (*class, 1)).collect();
-            let mut above = shares.above(own);
-            while let Some(id) = above {
-                let node = order.at(id);
-                for class in classes {
-                    *node.classes.entry(*class).or_default() += 1;
-                }
-                above = shares.above(id);
-            }
         }
         let mut children: BTreeMap<NodeId, Vec<(Key, NodeId)>> = BTreeMap::new();
-        for (node, id) in order.nodes.iter_mut().zip((0..).map(NodeId)) {
-            if let Some(above) = shares.above(id).filter(|_| !node.classes.is_empty()) {
-                let key = shares.key(id);
-                (node.key, node.above) = (Some(key), Some(above));
-                children.entry(above).or_default().push((key, id));
+        // A node comes after those above it: backwards, each is complete when its turn comes.
+        for at in (0..order.nodes.len()).rev() {
+            let id = NodeId(u32::try_from(at).unwrap_or(u32::MAX));
+            let Some(above) = shares
+                .above(id)
+                .filter(|_| !order.nodes[at].classes.is_empty())
+            else {
+                continue;
+            };
+            debug_assert!(above < id);
+            let key = shares.key(id);
+            let (before, from) = order.nodes.split_at_mut(at);
+            let (node, to) = (&mut from[0], &mut before[above.at()]);
+            (node.key, node.above) = (Some(key), Some(above));
+            for (class, accounts) in &node.classes {
+                *to.classes.entry(*class).or_default() += accounts;
             }
+            children.entry(above).or_default().push((key, id));
         }
         for (above, children) in children {
             order.at(above).children = children.into_iter().collect();

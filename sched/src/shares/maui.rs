@@ -62,6 +62,17 @@ pub(crate) struct Parts {
     pub(crate) qos: f64,
 }
 
+/// What the priorities of all tasks of a class have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfClass {
+    /// How far its quality of service and queue are from their targets.
+    named: Part,
+    /// The other components, before it has waited.
+    fixed: f64,
+    /// What a millisecond in the queue is worth.
+    pub(crate) per_ms: f64,
+}
+
 /// Usage in percent of all: over all intervals, and in the current one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Percent {
@@ -140,6 +151,11 @@ pub(crate) fn part(target: Option<MauiTarget>, used: Percent, weight: f64) -> Pa
 /// The target of that name, or that of all not named.
 fn target(targets: &BTreeMap<String, MauiTarget>, name: &str) -> Option<MauiTarget> {
     targets.get(name).or_else(|| targets.get("*")).copied()
+}
+
+/// What it is worth to have used nothing.
+fn unused(targets: &BTreeMap<String, MauiTarget>, name: &str, weight: f64) -> Part {
+    part(target(targets, name), Percent::default(), weight)
 }
 
 fn caps(settings: &MauiSettings) -> bool {
@@ -245,31 +261,52 @@ impl Maui {
         }
     }
 
-    /// The fairshare component of a task's priority.
-    pub(crate) fn fairshare(&self, shares: &Shares, account: AccountId, needs: &Needs) -> Part {
+    /// How far a quality of service and a queue are from their targets.
+    fn of_names(&self, settings: &MauiSettings, needs: &Needs) -> Part {
+        let part_of = |name: Option<&Arc<str>>, known: &Named, targets, weight| {
+            let Some(name) = name else {
+                return Part::default();
+            };
+            let known = known.get(name).copied();
+            known.unwrap_or_else(|| unused(targets, name, weight))
+        };
+        let (qos, queue) = (needs.qos.as_ref(), needs.queue.as_ref());
+        part_of(qos, &self.qos, &settings.qos, settings.qos_weight).plus(part_of(
+            queue,
+            &self.queues,
+            &settings.queues,
+            settings.queue_weight,
+        ))
+    }
+
+    /// The fairshare component of the priority of an account's tasks, with that of their class.
+    fn fairshare(&self, shares: &Shares, account: AccountId, of_names: Part) -> Part {
         let settings = &shares.policy.maui;
-        let unused =
-            |targets, name: &str, weight| part(target(targets, name), Percent::default(), weight);
-        // Who has come since the last count has used nothing to speak of.
         let known = self.accounts.get(account.0 as usize).copied();
-        let mut sum = known.unwrap_or_else(|| {
+        // Who has come since the last count has used nothing to speak of.
+        let own = known.unwrap_or_else(|| {
             let user = shares.books(account).user.as_str();
             unused(&settings.users, user, settings.user_weight)
         });
-        if let Some(name) = &needs.qos {
-            let known = self.qos.get(name).copied();
-            sum =
-                sum.plus(known.unwrap_or_else(|| unused(&settings.qos, name, settings.qos_weight)));
-        }
-        if let Some(name) = &needs.queue {
-            let known = self.queues.get(name).copied();
-            sum = sum.plus(
-                known.unwrap_or_else(|| unused(&settings.queues, name, settings.queue_weight)),
-            );
-        }
+        let Part { worth, capped } = own.plus(of_names);
         Part {
-            worth: settings.fairshare_weight * sum.worth,
-            capped: sum.capped,
+            worth: settings.fairshare_weight * worth,
+            capped,
+        }
+    }
+
+    /// What is the same for all tasks that need this.
+    pub(super) fn of_class(&self, shares: &Shares, needs: &Needs) -> OfClass {
+        let settings = &shares.policy.maui;
+        let qos = needs.qos.as_ref();
+        let qos = qos.and_then(|name| shares.policy.qos_named(name));
+        OfClass {
+            named: self.of_names(settings, needs),
+            // The expansion factor of a task that has not waited yet is 1.
+            fixed: settings.expansion_factor_weight
+                + resources(settings, needs)
+                + qos.map_or(0.0, |qos| qos.priority),
+            per_ms: per_ms(settings, needs),
         }
     }
 
@@ -278,23 +315,21 @@ impl Maui {
         &self,
         shares: &Shares,
         account: AccountId,
-        needs: &Needs,
+        of_class: &OfClass,
     ) -> Option<f64> {
-        let parts = self.parts(shares, account, needs);
-        let fixed = parts.expansion + parts.resources + parts.qos;
-        (!parts.capped).then_some(parts.fairshare + fixed)
+        let fairshare = self.fairshare(shares, account, of_class.named);
+        (!fairshare.capped).then_some(fairshare.worth + of_class.fixed)
     }
 
     /// What the priority of a task that has not waited yet is made of.
     pub(super) fn parts(&self, shares: &Shares, account: AccountId, needs: &Needs) -> Parts {
-        let fairshare = self.fairshare(shares, account, needs);
+        let settings = &shares.policy.maui;
+        let fairshare = self.fairshare(shares, account, self.of_names(settings, needs));
         let qos = needs.qos.as_ref();
         let qos = qos.and_then(|name| shares.policy.qos_named(name));
-        let settings = &shares.policy.maui;
         Parts {
             fairshare: fairshare.worth,
             capped: fairshare.capped,
-            // The expansion factor of a task that has not waited yet is 1.
             expansion: settings.expansion_factor_weight,
             resources: resources(settings, needs),
             qos: qos.map_or(0.0, |qos| qos.priority),

@@ -28,6 +28,7 @@ use self::tree::Tree;
 use self::usage::{Carried, begin_of, weights, windows};
 
 pub(crate) use self::books::Charge;
+pub(crate) use self::maui::OfClass;
 pub(crate) use self::order::{Arrangement, Key};
 pub(crate) use self::tree::{AccountId, NodeId, ROOT};
 pub use self::usage::{Used, interval_s};

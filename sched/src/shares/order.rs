@@ -3,7 +3,7 @@
 use fairway_jdl::Needs;
 use fairway_model::PolicyKind;
 
-use super::maui::{self, Maui};
+use super::maui::{self, Maui, OfClass};
 use super::tree::ROOT;
 use super::{Account, AccountId, NodeId, Shares};
 
@@ -162,7 +162,17 @@ impl Shares {
     /// The part of a task's priority that does not change while it waits; `None` if it is not to
     /// start because of a cap.
     pub(crate) fn priority(&self, account: AccountId, needs: &Needs) -> Option<f64> {
-        self.maui.priority(self, account, needs)
+        self.priority_in(account, &self.priority_of_class(needs))
+    }
+
+    /// What the priorities of all tasks that need this have in common.
+    pub(crate) fn priority_of_class(&self, needs: &Needs) -> OfClass {
+        self.maui.of_class(self, needs)
+    }
+
+    /// As [`priority`](Self::priority), with what is the same for its class.
+    pub(crate) fn priority_in(&self, account: AccountId, of_class: &OfClass) -> Option<f64> {
+        self.maui.priority(self, account, of_class)
     }
 
     /// What a task's priority is made of; see [`priority`](Self::priority).

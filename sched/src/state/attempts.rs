@@ -194,9 +194,9 @@ impl State {
             yielding: Default::default(),
             cancelling: false,
         });
-        self.rooms.touch(pilot);
-        self.kept_rooms.granted(task, class, pilot);
         let ce = at.pilot.ce.clone();
+        self.recount(pilot);
+        self.kept_rooms.granted(task, class, pilot);
         if let Some(element) = self.elements.get_mut(&ce) {
             element.experience.note_useful(first);
         }
@@ -303,9 +303,9 @@ impl State {
             return;
         };
         let lease = at.leases.remove(place);
-        self.rooms.touch(pilot);
         let ce = at.pilot.ce.clone();
         self.wishes_may_be_granted |= at.wish.is_some();
+        self.recount(pilot);
         self.free_seats(&lease);
         let excuse = self.blame_node(pilot, task, &end, measured, now);
 

@@ -244,9 +244,12 @@ fn check_nodes(live: &LiveJob, nodes: &Nodes, waits: bool) -> Result<(), String>
 
 /// No oversubscription: beyond what its resources hold, a pilot has at most its backlog.
 fn check_pilot(live: &LivePilot) -> Result<(), String> {
-    let (_, waiting) = live.books();
+    let id = live.pilot.id;
+    if !live.is_counted() {
+        return Err(format!("what is free on pilot {id} was not counted"));
+    }
+    let waiting = live.books().waiting;
     if waiting > live.backlog {
-        let id = live.pilot.id;
         return Err(format!(
             "{waiting} tasks wait at pilot {id}, allowed {}",
             live.backlog
@@ -255,15 +258,11 @@ fn check_pilot(live: &LivePilot) -> Result<(), String> {
     let mut seated = Room::on(&live.pilot);
     for Seat { task, portion, .. } in &live.seats {
         if !seated.take(portion.resources, &portion.custom) {
-            let id = live.pilot.id;
             return Err(format!("there is no room for {task} on pilot {id}"));
         }
     }
     if waiting > 0 && !live.seats.is_empty() {
-        return Err(format!(
-            "tasks wait at pilot {} beside a seat",
-            live.pilot.id
-        ));
+        return Err(format!("tasks wait at pilot {id} beside a seat"));
     }
     let fits = |lease: &&Lease| Room::on(&live.pilot).take(lease.resources, &lease.custom);
     if let Some(lease) = live.leases.iter().find(|lease| !fits(lease)) {

@@ -66,7 +66,7 @@ impl State {
             .mates(lead.pilot.allocation)
             .filter(|mate| mate.pilot.id != lead.pilot.id)
             .filter(|mate| self.may_join(mate, id, class, limits))
-            .map(|mate| (mate.books().0.free.cores, mate.pilot.id))
+            .map(|mate| (mate.books().room.free.cores, mate.pilot.id))
             .collect();
         if able.len() < others {
             return None;
@@ -97,10 +97,8 @@ impl State {
     ) -> Option<Placement> {
         let lead = self.pilots.get(&pilot)?;
         let class = self.queue.class(id)?;
-        let (room, waiting) = lead.books();
-        let at_once = waiting == 0 && room.holds(&class.needs);
-        let mut portion = if at_once {
-            room.portion(&class.needs)
+        let mut portion = if lead.has_room(&class.needs) {
+            lead.books().room.portion(&class.needs)
         } else {
             Portion::least(&class.needs)
         };
@@ -151,11 +149,11 @@ impl State {
                 portion,
             });
             mate.unneeded_since = None;
-            self.rooms.touch(*id);
             let first = !std::mem::replace(&mut mate.useful, true);
             if let Some(element) = self.elements.get_mut(&mate.pilot.ce) {
                 element.experience.note_useful(first);
             }
+            self.recount(*id);
             self.tell(*id);
         }
         all
@@ -169,8 +167,8 @@ impl State {
             };
             let own = |seat: &Seat| (seat.task, seat.attempt) == (lease.task, lease.attempt);
             mate.seats.retain(|seat| !own(seat));
-            self.rooms.touch(*id);
             self.wishes_may_be_granted |= mate.wish.is_some();
+            self.recount(*id);
             self.tell(*id);
         }
     }

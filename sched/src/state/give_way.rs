@@ -92,7 +92,7 @@ impl Lease {
     }
 
     /// Whether it sleeps until there is room.
-    fn awaits_room(&self) -> bool {
+    pub(crate) fn awaits_room(&self) -> bool {
         self.yielding.cores_free && !self.yielding.by_hand
     }
 
@@ -193,7 +193,7 @@ impl State {
             if leases().any(|it| it.order.is_some() && !it.told_at.is_some_and(lately)) {
                 late.push(*id);
             }
-            if live.leases.iter().any(Lease::awaits_room) {
+            if live.books().sleepers {
                 sleeping.push(*id);
             }
         }
@@ -211,7 +211,7 @@ impl State {
         if let Some(lease) = self.lease_mut(pilot, row.id) {
             lease.yielding = Yielding::of(row, grace_s);
         }
-        self.rooms.touch(pilot);
+        self.recount(pilot);
     }
 
     pub(super) fn lease_mut(&mut self, pilot: PilotId, task: TaskId) -> Option<&mut Lease> {

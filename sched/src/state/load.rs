@@ -249,7 +249,8 @@ impl State {
             }
         }
         for pilot in self.pilots.values_mut() {
-            pilot.backlog = pilot.books().1;
+            pilot.count();
+            pilot.backlog = pilot.books().waiting;
         }
         self.reorder_all();
         self.note_bounds();

@@ -12,7 +12,7 @@ use super::{State, refused};
 use crate::command::{Change, Observation, Refused, RefusedKind, Reply};
 use crate::experience::Decided;
 use crate::matching::LivePilot;
-use crate::provision::{Ledger, Limit, PilotOrder, Purpose, Size, too_large};
+use crate::provision::{Ledger, Limit, PilotOrder, Size, too_large};
 
 /// What a pilot says when it first calls home.
 pub(super) struct FirstCall {
@@ -190,23 +190,15 @@ impl State {
         }
         let host = pilot.host.as_deref();
         let node = host.map(|host| self.latch.join(&pilot.ce, host, id));
-        let live = LivePilot {
-            pilot,
-            heard_at: now,
-            leases: Vec::new(),
-            seats: Vec::new(),
-            written_off: Vec::new(),
-            round: 0,
-            backlog: 0,
-            wish: None,
-            until: None,
-            purpose: Purpose::Any,
-            useful: false,
-            proven: false,
-            node,
-            unneeded_since: None,
-        };
-        self.pilots.insert(id, live);
+        self.pilots.insert(id, LivePilot::new(pilot, now, node));
+    }
+
+    /// The tasks of a pilot, or its resources, are not what they were.
+    pub(super) fn recount(&mut self, id: PilotId) {
+        if let Some(live) = self.pilots.get_mut(&id) {
+            live.count();
+        }
+        self.rooms.touch(id);
     }
 
     pub(super) fn register_pilot(
@@ -251,7 +243,7 @@ impl State {
         }
         let probe = is_probe(&row);
         self.changed_pilot(row, call.host, now);
-        self.rooms.touch(id);
+        self.recount(id);
         self.arrive(id, now);
         if probe {
             // It has shown what it was to show. Its first wish is answered with the order to end.

@@ -291,7 +291,7 @@ impl State {
             heard_at: live.heard_at,
             tasks: live.leases.iter().map(|lease| lease.task).collect(),
             seats: live.seats.iter().map(|seat| seat.task).collect(),
-            free: live.books().0.free,
+            free: live.books().room.free,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Work for pilots: what one of them gets when it asks, and what all those get that wait for
 //! an answer.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_model::{PilotId, PilotOwner, Resources, SiteMode, Timestamp};
@@ -10,13 +11,12 @@ use super::sync::Orders;
 use crate::backfill::{Keeper, Passed};
 use crate::command::{Grant, Reply};
 use crate::element::Element;
-use crate::matching::{Limits, LivePilot, Wish, eligible, next_for};
-use crate::packing::Room;
+use crate::matching::{Books, Limits, LivePilot, Wish, eligible, next_for};
 use crate::queue::{Candidate, Choice, Class, ClassId};
 
 /// Whether a pilot with these books may take a task that asks for so much, as far as that tells.
-fn may_take((free, waiting): &(Room, usize), wish: Wish, demand: Resources) -> bool {
-    *waiting < wish.backlog as usize || (*waiting == 0 && free.free.holds(demand))
+fn may_take(books: &Books, wish: Wish, demand: Resources) -> bool {
+    books.waiting < wish.backlog as usize || (books.waiting == 0 && books.room.free.holds(demand))
 }
 
 impl State {
@@ -104,13 +104,13 @@ impl State {
         if !self.node_admits(live, limits.now) {
             return None;
         }
-        let books = live.books();
         // Whoever was just given a task asks again, and is full more often than not.
-        if !self.queue.demands().any(|it| may_take(&books, wish, it)) {
+        let books = live.books();
+        if !self.queue.demands().any(|it| may_take(books, wish, it)) {
             return None;
         }
         let wanted = |id: ClassId, class: &Class| {
-            live.holds_beside(&books, wish, &class.needs, limits)
+            live.holds(wish, &class.needs, limits)
                 && self.purpose_of(live, limits).takes(self, id, class)
                 && self.is_complete(live, id, class, limits)
                 && self.leaves_room(live, id, class)
@@ -238,11 +238,24 @@ impl State {
                 .get(&pilot)
                 .is_none_or(|orders| orders.grants.len() < self.settings.grants_max as usize)
         };
-        let waiting: Vec<&Element> = self.waiting_elements().collect();
+        let waiting: Vec<&'a Element> = self.waiting_elements().collect();
         if waiting.is_empty() {
             return None;
         }
         let door = self.door(limits.now);
+        // Which pilot it would be is asked for a class, for its candidates, and for the choice.
+        let known = RefCell::new(BTreeMap::new());
+        let parked_for = |id: ClassId,
+                          class: &Class,
+                          element: &'a Element,
+                          owner: &'a PilotOwner,
+                          pilots: &BTreeSet<PilotId>| {
+            let lets =
+                |live: &'a LivePilot| has_room(live.pilot.id) && keeper.lets(live, id, class);
+            let find = || self.parked_for(id, class, pilots, limits, lets);
+            let mut known = known.borrow_mut();
+            *known.entry((id, &element.id, owner)).or_insert_with(find)
+        };
         // The best pilot of those that `lets` lets the class to.
         let best = |id: ClassId, class: &Class, lets: &dyn Fn(&Element, &PilotOwner) -> bool| {
             let mut best: Option<(f64, PilotId)> = None;
@@ -254,11 +267,9 @@ impl State {
                 if best.is_some_and(|(other, _)| rank <= other) {
                     continue;
                 }
-                let among =
-                    |live: &'a LivePilot| has_room(live.pilot.id) && keeper.lets(live, id, class);
                 let mut owners = element.parked.by_owner();
                 let pilot = owners.find_map(|(owner, pilots)| {
-                    let pilot = self.parked_for(id, class, pilots, limits, among)?;
+                    let pilot = parked_for(id, class, element, owner, pilots)?;
                     lets(element, owner).then_some(pilot)
                 });
                 best = pilot.map(|pilot| (rank, pilot)).or(best);

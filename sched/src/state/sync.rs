@@ -56,7 +56,7 @@ impl State {
         let want = want.filter(|want| want.round >= live.round);
         if let Some(want) = want {
             live.round = want.round;
-            live.backlog = live.books().1.max(want.backlog as usize);
+            live.backlog = live.books().waiting.max(want.backlog as usize);
             self.close_wish(pilot);
         }
 
@@ -78,15 +78,17 @@ impl State {
             }
             self.report(pilot, report, now);
         }
-        let leased = self.attempts_of(pilot);
-        for &(task, attempt) in holding {
-            let live = leased.binary_search(&(task, attempt)).is_ok();
-            if !live && settled.insert((task, attempt)) {
-                orders.what.push((task, attempt, Order::WriteOff));
+        if !self.has_just(pilot, holding, &settled) {
+            let leased = self.attempts_of(pilot);
+            for &(task, attempt) in holding {
+                let live = leased.binary_search(&(task, attempt)).is_ok();
+                if !live && settled.insert((task, attempt)) {
+                    orders.what.push((task, attempt, Order::WriteOff));
+                }
             }
-        }
-        if let Some(want) = want {
-            orders.grants = self.missing_leases(pilot, holding, want.round, now);
+            if let Some(want) = want {
+                orders.grants = self.missing_leases(pilot, holding, want.round, now);
+            }
         }
         self.resume_sleepers(pilot, now);
         self.add_orders(pilot, want.map(|want| want.staying), &mut orders, now);
@@ -95,6 +97,27 @@ impl State {
             self.answer_wish(pilot, want, &mut orders, now);
         }
         Ok(orders.into())
+    }
+
+    /// Whether the pilot has just the attempts that it is to have, beside those that are settled. It
+    /// has most often: only if a message was lost is each looked for.
+    fn has_just(
+        &self,
+        pilot: PilotId,
+        holding: &[(TaskId, Attempt)],
+        settled: &BTreeSet<(TaskId, Attempt)>,
+    ) -> bool {
+        let live = self.pilots.get(&pilot);
+        let leases = live.into_iter().flat_map(|live| &live.leases);
+        let leased = leases.map(|lease| (lease.task, lease.attempt));
+        let held = holding.iter().filter(|it| !settled.contains(it)).copied();
+        if leased.clone().eq(held.clone()) {
+            return true;
+        }
+        let (mut leased, mut held): (Vec<_>, Vec<_>) = (leased.collect(), held.collect());
+        leased.sort_unstable();
+        held.sort_unstable();
+        leased == held
     }
 
     /// The live attempts that a pilot has, sorted.

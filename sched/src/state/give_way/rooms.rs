@@ -176,8 +176,7 @@ impl State {
     /// for others, or given up by what sleeps there.
     pub(crate) fn leaves_room(&self, live: &LivePilot, id: ClassId, class: &Class) -> bool {
         let rooms = self.kept_rooms.at(live.pilot.id);
-        let sleepers = || live.leases.iter().filter(|it| it.awaits_room());
-        if rooms.is_empty() && sleepers().next().is_none() {
+        if rooms.is_empty() && !live.books().sleepers {
             return true;
         }
         let needs = class.needs.resources;
@@ -194,7 +193,8 @@ impl State {
         };
         let kept_rooms = rooms.iter().filter(|room| yields_to(room.class));
         let kept_rooms = kept_rooms.map(|room| room.resources);
-        let kept_cores = sleepers().filter(|lease| {
+        let sleepers = live.leases.iter().filter(|it| it.awaits_room());
+        let kept_cores = sleepers.filter(|lease| {
             let class = self.class_of_task(lease.task);
             class.is_some_and(|class| !own.goes_before(policy, Rank::of(policy, &class.needs)))
         });

@@ -39,8 +39,7 @@ impl State {
         };
         let rooms = self.kept_rooms.at(pilot).iter().map(|room| room.resources);
         let kept = rooms.fold(Resources::default(), Resources::plus);
-        let (free, waiting) = live.books();
-        if waiting > 0 || !free.free.holds(cores.plus(cores_of(kept))) {
+        if !live.holds_now(cores.plus(cores_of(kept))) {
             return false;
         }
         let policy = self.policy();
@@ -48,7 +47,7 @@ impl State {
         let door = self.door(now);
         let waits = |(id, other): (ClassId, &Class)| {
             Rank::of(policy, &other.needs).goes_before(policy, own)
-                && free.holds(&other.needs)
+                && live.has_room(&other.needs)
                 && beds::could_take(self, live, element, (id, other), now)
                 && other.may_any(id, |candidate| {
                     door.lets(candidate, element, &live.pilot.owner)
