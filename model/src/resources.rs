@@ -60,6 +60,16 @@ impl Resources {
             gpus: self.gpus.saturating_add(other.gpus),
         }
     }
+
+    /// So many times as much (saturating).
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self {
+            cores: self.cores.saturating_mul(times),
+            memory_mib: self.memory_mib.saturating_mul(times.into()),
+            gpus: self.gpus.saturating_mul(times),
+        }
+    }
 }
 
 /// Resources that only the sites and their users know the meaning of, such as FPGAs or licences:

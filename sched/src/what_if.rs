@@ -332,16 +332,16 @@ impl Rehearsal {
 
     /// Counts one task more that is served.
     fn serve(&mut self, account: AccountId, needs: &Arc<fairway_jdl::Needs>) {
-        let cores = needs.resources.cores.saturating_mul(needs.hosts);
+        let has = needs.resources.times(needs.hosts);
         self.shares.take_turn(account);
-        self.shares.note_live(account, cores, true);
+        self.shares.note_live(account, has, true);
         let subject = Subject {
             shares: &self.shares,
             account,
             needs,
             site: None,
         };
-        self.bounds.note(subject, cores, true);
+        self.bounds.note(subject, has.cores, true);
         self.shares.charge(Charge {
             account,
             needs,

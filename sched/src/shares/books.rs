@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fairway_jdl::Needs;
 use fairway_model::policy::FairshareSettings;
-use fairway_model::{GroupName, PolicyKind, Timestamp, UserName};
+use fairway_model::{GroupName, PolicyKind, Resources, Timestamp, UserName};
 
 use super::maui::Maui;
 use super::tree::Live;
@@ -181,19 +181,16 @@ impl Shares {
         changes
     }
 
-    /// Notes that the account has a live attempt more, or less.
-    pub(crate) fn note_live(&mut self, id: AccountId, cores: u32, begins: bool) {
+    /// Notes that the account has a live attempt more, or less, of a task that has this.
+    pub(crate) fn note_live(&mut self, id: AccountId, has: Resources, begins: bool) {
         let node = self.books(id).node;
+        let task = Live::task(has);
         self.tree.change_upward(node, |node| {
-            let Live { tasks, cores: sum } = &mut node.live;
-            if begins {
-                *tasks += 1;
-                *sum += u64::from(cores);
+            node.live = if begins {
+                node.live.plus(task)
             } else {
-                debug_assert!(*tasks > 0);
-                *tasks = tasks.saturating_sub(1);
-                *sum = sum.saturating_sub(u64::from(cores));
-            }
+                node.live.minus(task)
+            };
         });
     }
 
@@ -224,21 +221,20 @@ impl Shares {
         weighed.collect()
     }
 
-    /// Compares what is kept twice. `live`: tasks and cores of each account.
-    pub(crate) fn check(&self, live: &BTreeMap<AccountId, (u64, u64)>) -> Result<(), String> {
+    /// Compares what is kept twice. `live`: what each account has live.
+    pub(crate) fn check(&self, live: &BTreeMap<AccountId, Live>) -> Result<(), String> {
         let mut again = vec![(Amounts::default(), Used::default(), Live::default()); self.len()];
         // In the same order as when it was counted: sums of floats depend on it.
         for &id in self.ids.values() {
             let account = self.books(id);
             let intervals = &account.intervals;
             let (past, current) = counted(&self.windows, &self.weights, self.current, intervals);
-            let (tasks, cores) = live.get(&id).copied().unwrap_or_default();
+            let live = live.get(&id).copied().unwrap_or_default();
             for node in self.tree.upward(account.node) {
                 let sums = &mut again[node.at()];
                 sums.0.add_all(past);
                 sums.1 = sums.1.plus(current);
-                sums.2.tasks += tasks;
-                sums.2.cores += cores;
+                sums.2 = sums.2.plus(live);
             }
         }
         for ((_, kept), (past, current, live)) in self.tree.nodes().zip(again) {

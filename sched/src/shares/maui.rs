@@ -126,7 +126,7 @@ fn worth(shares: &Shares, past: Amounts, current: Used) -> Worth {
 /// What the usage of a node is worth.
 fn at(shares: &Shares, id: NodeId) -> Worth {
     let node = shares.tree.node(id);
-    worth(shares, node.past, node.current)
+    worth(shares, node.past, node.current_ahead())
 }
 
 /// What it is worth to be at this percentage with that target.

@@ -30,7 +30,7 @@ use self::usage::{Carried, begin_of, weights, windows};
 pub(crate) use self::books::Charge;
 pub(crate) use self::maui::OfClass;
 pub(crate) use self::order::{Arrangement, Key};
-pub(crate) use self::tree::{AccountId, NodeId, ROOT};
+pub(crate) use self::tree::{AccountId, Live, NodeId, ROOT};
 pub use self::usage::{Used, interval_s};
 
 /// The books of one user in one group.
@@ -149,8 +149,7 @@ impl Shares {
             let old = before.node(account.node);
             account.node = self.tree.leaf(id, &account.user, account.group.as_ref());
             self.tree.change_upward(account.node, |node| {
-                node.live.tasks += old.live.tasks;
-                node.live.cores += old.live.cores;
+                node.live = node.live.plus(old.live);
                 node.turn = node.turn.max(old.turn);
             });
         }

@@ -85,12 +85,18 @@ impl Shares {
     /// what it is to get: FS for its share, and Slurm's Fair Tree, whose level factor is the
     /// inverse.
     pub(crate) fn level(&self, id: NodeId) -> f64 {
-        self.worth(id) / self.tree.node(id).share
+        self.reckoned(id) / self.tree.node(id).share
     }
 
     /// What counts of a node's usage: tasks or seconds.
     pub(crate) fn worth(&self, id: NodeId) -> f64 {
         self.tree.node(id).amounts().worth(&self.policy.usage)
+    }
+
+    /// The same when a node is put in order: what is live counts for a second in advance.
+    fn reckoned(&self, id: NodeId) -> f64 {
+        let amounts = self.tree.node(id).amounts_ahead();
+        amounts.worth(&self.policy.usage)
     }
 
     /// Computes anew what depends on what others used. All standings may have changed.
@@ -124,7 +130,7 @@ impl Shares {
         let mut used = 0.0;
         for (depth, &id) in path.iter().rev().enumerate() {
             let node = self.tree.node(id);
-            let own = self.worth(id);
+            let own = self.reckoned(id);
             used = match node.parent {
                 // The top, and what is directly below it, used what it used.
                 None => own,

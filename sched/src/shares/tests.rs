@@ -1,6 +1,6 @@
 use fairway_jdl::{JobSpec, Needs};
 use fairway_model::policy::Share;
-use fairway_model::{Metric, PolicyKind};
+use fairway_model::{Metric, PolicyKind, Resources};
 
 use super::*;
 
@@ -47,6 +47,13 @@ impl Books {
     fn key(&mut self, name: &str) -> Key {
         let account = self.account(name);
         self.shares.key(self.shares.books(account).node)
+    }
+}
+
+fn cores(cores: u32) -> Resources {
+    Resources {
+        cores,
+        ..Resources::default()
     }
 }
 
@@ -241,11 +248,11 @@ fn user_priority_goes_by_cores_whatever_the_metric() {
     books.charge("alice", core_hours(400));
     books.charge("bob", core_hours(100));
     books.charge("alice", Used::tasks(1000));
-    books.shares.note_live(alice, 400, true);
-    books.shares.note_live(bob, 100, true);
+    books.shares.note_live(alice, cores(400), true);
+    books.shares.note_live(bob, cores(100), true);
     // Four to one is what they are to have: the one core that each would get decides.
     assert!(books.key("alice") < books.key("bob"));
-    books.shares.note_live(alice, 4, true);
+    books.shares.note_live(alice, cores(4), true);
     assert!(books.key("bob") < books.key("alice"));
 }
 

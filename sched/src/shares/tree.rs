@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fairway_model::{GroupName, Policy, UserName};
+use fairway_model::{GroupName, Policy, Resources, UserName};
 
 use super::usage::{Amounts, Used};
 
@@ -33,6 +33,54 @@ impl NodeId {
 pub(crate) struct Live {
     pub(crate) tasks: u64,
     pub(crate) cores: u64,
+    memory_mib: u64,
+    gpus: u64,
+}
+
+impl Live {
+    /// Of a task that has this.
+    pub(crate) fn task(has: Resources) -> Self {
+        Self {
+            tasks: 1,
+            cores: has.cores.into(),
+            memory_mib: has.memory_mib,
+            gpus: has.gpus.into(),
+        }
+    }
+
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            tasks: self.tasks.saturating_add(other.tasks),
+            cores: self.cores.saturating_add(other.cores),
+            memory_mib: self.memory_mib.saturating_add(other.memory_mib),
+            gpus: self.gpus.saturating_add(other.gpus),
+        }
+    }
+
+    /// Without what is part of it.
+    pub(crate) fn minus(self, part: Self) -> Self {
+        debug_assert!(self.tasks >= part.tasks && self.cores >= part.cores);
+        Self {
+            tasks: self.tasks.saturating_sub(part.tasks),
+            cores: self.cores.saturating_sub(part.cores),
+            memory_mib: self.memory_mib.saturating_sub(part.memory_mib),
+            gpus: self.gpus.saturating_sub(part.gpus),
+        }
+    }
+
+    /// What it uses in a second, on cores of benchmark 1.
+    fn in_a_second(self) -> Used {
+        let ms = |amount: u64| amount.saturating_mul(1000);
+        Used {
+            tasks_started: 0,
+            core_ms: ms(self.cores),
+            cpu_ms: ms(self.cores),
+            normalised_ms: ms(self.cores),
+            memory_gib_ms: ms(self.memory_mib) / 1024,
+            gpu_ms: ms(self.gpus),
+        }
+    }
 }
 
 /// One node.
@@ -76,6 +124,20 @@ impl Node {
     pub(crate) fn amounts(&self) -> Amounts {
         let mut all = self.past;
         all.add(self.current, 1.0);
+        all
+    }
+
+    /// Usage in the current interval, with a second in advance of what is live. What was given out
+    /// counts at once, though it is charged for later: not all that is free at a moment goes to
+    /// who is first then.
+    pub(crate) fn current_ahead(&self) -> Used {
+        self.current.plus(self.live.in_a_second())
+    }
+
+    /// All usage that counts, with that.
+    pub(crate) fn amounts_ahead(&self) -> Amounts {
+        let mut all = self.past;
+        all.add(self.current_ahead(), 1.0);
         all
     }
 }

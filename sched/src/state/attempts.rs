@@ -201,7 +201,7 @@ impl State {
             element.experience.note_useful(first);
         }
         self.shares.take_turn(account);
-        self.note_live(pilot, account, &needs, all.cores, true);
+        self.note_live(pilot, account, &needs, all, true);
         self.changes.push(Change::Task(row));
         self.charge(account, &needs, Used::tasks(1));
         let kind = EventKind::TaskLeased {
@@ -338,7 +338,7 @@ impl State {
             live.tasks.remove(&task.index);
         }
 
-        self.note_live(pilot, lease.account, &needs, lease.all.cores, false);
+        self.note_live(pilot, lease.account, &needs, lease.all, false);
         let mut used = Used::cpu(measured.map_or(0, |measured| measured.cpu_ms));
         if let Some(until) = lease.charged_until.filter(|_| !lease.yielding.asleep) {
             used = used.plus(self.ran(&ce, lease.all, until, now));

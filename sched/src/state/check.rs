@@ -9,7 +9,7 @@ use crate::depends::Verdict;
 use crate::matching::{Lease, LivePilot, Parked, Seat, serves};
 use crate::nodes::Nodes;
 use crate::packing::Room;
-use crate::shares::AccountId;
+use crate::shares::{AccountId, Live};
 
 impl State {
     /// Checks every invariant. Costs as much as there is in memory.
@@ -41,13 +41,12 @@ impl State {
         self.check_elements()
     }
 
-    /// What each account has live by what pilots have: tasks and cores.
-    fn live_of_accounts(&self) -> BTreeMap<AccountId, (u64, u64)> {
-        let mut live: BTreeMap<AccountId, (u64, u64)> = BTreeMap::new();
+    /// What each account has live by what pilots have.
+    fn live_of_accounts(&self) -> BTreeMap<AccountId, Live> {
+        let mut live: BTreeMap<AccountId, Live> = BTreeMap::new();
         for lease in self.pilots.values().flat_map(|pilot| &pilot.leases) {
-            let (tasks, cores) = live.entry(lease.account).or_default();
-            *tasks += 1;
-            *cores += u64::from(lease.all.cores);
+            let sum = live.entry(lease.account).or_default();
+            *sum = sum.plus(Live::task(lease.all));
         }
         live
     }

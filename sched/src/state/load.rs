@@ -222,7 +222,7 @@ impl State {
                 seats: row.seats.clone(),
             };
             let all = self.take_seats(lead, (row.id, row.attempt), class, &placement);
-            self.note_live(lead, account, &needs, all.cores, true);
+            self.note_live(lead, account, &needs, all, true);
             if let Some(pilot) = self.pilots.get_mut(&lead) {
                 let first = !std::mem::replace(&mut pilot.useful, true);
                 if let Some(element) = self.elements.get_mut(&pilot.pilot.ce) {

@@ -1,7 +1,7 @@
 //! Changing the policy, and what follows from it for bounds.
 
 use fairway_jdl::Needs;
-use fairway_model::{EventKind, PilotId, Policy, Timestamp, UserName};
+use fairway_model::{EventKind, PilotId, Policy, Resources, Timestamp, UserName};
 
 use super::{State, refused};
 use crate::bounds::{Bounds, Subject};
@@ -69,10 +69,10 @@ impl State {
         pilot: PilotId,
         account: AccountId,
         needs: &Needs,
-        cores: u32,
+        has: Resources,
         begins: bool,
     ) {
-        self.shares.note_live(account, cores, begins);
+        self.shares.note_live(account, has, begins);
         let site = self.pilots.get(&pilot).map(|live| &live.pilot.ce.site);
         let subject = Subject {
             shares: &self.shares,
@@ -80,7 +80,7 @@ impl State {
             needs,
             site,
         };
-        self.bounds.note(subject, cores, begins);
+        self.bounds.note(subject, has.cores, begins);
         if self.bounds.has_user_limits() {
             let user = self.shares.books(account).user.clone();
             let accounts: Vec<AccountId> = self.queue.accounts_of(&user).collect();

@@ -105,6 +105,48 @@ fn core_seconds_decide_under_their_metric() {
     assert_eq!(world.served()[4], "alice");
 }
 
+/// What is given out at one moment is charged for later, and counts nevertheless: a small lead does
+/// not win all that is free.
+#[test]
+fn what_is_given_out_counts_before_it_is_charged_for() {
+    for kind in [
+        PolicyKind::Fairshare,
+        PolicyKind::FairTree,
+        PolicyKind::HalfLife,
+        PolicyKind::Maui,
+    ] {
+        let mut world = World::new(kind, &["short"]);
+        let mut policy = Policy {
+            kind,
+            ..Policy::default()
+        };
+        policy.usage.metric = Metric::CoreSeconds;
+        policy.maui.users = [("*".to_owned(), "50".parse().unwrap())].into();
+        world.set_policy(policy);
+        let one = world.pilot("short", 1);
+        for (user, seconds) in [("alice", 100), ("bob", 110)] {
+            world.submit(user, &sweep(1, ""));
+            let attempt = world.pull_one(one);
+            world.start(one, attempt);
+            world.pass(seconds);
+            world.end(one, attempt, exit(0));
+        }
+        world.ask(Command::Tick).unwrap();
+        let before = world.served().len();
+        for user in ["alice", "bob"] {
+            world.submit(user, &sweep(100, ""));
+        }
+        let pilots: Vec<_> = (0..30).map(|_| world.pilot("short", 1)).collect();
+        for pilot in pilots {
+            world.pull_one(pilot);
+        }
+        let served = world.served();
+        let alice = served[before..].iter().filter(|it| *it == "alice").count();
+        // Ten ahead, and the rest shared.
+        assert!((18..=23).contains(&alice), "{kind:?}: {alice} of 30");
+    }
+}
+
 #[test]
 fn a_changed_policy_holds_at_once() {
     let mut world = World::new(PolicyKind::Fifo, &["short"]);
