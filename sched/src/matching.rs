@@ -1,6 +1,6 @@
 //! Which task a pilot gets next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairway_jdl::Needs;
@@ -159,15 +159,20 @@ pub(crate) fn serves(owner: &PilotOwner, user: &UserName, group: Option<&GroupNa
     }
 }
 
-/// Pilots with an open wish for work, by whose tasks they may run.
+/// Pilots with an open wish for work, by whose tasks they may run; each with its
+/// [reach](LivePilot::reach), so that most need not be looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parked(BTreeMap<PilotOwner, BTreeSet<PilotId>>);
+pub(crate) struct Parked(BTreeMap<PilotOwner, BTreeMap<PilotId, Resources>>);
 
 impl Parked {
-    pub(crate) fn insert(&mut self, owner: &PilotOwner, pilot: PilotId) {
+    /// Takes a pilot in, or notes another reach of one that is there.
+    pub(crate) fn insert(&mut self, owner: &PilotOwner, pilot: PilotId, reach: Resources) {
         match self.0.get_mut(owner) {
-            Some(pilots) => drop(pilots.insert(pilot)),
-            None => drop(self.0.insert(owner.clone(), BTreeSet::from([pilot]))),
+            Some(pilots) => drop(pilots.insert(pilot, reach)),
+            None => drop(
+                self.0
+                    .insert(owner.clone(), BTreeMap::from([(pilot, reach)])),
+            ),
         }
     }
 
@@ -185,11 +190,13 @@ impl Parked {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = PilotId> {
-        self.0.values().flatten().copied()
+        self.0.values().flat_map(BTreeMap::keys).copied()
     }
 
     /// The pilots of each owner.
-    pub(crate) fn by_owner(&self) -> impl Iterator<Item = (&PilotOwner, &BTreeSet<PilotId>)> {
+    pub(crate) fn by_owner(
+        &self,
+    ) -> impl Iterator<Item = (&PilotOwner, &BTreeMap<PilotId, Resources>)> {
         self.0.iter()
     }
 }
@@ -239,6 +246,16 @@ impl LivePilot {
     /// Whether as much as is asked for is free at once.
     pub(crate) fn holds_now(&self, demand: Resources) -> bool {
         self.books.waiting == 0 && self.books.room.free.holds(demand)
+    }
+
+    /// What a task may ask for at most to be given to it, if nothing else is against it.
+    pub(crate) fn reach(&self, wish: Wish) -> Resources {
+        match self.books.waiting {
+            // It may wait there for others to end.
+            waiting if waiting < wish.backlog as usize => self.pilot.resources,
+            0 => self.books.room.free,
+            _ => Resources::default(),
+        }
     }
 
     /// Whether a task may wait there for others to end. A pilot that does not know all that its

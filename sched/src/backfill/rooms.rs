@@ -35,6 +35,13 @@ pub(super) fn profile(live: &LivePilot, present: Timestamp) -> Option<Profile> {
     })
 }
 
+/// The same from any moment on, which holds until its tasks change; `None` also of a pilot that takes
+/// no work.
+fn lasting(live: &LivePilot) -> Option<Profile> {
+    let active = live.pilot.state == PilotState::Active;
+    active.then(|| profile(live, NOW)).flatten()
+}
+
 /// From when on a pilot has room for a demand. Those come first that have it first; of these the
 /// smallest, which leave the others to wider tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,12 +56,10 @@ pub(super) struct Room {
 }
 
 impl Room {
-    fn of(live: &LivePilot, demand: Resources) -> Option<Self> {
-        if live.pilot.state != PilotState::Active || !live.pilot.resources.holds(demand) {
-            return None;
-        }
-        let profile = profile(live, NOW)?;
-        Self::in_profile(live, &profile, demand, None)
+    /// Where the demand fits, by the pilot's [lasting profile](lasting).
+    fn of(live: &LivePilot, profile: Option<&Profile>, demand: Resources) -> Option<Self> {
+        let profile = profile.filter(|_| live.pilot.resources.holds(demand))?;
+        Self::in_profile(live, profile, demand, None)
     }
 
     /// The same with a moment that is not over.
@@ -138,8 +143,9 @@ impl Rooms {
             let Some(pool) = at.and_then(|at| at.get_mut(&live.pilot.owner)) else {
                 continue;
             };
+            let profile = lasting(live);
             for (demand, index) in pool {
-                index.set(id, Room::of(live, *demand));
+                index.set(id, Room::of(live, profile.as_ref(), *demand));
             }
         }
     }
@@ -171,7 +177,8 @@ impl Rooms {
             let mut index = Index::default();
             for live in element.pilots.iter().filter_map(|id| state.pilots.get(id)) {
                 if live.pilot.owner == *owner {
-                    index.set(live.pilot.id, Room::of(live, demand));
+                    let room = Room::of(live, lasting(live).as_ref(), demand);
+                    index.set(live.pilot.id, room);
                 }
             }
             index

@@ -155,8 +155,8 @@ impl State {
             let pilots: BTreeSet<_> = self.pilots.values().filter(here).collect_ids();
             let mut parked = Parked::default();
             for live in self.pilots.values().filter(here) {
-                if live.wish.is_some() {
-                    parked.insert(&live.pilot.owner, live.pilot.id);
+                if let Some(wish) = live.wish {
+                    parked.insert(&live.pilot.owner, live.pilot.id, live.reach(wish));
                 }
             }
             let known = parked.is_empty() || self.parked_at.contains(id);

@@ -197,6 +197,11 @@ impl State {
     pub(super) fn recount(&mut self, id: PilotId) {
         if let Some(live) = self.pilots.get_mut(&id) {
             live.count();
+            let element = self.elements.get_mut(&live.pilot.ce);
+            if let Some((element, wish)) = element.zip(live.wish) {
+                let reach = live.reach(wish);
+                element.parked.insert(&live.pilot.owner, id, reach);
+            }
         }
         self.rooms.touch(id);
     }

@@ -2,7 +2,7 @@
 //! an answer.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use fairway_model::{PilotId, PilotOwner, Resources, SiteMode, Timestamp};
 
@@ -11,13 +11,8 @@ use super::sync::Orders;
 use crate::backfill::{Keeper, Passed};
 use crate::command::{Grant, Reply};
 use crate::element::Element;
-use crate::matching::{Books, Limits, LivePilot, Wish, eligible, next_for};
+use crate::matching::{Limits, LivePilot, Wish, eligible, next_for};
 use crate::queue::{Candidate, Choice, Class, ClassId};
-
-/// Whether a pilot with these books may take a task that asks for so much, as far as that tells.
-fn may_take(books: &Books, wish: Wish, demand: Resources) -> bool {
-    books.waiting < wish.backlog as usize || (books.waiting == 0 && books.room.free.holds(demand))
-}
 
 impl State {
     /// Leaves a wish for work open.
@@ -26,7 +21,9 @@ impl State {
             && let Some(element) = self.elements.get_mut(&live.pilot.ce)
         {
             live.wish = Some(wish);
-            element.parked.insert(&live.pilot.owner, pilot);
+            element
+                .parked
+                .insert(&live.pilot.owner, pilot, live.reach(wish));
             self.parked_at.insert(live.pilot.ce.clone());
         }
     }
@@ -105,8 +102,8 @@ impl State {
             return None;
         }
         // Whoever was just given a task asks again, and is full more often than not.
-        let books = live.books();
-        if !self.queue.demands().any(|it| may_take(books, wish, it)) {
+        let reach = live.reach(wish);
+        if !self.queue.demands().any(|it| reach.holds(it)) {
             return None;
         }
         let wanted = |id: ClassId, class: &Class| {
@@ -161,11 +158,11 @@ impl State {
         &'a self,
         id: ClassId,
         class: &Class,
-        pilots: &BTreeSet<PilotId>,
+        pilots: &BTreeMap<PilotId, Resources>,
         limits: Limits,
         among: impl Fn(&'a LivePilot) -> bool,
     ) -> Option<PilotId> {
-        let can_take = |pilot: &&PilotId| {
+        let can_take = |pilot: &PilotId| {
             self.pilots.get(pilot).is_some_and(|live| {
                 let fits = |wish| live.holds(wish, &class.needs, limits);
                 live.wish.is_some_and(fits)
@@ -176,7 +173,9 @@ impl State {
                     && among(live)
             })
         };
-        pilots.iter().find(can_take).copied()
+        let needs = class.needs.resources;
+        let within = pilots.iter().filter(|(_, reach)| reach.holds(needs));
+        within.map(|(pilot, _)| pilot).copied().find(can_take)
     }
 
     /// Answers open wishes: the task that is next by the policy goes to the pilot that waits
@@ -249,7 +248,7 @@ impl State {
                           class: &Class,
                           element: &'a Element,
                           owner: &'a PilotOwner,
-                          pilots: &BTreeSet<PilotId>| {
+                          pilots: &BTreeMap<PilotId, Resources>| {
             let lets =
                 |live: &'a LivePilot| has_room(live.pilot.id) && keeper.lets(live, id, class);
             let find = || self.parked_for(id, class, pilots, limits, lets);
