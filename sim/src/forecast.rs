@@ -72,11 +72,11 @@ pub fn forecast(state: State, task: TaskId, now: Timestamp, options: &ForecastOp
     }
     let mut starts = [None; RUNS.len()];
     for (run, luck) in RUNS.into_iter().enumerate() {
-        let (start, stopped) = one_run(&state, task, now, options, (run, luck));
-        starts[run] = start;
+        let (outlook, stopped) = one_run(&state, task, now, options, (run, luck));
+        starts[run] = outlook.started;
         forecast.runs += 1;
-        if run == 1 && start.is_none() {
-            forecast.why_none = Some(why(stopped, options));
+        if run == 1 && outlook.started.is_none() {
+            forecast.why_none = Some(why(&outlook, stopped, options));
         }
     }
     let [lucky, likely, unlucky] = starts;
@@ -105,8 +105,13 @@ fn not_waiting(state: &State, task: TaskId) -> Option<String> {
     }
 }
 
-fn why(stopped: Stopped, options: &ForecastOptions) -> String {
+/// Why a task did not start in a run.
+fn why(outlook: &Outlook<'_>, stopped: Stopped, options: &ForecastOptions) -> String {
     match stopped {
+        // It waits for something to fail, say.
+        _ if outlook.over => {
+            "if nothing fails, it is over without having started".into()
+        }
         Stopped::Late => format!("it does not start within {} s", options.horizon_s),
         Stopped::Exhausted => "more happens before it starts than is looked at".into(),
         Stopped::Done | Stopped::Stuck => {
@@ -115,14 +120,14 @@ fn why(stopped: Stopped, options: &ForecastOptions) -> String {
     }
 }
 
-/// One run; gives back when the task started, if it did.
-fn one_run(
+/// One run: what became of the task.
+fn one_run<'a>(
     state: &State,
     task: TaskId,
     now: Timestamp,
-    options: &ForecastOptions,
+    options: &'a ForecastOptions,
     (run, luck): (usize, Luck),
-) -> (Option<Timestamp>, Stopped) {
+) -> (Outlook<'a>, Stopped) {
     let guess = Guess {
         run,
         luck,
@@ -143,7 +148,7 @@ fn one_run(
     };
     let mut world = live::world(state.clone(), outlook, now, outset);
     let stopped = world.run();
-    (world.scenario.started, stopped)
+    (world.scenario, stopped)
 }
 
 /// Looks for the start of one task.
@@ -160,13 +165,23 @@ impl Scenario for Outlook<'_> {
     }
 
     fn heard(&mut self, change: &Change, now: Timestamp) {
-        if let Change::Task(task) = change
-            && task.id == self.task
-        {
-            if task.state == TaskState::Running {
-                self.started = self.started.or(Some(now));
+        match change {
+            Change::Task(task) if task.id == self.task => {
+                if task.state == TaskState::Running {
+                    self.started = self.started.or(Some(now));
+                }
+                self.over |= task.state.is_final();
             }
-            self.over |= task.state.is_final();
+            Change::TaskRange {
+                job,
+                from,
+                to,
+                state,
+                ..
+            } if *job == self.task.job && (*from..*to).contains(&self.task.index) => {
+                self.over |= state.is_final();
+            }
+            _ => {}
         }
     }
 

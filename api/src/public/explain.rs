@@ -34,7 +34,8 @@ pub struct Explanation {
     /// What it waits for of other jobs; the first 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends: Vec<DependsOn>,
-    /// How many tasks would be served before it, as things stand; only for waiting tasks.
+    /// How many tasks would be served before it, as things stand; only for waiting tasks that the
+    /// policy lets be started.
     pub ahead: Option<u64>,
     /// Its owner's standing.
     pub share: Option<ShareView>,

@@ -126,6 +126,7 @@ fn standing(share: &ShareView) -> String {
     let place = match share.place {
         Some(1) => "is served first".to_owned(),
         Some(place) => format!("is number {place} in the order of service"),
+        None if share.waiting > 0 => "is passed over for now".to_owned(),
         None => "has no task in the queue".to_owned(),
     };
     format!(

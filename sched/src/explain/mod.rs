@@ -40,7 +40,8 @@ pub struct Explained {
     pub waits_for: Vec<WaitsFor>,
     /// What it waits for of other jobs, and how that stands; at most 100.
     pub depends: Vec<DependsOn>,
-    /// How many tasks would be served before it, as things stand; only for waiting tasks. 0 means
+    /// How many tasks would be served before it, as things stand; only for waiting tasks that the
+    /// policy lets be started. 0 means
     /// that it is the next of all that share a CE with it. Beyond that it is exact under fifo. Under round-robin: its owner's earlier tasks, and as many of every other user.
     /// Under fairshare by tasks started: those that bring every other user's FS up to its
     /// owner's; by core-seconds, where nobody knows how long tasks run, as under round-robin.
@@ -179,8 +180,10 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
         account,
         since,
     });
-    let ahead = own.map(|own| standing::before_it(state, own, now));
-    let (rivals, accounts_before) = match own.filter(|_| ahead != Some(0) && barrier.is_none()) {
+    // Of what may not be started nobody can tell when its turn would be.
+    let in_order = own.filter(|_| barrier.is_none());
+    let ahead = in_order.map(|own| standing::before_it(state, own, now));
+    let (rivals, accounts_before) = match in_order.filter(|_| ahead != Some(0)) {
         Some(own) => standing::rivals(state, own, now),
         None => (Vec::new(), 0),
     };

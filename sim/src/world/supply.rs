@@ -232,7 +232,9 @@ impl<S: Scenario> World<S> {
     }
 
     /// Takes in a pilot that is there already.
-    pub(crate) fn adopt(&mut self, id: PilotId, pilot: SimPilot) {
+    pub(crate) fn adopt(&mut self, id: PilotId, mut pilot: SimPilot) {
+        // What it has done so far is not part of the run.
+        pilot.since = self.now;
         self.places[pilot.place].batch.occupy(pilot.resources);
         let last = pilot.ends_at.plus(std::time::Duration::from_millis(1));
         self.pilots.insert(id, pilot);

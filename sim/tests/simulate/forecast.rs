@@ -10,11 +10,11 @@ use fairway_model::{
     PilotShape, Principal, Resources, Role, Site, TaskId, Timestamp,
 };
 use fairway_sched::command::{
-    AttemptNews, AttemptReport, PilotWant, Selection, Snapshot, Submission,
+    AttemptNews, AttemptReport, NamedJob, PilotWant, Selection, Snapshot, Submission,
 };
 use fairway_sched::provision::{PilotOrder, Purpose};
 use fairway_sched::{Command, Reply, Settings, State};
-use fairway_sim::{ForecastOptions, RuntimeGuess, forecast};
+use fairway_sim::{ForecastOptions, ProjectionOptions, RuntimeGuess, forecast, project};
 
 const HOUR_S: u64 = 3600;
 
@@ -62,13 +62,22 @@ impl Live {
     fn submit(&mut self, more: &str) -> JobId {
         let jdl = format!("Executable = \"/bin/work\"; WallTime = 7200; {more}");
         let (spec, _) = JobSpec::read(&jdl).unwrap();
+        let depends = spec.depends().into_iter().flat_map(|it| it.named());
+        let of_one = |id| NamedJob {
+            id,
+            task_count: 1,
+            nodes: Vec::new(),
+            counts: Vec::new(),
+            rows: Vec::new(),
+        };
+        let named = depends.map(|(_, named)| of_one(named.job)).collect();
         let submission = Submission {
             owner: "anna".parse().unwrap(),
             group: None,
             jdl,
             spec: Arc::new(spec),
             sandbox: None,
-            named: Vec::new(),
+            named,
             idempotency: None,
         };
         match self.ask(Command::Submit(submission)) {
@@ -254,6 +263,8 @@ fn what_does_not_start_is_told_with_the_reason() {
     let runs = live.submit("");
     live.pilot();
     told.push(of(&live, runs));
+    let after_a_failure = live.submit(&format!("Depends = {{ \"afternotok:{runs}\" }};"));
+    told.push(of(&live, after_a_failure));
     let small = ForecastOptions {
         work_max: 3,
         ..options.clone()
@@ -263,4 +274,24 @@ fn what_does_not_start_is_told_with_the_reason() {
     let exhausted = forecast(live.state.clone(), wide, live.now, &small);
     told.push(exhausted.why_none.unwrap());
     insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn what_pilots_did_before_is_no_part_of_a_projection() {
+    let mut live = Live::new(0);
+    live.submit("CpuNumber = 2;");
+    live.pilot();
+    live.pass(HOUR_S);
+    let options = ProjectionOptions::default();
+    let outcome = project(live.state.clone(), "now", None, live.now, &options).unwrap();
+    assert_eq!(outcome.tasks.succeeded, 1, "{outcome:?}");
+    // Half of the walltime was over already: 4 cores for as long as is left of the task, two of
+    // them idle.
+    assert!(outcome.makespan_s > 0.0, "{outcome:?}");
+    let all_s = 4.0 * outcome.makespan_s;
+    assert!((outcome.pilots.core_s - all_s).abs() < 1.0, "{outcome:?}");
+    assert!(
+        (outcome.pilots.idle_core_s - all_s / 2.0).abs() < 1.0,
+        "{outcome:?}"
+    );
 }
