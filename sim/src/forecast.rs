@@ -109,9 +109,7 @@ fn not_waiting(state: &State, task: TaskId) -> Option<String> {
 fn why(outlook: &Outlook<'_>, stopped: Stopped, options: &ForecastOptions) -> String {
     match stopped {
         // It waits for something to fail, say.
-        _ if outlook.over => {
-            "if nothing fails, it is over without having started".into()
-        }
+        _ if outlook.over => "if nothing fails, it is over without having started".into(),
         Stopped::Late => format!("it does not start within {} s", options.horizon_s),
         Stopped::Exhausted => "more happens before it starts than is looked at".into(),
         Stopped::Done | Stopped::Stuck => {
