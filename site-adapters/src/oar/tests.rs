@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fairway_model::{CeStatus, PilotId, Resources};
+use fairway_model::{PilotId, Resources};
 
 use super::*;
 use crate::exec::recording::Recording;
@@ -10,9 +10,16 @@ use crate::exec::{ExecError, Output};
 
 macro_rules! fixture {
     ($name:literal) => {
-        include_str!(concat!("../../tests/fixtures/oar/", $name))
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/oar/",
+            $name
+        ))
     };
 }
+
+mod jobs;
+mod queues;
 
 const WORK: &str = "/home/fairway/pilots";
 
@@ -435,218 +442,6 @@ fn bytes_that_are_no_text_hide_nobody() {
     let text = String::from_utf8_lossy(bytes);
     let jobs = parse::jobs("oarstat", parse::rows("oarstat", &text).unwrap()).unwrap();
     assert_eq!(jobs[0].job_id, 40);
-}
-
-/// A row as `oarstat -J` has it.
-fn row(id: u32, name: &str, index: u32, state: &str, exit_code: Option<u32>) -> Value {
-    serde_json::json!({
-        "Job_Id": id, "name": name, "array_index": index, "state": state, "message": "",
-        "queue": "default", "exit_code": exit_code, "assigned_resources": [],
-        "command": format!("{WORK}/{name}=alice.pilot.$OAR_ARRAY_INDEX"),
-    })
-}
-
-fn table(rows: &[Value]) -> String {
-    let rows = rows
-        .iter()
-        .map(|row| (row["Job_Id"].to_string(), row.clone()));
-    Value::Object(rows.collect()).to_string()
-}
-
-#[tokio::test]
-async fn polls_in_one_call_and_one_more_for_what_is_over() {
-    let listed = table(&[
-        row(3, "fw-a-p9", 1, "Running", None),
-        row(4, "fw-a-p9", 2, "Waiting", None),
-        row(5, "fw-a-p9", 3, "Terminated", None),
-        row(6, "fw-a-p12", 1, "Error", None),
-        row(99, "somebody", 1, "Running", None),
-    ]);
-    let ends = table(&[
-        row(5, "fw-a-p9", 3, "Terminated", Some(256)),
-        row(6, "fw-a-p12", 1, "Error", None),
-    ]);
-    let (oar, recording) = replay(vec![
-        ("oarstat", answer(0, &listed, "")),
-        ("oarstat", answer(0, &ends, "")),
-        ("sh", answer(0, "", "")),
-        ("oarstat", answer(0, &listed, "")),
-        ("oarstat", answer(0, &ends, "")),
-    ]);
-    let known = ["5", "6", "4", "8", "--help", "99999999999"].map(str::to_owned);
-    let jobs = oar.poll("fw-a-p10", &known).await.unwrap();
-    let told: Vec<String> = jobs
-        .iter()
-        .map(|job| format!("{} {} {:?}", job.batch_id, job.name, job.state))
-        .collect();
-    // The prefix fits one, the others are known.
-    assert_eq!(
-        told,
-        [
-            r#"4 fw-a-p10 Queued { reason: "Waiting" }"#,
-            r#"5 fw-a-p11 Ended { detail: "Terminated, exit code 1" }"#,
-            r#"6 fw-a-p12 Ended { detail: "Error" }"#,
-        ]
-    );
-    // What is left of the sixth is removed once, by whom it belongs to.
-    oar.poll("fw-a-p10", &known).await.unwrap();
-    let asked = recording.asked();
-    assert_eq!(asked[2].run_as.as_deref(), Some("alice"));
-    assert!(asked[2].stdin.contains("'fw-a-p12=alice.pilot.1'"));
-    let condition = &asked[0].args[1];
-    assert!(
-        condition.starts_with("(job_name LIKE 'fw-a-p%' AND (state NOT IN"),
-        "{condition}"
-    );
-    assert!(condition.ends_with(
-        " OR job_id BETWEEN 4 AND 6 OR job_id BETWEEN 8 AND 8 OR \
-         job_id = (SELECT MAX(job_id) FROM jobs)"
-    ));
-    assert_eq!(
-        asked[1].args,
-        ["-f", "--sql", "job_id BETWEEN 5 AND 6", "-J"]
-    );
-}
-
-#[tokio::test]
-async fn no_answer_is_not_an_empty_one() {
-    // What `oarstat` says if there is no job at all, and also if the query failed.
-    let (oar, _) = replay(vec![("oarstat", answer(0, "", ""))]);
-    assert_eq!(oar.poll("fw-", &[]).await, Ok(vec![]));
-    let (oar, _) = replay(vec![("oarstat", answer(0, "", ""))]);
-    let error = oar.poll("fw-", &["5".to_owned()]).await.unwrap_err();
-    assert!(matches!(error, AdapterError::Unreachable(_)), "{error}");
-}
-
-#[tokio::test]
-async fn a_job_is_warned_before_it_is_deleted() {
-    let running = table(&[
-        row(3, "fw-p9", 1, "Running", None),
-        row(4, "fw-p9", 2, "Waiting", None),
-        row(5, "fw-p9", 3, "Error", None),
-    ]);
-    let ended = table(&[row(3, "fw-p9", 1, "Terminated", None)]);
-    let (oar, recording) = replay(vec![
-        ("oarstat", answer(0, &running, "")),
-        ("oardel", answer(0, "", "")),
-        ("oarstat", answer(0, &running, "")),
-        ("oarstat", answer(0, &ended, "")),
-        (
-            "oardel",
-            answer(6, "", fixture!("err-oardel-already-killed.err")),
-        ),
-        ("sh", answer(0, "", "")),
-    ]);
-    let ids = ["3", "4", "5", "x"].map(str::to_owned);
-    oar.cancel(&ids).await.unwrap();
-    let asked = recording.asked();
-    assert_eq!(asked[1].args, ["-s", "SIGTERM", "3"]);
-    assert_eq!(asked[4].args, ["3", "4"]);
-    assert_eq!(asked[4].run_as.as_deref(), Some("alice"));
-    assert!(asked[5].stdin.contains("'fw-p9=alice.pilot.2'"));
-    assert!(!asked[5].stdin.contains("pilot.1'"), "it has started");
-
-    let (oar, recording) = replay(vec![]);
-    oar.cancel(&["--help".to_owned(), String::new()])
-        .await
-        .unwrap();
-    assert!(recording.asked().is_empty());
-}
-
-#[tokio::test]
-async fn a_deletion_that_nobody_hears_is_unreachable() {
-    let (oar, _) = replay(vec![
-        (
-            "oarstat",
-            answer(0, &table(&[row(4, "fw-p9", 2, "Waiting", None)]), ""),
-        ),
-        ("oardel", answer(2, "", fixture!("down-oardel.err"))),
-    ]);
-    let error = oar.cancel(&["4".to_owned()]).await.unwrap_err();
-    assert!(matches!(error, AdapterError::Unreachable(_)), "{error}");
-}
-
-#[tokio::test]
-async fn publishes_queues() {
-    let one = r#"{"1": {"resource_id": 1}}"#;
-    let (oar, recording) = replay(vec![
-        ("oarstat", answer(0, "OAR version : 2.5.9 (Canicule)\n", "")),
-        ("oarstat", answer(0, fixture!("oarstat-J.out"), "")),
-        ("oarnodes", answer(0, one, "")),
-        ("oarnodes", answer(0, "{}\n", "")),
-        ("oarnodes", answer(0, "{}\n", "")),
-        ("oarnodes", answer(0, "{}\n", "")),
-        ("oarnodes", answer(0, one, "")),
-        ("oarnodes", answer(0, fixture!("oarnodes-J.out"), "")),
-    ]);
-    // `default` is active, `nosuch` is not there, `short` is not active.
-    let ces = ["default", "nosuch", "short"].map(ce);
-    let states = oar.publish(&ces, Timestamp(0)).await.unwrap();
-    assert_eq!(recording.asked().len(), 8);
-    insta::assert_json_snapshot!(states);
-}
-
-#[test]
-fn nodes_that_are_away_or_drained_are_offline() {
-    let resource = |id: u32, node: &str, state: &str, drain: &str| {
-        let row = serde_json::json!({
-            "resource_id": id, "network_address": node, "state": state, "drain": drain,
-            "core": id, "gpu": id % 2, "memnode": "8192", "cpuarch": "x86_64", "switch": "sw1",
-            "serial": format!("{id}-{}", "x".repeat(80)),
-        });
-        row.as_object().unwrap().clone()
-    };
-    let resources = [
-        resource(1, "n1", "Alive", "NO"),
-        resource(2, "n1", "Alive", "NO"),
-        resource(3, "n2", "Absent", "NO"),
-        resource(4, "n3", "Suspected", "NO"),
-        resource(5, "n4", "Alive", "YES"),
-        resource(6, "n5", "Alive", "NO"),
-    ];
-    let mut running = row(9, "x", 1, "Finishing", None);
-    running["assigned_resources"] = serde_json::json!([5, 6]);
-    let jobs = parse::jobs("", vec![running, row(10, "y", 1, "Hold", None)]).unwrap();
-    let id = CeId {
-        site: "lyon".parse().unwrap(),
-        ce: ce("default").name,
-    };
-    let mut state = CeState::unreachable(id, "oar", Timestamp(0), String::new());
-    publish::publish(
-        &mut state,
-        &ce("default"),
-        "core",
-        Queue::Active,
-        &resources,
-        &jobs,
-    );
-    assert_eq!(state.status, CeStatus::Production);
-    assert_eq!((state.cores_total, state.cores_offline), (Some(6), Some(3)));
-    assert_eq!((state.cores_used, state.cores_free), (Some(2), Some(2)));
-    assert_eq!((state.nodes_total, state.nodes_free), (Some(5), Some(1)));
-    assert_eq!((state.nodes_offline, state.gpus_total), (Some(3), Some(1)));
-    assert_eq!((state.jobs_running, state.jobs_waiting), (Some(1), Some(1)));
-    assert_eq!(
-        state.features,
-        ["cpuarch=x86_64", "memnode=8192", "switch=sw1"]
-    );
-    assert_eq!(state.node_memory_mib, Some(8192));
-
-    publish::publish(
-        &mut state,
-        &ce("default"),
-        "core",
-        Queue::Active,
-        &resources[2..5],
-        &[],
-    );
-    assert_eq!(state.reason.as_deref(), Some("no node is up"));
-    publish::publish(&mut state, &ce("default"), "core", Queue::Active, &[], &[]);
-    assert_eq!(
-        state.reason.as_deref(),
-        Some("no resource meets the constraint")
-    );
-    assert_eq!(state.status, CeStatus::Closed);
 }
 
 #[tokio::test]
