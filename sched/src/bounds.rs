@@ -28,11 +28,30 @@ pub(crate) struct Subject<'a> {
 /// Whose count it is, where each is counted separately: a user, a group.
 type Key = (Option<UserName>, Option<Arc<str>>);
 
-/// What has a live attempt.
+/// How many tasks, and the cores of all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Running {
+pub(crate) struct Amount {
     tasks: u64,
     cores: u64,
+}
+
+impl Amount {
+    /// Of so many tasks that need this: the cores that they ask for.
+    pub(crate) fn of(needs: &Needs, tasks: u64) -> Self {
+        let each = u64::from(needs.resources.cores) * u64::from(needs.hosts);
+        Self {
+            tasks,
+            cores: tasks.saturating_mul(each),
+        }
+    }
+
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            tasks: self.tasks.saturating_add(other.tasks),
+            cores: self.cores.saturating_add(other.cores),
+        }
+    }
 }
 
 /// A limit with its counts.
@@ -40,7 +59,7 @@ struct Running {
 struct Counted {
     limit: Limit,
     scope: Scope,
-    running: BTreeMap<Key, Running>,
+    running: BTreeMap<Key, Amount>,
 }
 
 /// All bounds of a policy.
@@ -157,7 +176,7 @@ impl Bounds {
             debug_assert!(running.tasks > 0);
             running.tasks = running.tasks.saturating_sub(1);
             running.cores = running.cores.saturating_sub(u64::from(cores));
-            if *running == Running::default() {
+            if *running == Amount::default() {
                 counted.running.remove(&key);
             }
         }
@@ -315,6 +334,11 @@ impl Bounds {
         })
     }
 
+    /// Whether there are limits.
+    pub(crate) fn has_limits(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
     /// Whether bounds of single users are there, so that [`bars`](Self::bars) may say yes.
     pub(crate) fn has_user_limits(&self) -> bool {
         self.limits
@@ -350,8 +374,8 @@ impl Bounds {
         changed
     }
 
-    /// Why a job with these tasks is refused: more would wait than may. `waiting` tells how many
-    /// tasks wait in a scope already, for the same user or group where these are counted
+    /// Why a job with these tasks is refused: more would wait than may. `waiting` tells what
+    /// waits in a scope already, for the same user or group where these are counted
     /// separately; `tasks` are the needs of the new ones and how many need that.
     ///
     /// # Errors
@@ -361,34 +385,51 @@ impl Bounds {
         shares: &Shares,
         account: AccountId,
         tasks: &[(Arc<Needs>, u32)],
-        waiting: impl Fn(&dyn Fn(Subject<'_>) -> bool) -> u64,
+        waiting: impl Fn(&dyn Fn(Subject<'_>) -> bool) -> Amount,
     ) -> Result<(), String> {
         for counted in &self.limits {
-            let Some(max) = counted.limit.waiting_tasks_max else {
+            if !counted.limit.bounds_waiting() {
                 continue;
-            };
+            }
             let subject = |needs| Subject {
                 shares,
                 account,
                 needs,
                 site: None,
             };
-            let mine = tasks
-                .iter()
-                .filter_map(|(needs, n)| Some((subject(needs.as_ref()).key(&counted.scope)?, *n)));
-            let (mut key, mut new) = (None, 0);
-            for (own, n) in mine {
+            let mine = tasks.iter().filter_map(|(needs, n)| {
+                let key = subject(needs.as_ref()).key(&counted.scope)?;
+                Some((key, Amount::of(needs, u64::from(*n))))
+            });
+            let (mut key, mut new) = (None, Amount::default());
+            for (own, amount) in mine {
                 key = Some(own);
-                new += u64::from(n);
+                new = new.plus(amount);
             }
             let Some(key) = key else { continue };
             let same = |other: Subject<'_>| other.key(&counted.scope).as_ref() == Some(&key);
             let before = waiting(&same);
-            if before.saturating_add(new) > max {
-                let whose = told(&counted.scope, &key);
-                return Err(format!(
-                    "{whose} {before} tasks waiting, and may have {max}: {new} more are too many"
-                ));
+            let maxima = [
+                (
+                    counted.limit.waiting_tasks_max,
+                    before.tasks,
+                    new.tasks,
+                    "tasks waiting",
+                ),
+                (
+                    counted.limit.waiting_cores_max,
+                    before.cores,
+                    new.cores,
+                    "cores asked for by waiting tasks",
+                ),
+            ];
+            for (max, before, new, what) in maxima {
+                if let Some(max) = max.filter(|max| before.saturating_add(new) > *max) {
+                    let whose = told(&counted.scope, &key);
+                    return Err(format!(
+                        "{whose} {before} {what}, and may have {max}: {new} more are too many"
+                    ));
+                }
             }
         }
         Ok(())

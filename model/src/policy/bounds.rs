@@ -100,7 +100,7 @@ pub struct Limit {
     /// Tasks that name this queue (`QueueName`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
-    /// What runs at this site. Not with `waiting_tasks_max`: what waits is at no site.
+    /// What runs at this site. Not with bounds on what waits, which is at no site.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<SiteName>,
     /// Tasks with pilots at a time, at most.
@@ -112,6 +112,21 @@ pub struct Limit {
     /// Tasks in the queue, at most: a job that would exceed it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_tasks_max: Option<u64>,
+    /// Cores that tasks in the queue ask for, at most: a job that would exceed it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_cores_max: Option<u64>,
+}
+
+impl Limit {
+    /// Whether it bounds what waits.
+    pub const fn bounds_waiting(&self) -> bool {
+        self.waiting_tasks_max.is_some() || self.waiting_cores_max.is_some()
+    }
+
+    /// Whether it bounds what runs.
+    pub const fn bounds_running(&self) -> bool {
+        self.running_tasks_max.is_some() || self.running_cores_max.is_some()
+    }
 }
 
 /// How long core-hours of a [`Budget`] must last.

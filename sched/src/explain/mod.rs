@@ -228,8 +228,17 @@ pub fn explain(state: &State, task: TaskId, now: Timestamp) -> Option<Explained>
         qos: needs.qos.as_deref().map(str::to_owned),
         tier: class.tier(),
         waited_s: since.map(|since| now.since(since).as_secs()),
-        overdue: since.is_some_and(|since| state.queue.is_overdue(since, now)),
+        overdue: own.is_some_and(|own| is_overdue(state, own, now)),
     })
+}
+
+/// Whether a task comes before all since it has waited for too long: the first of its account
+/// among those that need the same.
+fn is_overdue(state: &State, own: Own<'_>, now: Timestamp) -> bool {
+    let first = own.class.first_of(own.account, 1);
+    let is_first = first.first().is_some_and(|(task, _)| *task == own.task);
+    let since = own.class.waits_since(&state.shares, own.account);
+    is_first && since.is_some_and(|since| state.queue.is_overdue(since, now))
 }
 
 fn deadline(

@@ -117,7 +117,8 @@ fn because(
     now: Timestamp,
 ) -> Option<String> {
     let class = state.queue.class(id)?;
-    let (first, since) = *class.first_of(account, 1).first()?;
+    let (first, _) = *class.first_of(account, 1).first()?;
+    let since = class.waits_since(&state.shares, account)?;
     if state.queue.is_overdue(since, now) {
         let waited_s = now.since(since).as_secs();
         return Some(format!("{first} has waited for too long, {waited_s} s"));

@@ -166,19 +166,24 @@ impl Shares {
                 used,
             ));
         }
-        // What follows for others is looked up by and by.
+        self.follow(charge.account);
+        changes
+    }
+
+    /// Computes anew what follows for an account from what it used and has live. What follows for
+    /// others is looked up by and by.
+    pub(crate) fn follow(&mut self, id: AccountId) {
         match self.policy.kind {
             PolicyKind::HalfLife => {
-                let node = self.books(charge.account).node;
-                self.accounts[charge.account.0 as usize].effective = self.effective(node);
+                let node = self.books(id).node;
+                self.accounts[id.0 as usize].effective = self.effective(node);
             }
             PolicyKind::Maui => {
-                let part = Maui::part_of(self, charge.account);
-                self.maui.note(charge.account, part);
+                let part = Maui::part_of(self, id);
+                self.maui.note(id, part);
             }
             _ => {}
         }
-        changes
     }
 
     /// Notes that the account has a live attempt more, or less, of a task that has this.

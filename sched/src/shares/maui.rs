@@ -73,18 +73,23 @@ pub(crate) struct OfClass {
     pub(crate) per_ms: f64,
 }
 
-/// Usage in percent of all: over all intervals, and in the current one.
+/// Usage in percent of all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Percent {
+    /// Over all intervals.
     pub(crate) all: f64,
+    /// In the current one.
     pub(crate) current: f64,
+    /// Over all intervals, with a second in advance of what is live.
+    pub(crate) ahead: f64,
 }
 
-/// What usage is worth, in all and in the current interval.
+/// What usage is worth, as in [`Percent`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Worth {
     all: f64,
     current: f64,
+    ahead: f64,
 }
 
 impl Worth {
@@ -92,6 +97,7 @@ impl Worth {
         Self {
             all: self.all + other.all,
             current: self.current + other.current,
+            ahead: self.ahead + other.ahead,
         }
     }
 
@@ -106,6 +112,7 @@ impl Worth {
         Percent {
             all: percent(self.all, total.all),
             current: percent(self.current, total.current),
+            ahead: percent(self.ahead, total.ahead),
         }
     }
 }
@@ -117,16 +124,21 @@ fn worth(shares: &Shares, past: Amounts, current: Used) -> Worth {
     now.add(current, 1.0);
     let mut all = past;
     all.add_all(now);
+    let all = all.worth(usage);
     Worth {
-        all: all.worth(usage),
+        all,
         current: now.worth(usage),
+        ahead: all,
     }
 }
 
 /// What the usage of a node is worth.
 fn at(shares: &Shares, id: NodeId) -> Worth {
     let node = shares.tree.node(id);
-    worth(shares, node.past, node.current_ahead())
+    Worth {
+        ahead: node.amounts_ahead().worth(&shares.policy.usage),
+        ..worth(shares, node.past, node.current)
+    }
 }
 
 /// What it is worth to be at this percentage with that target.
@@ -134,7 +146,7 @@ pub(crate) fn part(target: Option<MauiTarget>, used: Percent, weight: f64) -> Pa
     let Some(MauiTarget { percent, kind }) = target else {
         return Part::default();
     };
-    let away = percent - used.all;
+    let away = percent - used.ahead;
     let (away, capped) = match kind {
         TargetKind::Target => (away, false),
         TargetKind::Floor => (away.max(0.0), false),
@@ -190,7 +202,9 @@ impl Maui {
     /// How far qualities of service and queues are from their targets now.
     fn named(shares: &Shares) -> (Named, Named) {
         let settings = &shares.policy.maui;
-        let total = at(shares, super::ROOT);
+        let root = shares.tree.node(super::ROOT);
+        // What is live is not known by their names.
+        let total = worth(shares, root.past, root.current);
         let named = |books: &BTreeMap<Arc<str>, Book>,
                      targets: &BTreeMap<String, MauiTarget>,
                      weight: f64| {
@@ -362,6 +376,7 @@ mod tests {
         let used = Percent {
             all: used,
             current: used,
+            ahead: used,
         };
         part(Some(target.parse().unwrap()), used, 1.0)
     }

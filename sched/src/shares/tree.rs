@@ -127,17 +127,11 @@ impl Node {
         all
     }
 
-    /// Usage in the current interval, with a second in advance of what is live. What was given out
-    /// counts at once, though it is charged for later: not all that is free at a moment goes to
-    /// who is first then.
-    pub(crate) fn current_ahead(&self) -> Used {
-        self.current.plus(self.live.in_a_second())
-    }
-
-    /// All usage that counts, with that.
+    /// The same with a second in advance of what is live. What was given out counts at once, though
+    /// it is charged for later: not all that is free at a moment goes to who is first then.
     pub(crate) fn amounts_ahead(&self) -> Amounts {
         let mut all = self.past;
-        all.add(self.current_ahead(), 1.0);
+        all.add(self.current.plus(self.live.in_a_second()), 1.0);
         all
     }
 }

@@ -304,7 +304,9 @@ impl State {
         };
         let lease = at.leases.remove(place);
         let ce = at.pilot.ce.clone();
-        self.wishes_may_be_granted |= at.wish.is_some();
+        // Others may get what a limit kept from them.
+        let limits = self.bounds.has_limits() || self.shares.has_caps();
+        self.wishes_may_be_granted |= at.wish.is_some() || limits;
         self.recount(pilot);
         self.free_seats(&lease);
         let excuse = self.blame_node(pilot, task, &end, measured, now);

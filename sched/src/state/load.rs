@@ -252,6 +252,7 @@ impl State {
             pilot.count();
             pilot.backlog = pilot.books().waiting;
         }
+        self.shares.refresh();
         self.reorder_all();
         self.note_bounds();
     }

@@ -18,9 +18,8 @@ impl State {
         now: Timestamp,
     ) -> Option<Rule<'_>> {
         let class = self.queue.class(id)?;
-        let waited_s = now
-            .since(class.since_of(account, task).unwrap_or(since))
-            .as_secs();
+        let since = class.waits_since(&self.shares, account).unwrap_or(since);
+        let waited_s = now.since(since).as_secs();
         if let Some(max_s) = self.queue.overdue_max_s().filter(|max_s| waited_s > *max_s) {
             return Some(Rule::Overdue { waited_s, max_s });
         }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use fairway_model::{PilotId, PilotOwner, Resources, SiteMode, Timestamp};
+use fairway_model::{PilotId, PilotOwner, PilotState, Resources, SiteMode, Timestamp};
 
 use super::State;
 use super::sync::Orders;
@@ -165,7 +165,8 @@ impl State {
         let can_take = |pilot: &PilotId| {
             self.pilots.get(pilot).is_some_and(|live| {
                 let fits = |wish| live.holds(wish, &class.needs, limits);
-                live.wish.is_some_and(fits)
+                live.pilot.state == PilotState::Active
+                    && live.wish.is_some_and(fits)
                     && self.purpose_of(live, limits).takes(self, id, class)
                     && self.leaves_room(live, id, class)
                     && self.node_admits(live, limits.now)

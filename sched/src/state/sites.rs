@@ -139,8 +139,9 @@ impl State {
         for ce in &site.ces {
             let id = named(&ce.name);
             let mut element = Element::new(id.clone(), ce.clone(), site);
-            if let Some(before) = self.elements.remove(&id) {
-                element.succeed(before);
+            match self.elements.remove(&id) {
+                Some(before) => element.succeed(before),
+                None => self.give_back(&mut element),
             }
             element.judge_all(self.queue.classes());
             for pilot in element.parked.iter() {
@@ -158,6 +159,22 @@ impl State {
             }
         }
         self.wishes_may_be_granted = true;
+    }
+
+    /// Gives a CE that was removed, and is described again, those of its pilots that are not over.
+    fn give_back(&mut self, element: &mut Element) {
+        for (id, live) in &self.pilots {
+            if live.pilot.ce != element.id {
+                continue;
+            }
+            element.pilots.insert(*id);
+            if let Some(wish) = live.wish {
+                element
+                    .parked
+                    .insert(&live.pilot.owner, *id, live.reach(wish));
+                self.parked_at.insert(element.id.clone());
+            }
+        }
     }
 
     fn elements_of(&self, site: &SiteName) -> Vec<CeId> {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use fairway_jdl::JobSpec;
+use fairway_model::policy::Limit;
 use fairway_model::{EventKind, Job, JobId, TaskState, Timestamp};
 
 use super::{Classes, Counts, Described, LiveJob, State, Untouched, refused};
-use crate::bounds::Subject;
+use crate::bounds::{Amount, Subject};
 use crate::command::{Change, Refused, RefusedKind, Reply, Submission};
 use crate::nodes::Nodes;
 use crate::queue::ClassId;
@@ -128,10 +129,7 @@ impl State {
     /// wait beyond a limit.
     fn refuse_by_policy(&mut self, submission: &Submission) -> Result<(), Refused> {
         let policy = self.shares.policy();
-        let limited = policy
-            .limits
-            .iter()
-            .any(|it| it.waiting_tasks_max.is_some());
+        let limited = policy.limits.iter().any(Limit::bounds_waiting);
         let (owner, group) = (&submission.owner, submission.group.as_ref());
         let kinds = submission.spec.kinds().all();
         for (needs, _) in kinds {
@@ -167,9 +165,9 @@ impl State {
                     site: None,
                 })
             });
-            counted
-                .map(|(class, account)| class.waiting_of(account))
-                .sum()
+            counted.fold(Amount::default(), |sum, (class, account)| {
+                sum.plus(Amount::of(&class.needs, class.waiting_of(account)))
+            })
         };
         self.bounds
             .admit(&self.shares, account, kinds, waiting)

@@ -176,17 +176,19 @@ impl State {
         }
     }
 
-    /// Charges an account and finds its new place.
+    /// Charges an account, and finds its new place; also where nothing was used, since what it has
+    /// live may have changed.
     pub(super) fn charge(&mut self, account: AccountId, needs: &Needs, used: Used) {
         if used == Used::default() {
-            return;
+            self.shares.follow(account);
+        } else {
+            let changes = self.shares.charge(Charge {
+                account,
+                needs,
+                used,
+            });
+            self.changes.extend(changes);
         }
-        let changes = self.shares.charge(Charge {
-            account,
-            needs,
-            used,
-        });
-        self.changes.extend(changes);
         self.queue.rekey(&self.shares, account);
     }
 

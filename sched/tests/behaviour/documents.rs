@@ -54,6 +54,7 @@ fn limit() -> impl Strategy<Value = Limit> {
             running_cores_max: cores,
             // What is refused when it is submitted has tests of its own.
             waiting_tasks_max: None,
+            waiting_cores_max: None,
         },
     )
 }

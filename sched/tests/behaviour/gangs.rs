@@ -1,7 +1,7 @@
 //! Tasks on several nodes: all of them or none, together on one allocation.
 
 use fairway_model::event::TaskVerb;
-use fairway_model::policy::{Limit, Who};
+use fairway_model::policy::{Limit, Qos, Who};
 use fairway_model::{
     Attempt, AttemptEnd, EventKind, Order, PilotId, PilotShape, PilotState, Policy, PolicyKind,
     TaskId, TaskState,
@@ -466,6 +466,39 @@ fn a_limit_on_cores_counts_those_of_all_nodes() {
         "the second needs 6 more"
     );
     world.state.check().unwrap();
+}
+
+/// The cores of a gang on a node are no room there: others give way elsewhere.
+#[test]
+fn a_seat_is_no_room_for_an_urgent_task() {
+    let mut world = world(2);
+    let mut policy = Policy {
+        kind: PolicyKind::Fifo,
+        qos: vec![Qos {
+            tier: 1,
+            ..serde_json::from_str(r#"{"name": "urgent"}"#).unwrap()
+        }],
+        ..Policy::default()
+    };
+    policy.preemption.enabled = true;
+    world.set_policy(policy);
+    world.submit("alice", &sweep(1, "CpuNumber = 8; HostNumber = 2;"));
+    let gang = world.together("wide", 4, 2);
+    let (lead, attempt) = all_pull(&mut world, &gang)[0];
+    world.start(lead, attempt);
+    world.submit("alice", &sweep(4, "Preemptible = true;"));
+    let other = world.pilot("wide", 4);
+    for attempt in all_pull(&mut world, &[other]) {
+        world.start(other, attempt.1);
+    }
+    world.submit("bob", &sweep(1, "QoS = \"urgent\";"));
+    world.pass(61);
+    world.ask(Command::Tick).unwrap();
+    let orders = world.sync(other, Vec::new(), &[], None).orders;
+    assert!(
+        matches!(orders[..], [(_, _, Order::GiveWay { .. })]),
+        "{orders:?}"
+    );
 }
 
 #[test]

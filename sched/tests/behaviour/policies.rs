@@ -250,6 +250,22 @@ fn what_may_wait_is_bounded_at_submission() {
     );
     world.submit("alice", &sweep(2, ""));
     world.submit("bob", &sweep(10, ""));
+    under(&mut world, |policy| {
+        policy.limits = vec![Limit {
+            user: Some(Who::Each),
+            waiting_cores_max: Some(20),
+            ..Limit::default()
+        }];
+    });
+    let wide = "CpuNumber = 4; HostNumber = 2;";
+    let refused = world
+        .try_submit("alice", &sweep(3, wide), None)
+        .unwrap_err();
+    assert_eq!(
+        refused.reason,
+        "user alice has 10 cores asked for by waiting tasks, and may have 20: 12 more are too many"
+    );
+    world.submit("alice", &sweep(2, wide));
 }
 
 #[test]
@@ -375,6 +391,26 @@ fn nothing_is_started_above_a_cap() {
     world.pass(60);
     world.ask(Command::Tick).unwrap();
     assert_eq!(world.pull(pilot, &[]).len(), 1);
+}
+
+/// What is not charged for is nobody's part of what is.
+#[test]
+fn what_costs_nothing_reaches_no_cap() {
+    let mut world = World::new(PolicyKind::Maui, &["short"]);
+    under(&mut world, |policy| {
+        policy.usage.metric = Metric::CoreSeconds;
+        policy.maui.users = [("alice".to_owned(), "50^".parse().unwrap())].into();
+        policy.qos = vec![Qos {
+            usage_factor: 0.0,
+            ..serde_json::from_str(r#"{"name": "free"}"#).unwrap()
+        }];
+    });
+    let pilot = world.pilot("short", 2);
+    world.submit("alice", &sweep(1, "QoS = \"free\";"));
+    let free = world.pull_one(pilot);
+    world.start(pilot, free);
+    world.submit("alice", &sweep(1, ""));
+    assert_eq!(world.pull(pilot, &[free]).len(), 1);
 }
 
 /// Changing the policy back and forth forgets nothing, and leaves everything in its place.

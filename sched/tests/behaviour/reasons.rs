@@ -182,6 +182,38 @@ fn a_higher_tier_and_one_that_is_overdue() {
     assert!(rule.starts_with("overdue: it had waited 80"), "{rule}");
 }
 
+/// Who was served lately does not starve, however old the rest of their work is: it is not told so.
+#[test]
+fn old_work_of_who_was_served_is_not_overdue() {
+    let mut world = under(PolicyKind::Fairshare, |policy| {
+        policy.wait_max_s = Some(7200);
+    });
+    let pilot = world.pilot("short", 1);
+    let [alice, bob] = ["alice", "bob"].map(|who| world.submit(who, &sweep(3, "")));
+    let serve = |world: &mut World| {
+        let attempt = world.pull_one(pilot);
+        world.end(pilot, attempt, exit(0));
+        attempt.0
+    };
+    let first = [(); 2].map(|()| serve(&mut world));
+    assert_eq!(first, [TaskId::new(alice, 0), TaskId::new(bob, 0)]);
+    world.pass(7000);
+    assert_eq!(serve(&mut world), TaskId::new(alice, 1));
+    world.pass(300);
+    world.ask(Command::Tick).unwrap();
+    let overdue = |world: &World, task| {
+        let told = explain(&world.state, task, world.now).unwrap();
+        told.overdue
+    };
+    assert!(overdue(&world, TaskId::new(bob, 1)));
+    assert!(!overdue(&world, TaskId::new(bob, 2)));
+    assert!(!overdue(&world, TaskId::new(alice, 2)));
+    assert_eq!(serve(&mut world), TaskId::new(bob, 1));
+    assert!(last_rule(&world).starts_with("overdue: "));
+    assert_eq!(serve(&mut world), TaskId::new(alice, 2));
+    assert!(!last_rule(&world).starts_with("overdue: "));
+}
+
 #[test]
 fn priorities_are_told_by_component() {
     let mut world = World::new(PolicyKind::Maui, &["short"]);

@@ -8,7 +8,7 @@ use fairway_model::{PilotId, PilotState, Resources, TaskId, TaskState, Timestamp
 
 use super::beds::{Beds, Decision};
 use super::{State, cores_of};
-use crate::matching::LivePilot;
+use crate::matching::{Lease, LivePilot};
 use crate::preempt::{self, Rank};
 use crate::queue::{Class, ClassId};
 
@@ -208,8 +208,8 @@ impl State {
 
 /// What a pilot has left once all that give way have done so; `None` while tasks wait at it.
 pub(super) fn free_later(live: &LivePilot) -> Option<Resources> {
-    let mut leases = live.leases.iter();
-    leases.try_fold(live.pilot.resources, |free, lease| {
-        free.minus(lease.takes_later())
-    })
+    let seats = live.seats.iter().map(|seat| seat.portion.resources);
+    let leases = live.leases.iter().map(Lease::takes_later);
+    let mut taken = seats.chain(leases);
+    taken.try_fold(live.pilot.resources, Resources::minus)
 }

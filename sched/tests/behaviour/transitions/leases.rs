@@ -180,6 +180,17 @@ fn open_wishes_get_orders() {
 }
 
 #[test]
+fn a_pilot_that_is_to_leave_gets_no_more_tasks() {
+    let mut world = world();
+    let pilot = world.pilot("short", 1);
+    assert_eq!(world.pull(pilot, &[]), []);
+    world.ask(Command::DrainPilot { pilot }).unwrap();
+    world.submit("alice", &sweep(1, ""));
+    let served = world.serve();
+    assert!(served[&pilot].drain && served[&pilot].grants.is_empty());
+}
+
+#[test]
 fn a_ce_out_of_production_takes_no_tasks_without_requirements() {
     let mut world = world();
     let pilot = world.pilot("short", 1);

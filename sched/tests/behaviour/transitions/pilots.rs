@@ -1,11 +1,11 @@
 //! Pilots and sites that come and go.
 
-use fairway_model::{PilotEnd, PilotState, SiteMode, TaskState};
+use fairway_model::{PilotEnd, PilotState, PolicyKind, SiteMode, TaskState};
 use fairway_sched::command::Observation;
 use fairway_sched::{Command, RefusedKind};
 
 use super::world;
-use crate::world::{exit, sweep, user};
+use crate::world::{World, exit, site, sweep, user};
 
 #[test]
 fn a_heartbeat_keeps_a_pilot() {
@@ -124,6 +124,21 @@ fn goodbye_gives_unstarted_tasks_back_free_of_charge() {
         })
         .unwrap_err();
     assert_eq!(refused.kind, RefusedKind::PilotEnded);
+}
+
+#[test]
+fn a_ce_that_is_described_again_has_its_pilots_back() {
+    let mut world = World::new(PolicyKind::Fifo, &["short", "long"]);
+    let [busy, idle] = [(); 2].map(|()| world.pilot("short", 1));
+    world.submit("alice", &sweep(1, ""));
+    let held = world.pull(busy, &[]);
+    assert_eq!(world.pull(idle, &[]), []);
+    world.describe(site(&["long"]));
+    world.describe(site(&["short", "long"]));
+    world.state.check().unwrap();
+    assert!(world.serve()[&idle].drain);
+    world.end(busy, held[0], exit(0));
+    world.state.check().unwrap();
 }
 
 #[test]
