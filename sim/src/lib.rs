@@ -30,7 +30,9 @@ pub use projection::{ProjectionOptions, open_tasks, project};
 pub use record::metrics::{
     Outcome, PilotCounts, Slowdowns, Targets, TaskCounts, UserOutcome, Waits, jain, share_error,
 };
-pub use run::{Observer, Setup, Watch, read_policy, simulate, simulate_observed, simulate_watched};
+pub use run::{
+    Observer, Setup, Watch, left_out, read_policy, simulate, simulate_observed, simulate_watched,
+};
 pub use workload::{Generator, JdlOptions, RuntimeSource, Workload};
 
 /// Why something cannot be simulated.
@@ -43,6 +45,16 @@ pub enum SimError {
         path: String,
         /// What the system said.
         error: std::io::Error,
+    },
+    /// What is at a path is no workload.
+    #[error("{path}, read as {kind}: {reason}")]
+    Workload {
+        /// Where.
+        path: String,
+        /// As what it was read.
+        kind: &'static str,
+        /// What is wrong, and what to write.
+        reason: String,
     },
     /// What a text says makes no sense.
     #[error("{what}: {reason}")]

@@ -109,6 +109,7 @@ fn exp(x: f64) -> f64 {
 /// How a span of time is distributed. All values are in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(expecting = "a distribution such as `{ kind = \"fixed\", seconds = 90 }`")]
 pub enum Distribution {
     /// Always the same.
     Fixed {

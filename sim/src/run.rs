@@ -1,5 +1,6 @@
 //! One run: a workload under one policy.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fairway_model::{PilotId, Policy, Resources, TaskId, Timestamp, UserName};
@@ -62,6 +63,105 @@ pub fn simulate(
     let mut world = world(setup, workload, policy, Recorded::new(setup, workload))?;
     let stopped = world.run();
     Ok(draw_up(world, stopped, name, setup))
+}
+
+/// What of a workload no cluster can run, in sentences.
+///
+/// # Errors
+/// If that is all of it: what the clusters have, and what is asked for.
+pub fn left_out(setup: &Setup, workload: &Workload) -> Result<Vec<String>, SimError> {
+    let mut limits = Limits::new(&setup.clusters);
+    let (mut too_large, mut too_long) = (0_u64, 0_u64);
+    for job in &workload.jobs {
+        let tasks = u64::from(workload.specs[job.spec as usize].task_count());
+        match limits.judge(job.spec, workload) {
+            Fits::Yes => {}
+            Fits::TooLarge => too_large += tasks,
+            Fits::TooLong => too_long += tasks,
+        }
+    }
+    let all = workload.task_count() as u64;
+    if all > 0 && too_large + too_long == all {
+        let shortest = too_large == 0;
+        return Err(SimError::Text {
+            what: "workload",
+            reason: format!(
+                "none of its tasks can run on these clusters: the largest pilot has {}; the {} \
+                 task asks for {}",
+                largest(&setup.clusters),
+                if shortest { "shortest" } else { "smallest" },
+                smallest(workload, shortest)
+            ),
+        });
+    }
+    let told = |n: u64, what: &str| {
+        (n > 0).then(|| format!("left out: {n} of {all} tasks, whose jobs {what}"))
+    };
+    let large = told(too_large, "ask for more than any pilot has");
+    let long = told(too_long, "ask for more time than any pilot has for tasks");
+    Ok(large.into_iter().chain(long).collect())
+}
+
+/// What the largest pilot has, and for how long a task may have it.
+fn largest(clusters: &Clusters) -> String {
+    let size = |it: &&Cluster| {
+        let has = it.pilot_resources();
+        (has.cores, has.memory_mib, has.gpus)
+    };
+    clusters
+        .list
+        .iter()
+        .max_by_key(size)
+        .map_or_else(String::new, |it| {
+            let mut has = it.pilot_resources();
+            if it.memory_mib == 0 {
+                // As much as there is: nothing that is to be told.
+                has.memory_mib = 0;
+            }
+            let lasts_s = it.task_walltime_max_s(clusters.pilots);
+            amounts(has, Some(lasts_s), it.nodes_together(clusters.pilots))
+        })
+}
+
+/// What the smallest task of a workload asks for, or the shortest.
+fn smallest(workload: &Workload, shortest: bool) -> String {
+    let used: BTreeSet<u32> = workload.jobs.iter().map(|job| job.spec).collect();
+    let needs = used.into_iter().flat_map(|place| {
+        let spec = &workload.specs[place as usize];
+        (0..if spec.uniform() { 1 } else { spec.task_count() }).map(|index| spec.needs(index))
+    });
+    let first = needs.min_by_key(|needs| {
+        let asked = needs.resources;
+        let size = (needs.hosts, asked.cores, asked.memory_mib, asked.gpus);
+        let lasts_s = needs.walltime_s.unwrap_or(u64::MAX);
+        if shortest {
+            (lasts_s, size, 0)
+        } else {
+            (0, size, lasts_s)
+        }
+    });
+    first.map_or_else(String::new, |needs| {
+        amounts(needs.resources, needs.walltime_s, needs.hosts)
+    })
+}
+
+/// Amounts as people read them; of so many nodes each.
+fn amounts(has: Resources, lasts_s: Option<u64>, nodes: u32) -> String {
+    let count = |n: u32, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let mut told = count(has.cores, "core");
+    if has.memory_mib > 0 {
+        told += &format!(", {} MiB of memory", has.memory_mib);
+    }
+    if has.gpus > 0 {
+        told += &format!(", {}", count(has.gpus, "GPU"));
+    }
+    if nodes > 1 {
+        told += &format!(" on each of {nodes} nodes");
+    }
+    match lasts_s.filter(|seconds| *seconds < u64::MAX) {
+        Some(seconds) => told + &format!(", for {seconds} s"),
+        None => told,
+    }
 }
 
 /// Who is told every change.

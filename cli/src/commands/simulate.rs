@@ -8,13 +8,16 @@ use fairway_api::public::{NamedPolicy, SimulateRequest};
 use fairway_model::{GroupName, Policy, UserName};
 use fairway_sim::{
     Clusters, Distribution, JdlOptions, Outcome, RuntimeSource, Setup, SimError, Targets, Workload,
-    read_policy, report, simulate,
+    left_out, read_policy, report, simulate,
 };
 use serde::{Deserialize as _, Serialize};
 
 use crate::connect::Connect;
 use crate::exit::Failure;
 use crate::screen::{self, Format};
+
+/// So many users of a workload are named at most where one of them is asked for.
+const NAMES_MAX: usize = 20;
 
 /// Try policies on simulated clusters, or on the queue of a server
 ///
@@ -143,7 +146,9 @@ impl Simulate {
         let cores = setup.clusters.cores();
         let workload = Workload::open(self.workload(), cores, self.seed, &self.jdl_options())
             .map_err(failure)?;
-        for remark in &workload.remarks {
+        self.check_shares(&workload)?;
+        let left_out = left_out(&setup, &workload).map_err(|error| self.about_workload(error))?;
+        for remark in workload.remarks.iter().chain(&left_out) {
             screen::remark(remark);
         }
         let mut outcomes = Vec::with_capacity(policies.len());
@@ -176,6 +181,31 @@ impl Simulate {
             write(&folder.join(picture.name + ".svg"), &picture.svg)?;
         }
         Ok(())
+    }
+
+    fn about_workload(&self, error: SimError) -> Failure {
+        match error {
+            SimError::Text { reason, .. } => {
+                Failure::Refused(format!("{}: {reason}", self.workload().display()))
+            }
+            other => failure(other),
+        }
+    }
+
+    /// Refuses weights of who submits nothing: they would be of no effect.
+    fn check_shares(&self, workload: &Workload) -> Result<(), Failure> {
+        let users = workload.users();
+        let unknown = self.shares.iter().find(|(user, _)| !users.contains(user));
+        let Some((user, weight)) = unknown else {
+            return Ok(());
+        };
+        let known: Vec<&str> = users.iter().map(UserName::as_str).take(NAMES_MAX).collect();
+        let more = if users.len() > NAMES_MAX { " …" } else { "" };
+        Err(Failure::Usage(format!(
+            "--share {user}={weight}: there is no user `{user}` in {}; its users are {}{more}",
+            self.workload().display(),
+            known.join(", ")
+        )))
     }
 
     /// Clap sees to it that it is there where it is needed.
@@ -268,7 +298,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 fn failure(error: SimError) -> Failure {
     match error {
         SimError::Read { .. } => Failure::Local(error.to_string()),
-        SimError::Text { .. } => Failure::Refused(error.to_string()),
+        SimError::Workload { .. } | SimError::Text { .. } => Failure::Refused(error.to_string()),
     }
 }
 
@@ -367,6 +397,50 @@ mod tests {
             failed.to_string().contains("trace.swf: cluster file"),
             "{failed}"
         );
+    }
+
+    #[test]
+    fn what_makes_a_run_useless_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let cluster = "[[cluster]]\nname = \"one\"\nnodes = 2\ncores = 2\n";
+        std::fs::write(path("clusters.toml"), cluster).unwrap();
+        std::fs::write(path("good.swf"), "1 0 -1 60 1 -1 -1 1 600 -1 1 1\n").unwrap();
+        std::fs::write(path("wide.swf"), "1 0 -1 60 3 -1 -1 3 600 -1 1 1\n").unwrap();
+        std::fs::write(path("empty.swf"), "").unwrap();
+        let failed = |workload: &str, more: &[&str]| {
+            let (clusters, workload) = (path("clusters.toml"), path(workload));
+            let line = [
+                "simulate",
+                &clusters,
+                "--workload",
+                &workload,
+                "--policy",
+                "fifo",
+            ];
+            let line = Line::parse_from(line.iter().chain(more));
+            line.simulate.run_here().unwrap_err()
+        };
+        let nobody = failed("good.swf", &["--share", "u1=3", "--share", "nobody=2"]);
+        let told = nobody.to_string();
+        assert!(matches!(nobody, Failure::Usage(_)), "{told}");
+        assert!(
+            told.starts_with("--share nobody=2: there is no user `nobody` in"),
+            "{told}"
+        );
+        assert!(told.ends_with("its users are u1"), "{told}");
+        for (workload, part) in [
+            ("wide.swf", "wide.swf: none of its tasks can run on these"),
+            (
+                "empty.swf",
+                "empty.swf, read as a trace in the Standard Workload Format: no job in it",
+            ),
+        ] {
+            let wrong = failed(workload, &[]);
+            let told = wrong.to_string();
+            assert!(matches!(wrong, Failure::Refused(_)), "{told}");
+            assert!(told.contains(part), "{told}");
+        }
     }
 
     #[test]

@@ -96,7 +96,14 @@ fn qos(all: &[Qos]) -> String {
 }
 
 fn limits(limits: &[Limit]) -> String {
-    let mut table = Table::new(["LIMIT FOR", "AT", ">RUNNING", ">CORES", ">WAITING"]);
+    let mut table = Table::new([
+        "LIMIT FOR",
+        "AT",
+        ">RUNNING",
+        ">CORES",
+        ">WAITING",
+        ">CORES WAITING",
+    ]);
     let maximum = |max: Option<u64>| match max {
         Some(max) => Cell::number(max),
         None => Cell::number(NONE),
@@ -111,6 +118,7 @@ fn limits(limits: &[Limit]) -> String {
             maximum(limit.running_tasks_max),
             maximum(limit.running_cores_max),
             maximum(limit.waiting_tasks_max),
+            maximum(limit.waiting_cores_max),
         ]);
     }
     table.text_or("no limits")

@@ -414,7 +414,7 @@ fn the_whole_policy() {
         limits = [
             { user = "*", running_cores_max = 200 },
             { group = "physics", qos = "low", site = "lyon", running_tasks_max = 5 },
-            { waiting_tasks_max = 1000000 },
+            { waiting_tasks_max = 1000000, waiting_cores_max = 4000000 },
         ]
         budgets = [{ user = "*", every = "day", core_hours = 500 }, { group = "physics", core_hours = 2e4 }]
         paused = [{ tag = "old", why = "the disk is full", until = 2026-12-01T08:00:00Z }, { user = "eve" }]

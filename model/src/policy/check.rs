@@ -7,28 +7,40 @@ use super::{
 };
 use crate::id::is_name;
 
+/// The largest share. Only proportions count, and sums of larger ones lose the smaller.
+const SHARE_MAX: f64 = 1e9;
+
 impl FairshareSettings {
     /// Refuses settings that make no sense, saying which and why.
     ///
     /// # Errors
     /// A sentence for the operator.
     pub fn check(&self) -> Result<(), String> {
+        let names = ["duration_s", "max_depth", "decay_rate"];
+        match self.faults(names).into_iter().next() {
+            None => Ok(()),
+            Some(fault) => Err(fault),
+        }
+    }
+
+    /// What makes no sense, by what the length of an interval, their number and the weight of one
+    /// against the next are called.
+    fn faults(&self, [duration_s, max_depth, decay_rate]: [&str; 3]) -> Vec<String> {
+        let mut faults = Vec::new();
         if self.duration_s == 0 {
-            return Err("duration_s must be at least 1".into());
+            faults.push(format!("{duration_s} must be at least 1"));
         }
         if !(1..=MAX_DEPTH_MAX).contains(&self.max_depth) {
-            return Err(format!(
-                "max_depth must be 1 to {MAX_DEPTH_MAX}, not {}",
-                self.max_depth
+            let is = self.max_depth;
+            faults.push(format!(
+                "{max_depth} must be 1 to {MAX_DEPTH_MAX}, not {is}"
             ));
         }
         if !(0.0..=1.0).contains(&self.decay_rate) {
-            return Err(format!(
-                "decay_rate must be 0 to 1, not {}",
-                self.decay_rate
-            ));
+            let is = self.decay_rate;
+            faults.push(format!("{decay_rate} must be 0 to 1, not {is}"));
         }
-        Ok(())
+        faults
     }
 }
 
@@ -39,9 +51,11 @@ impl Policy {
     /// Everything that is wrong, each with its place and what to do.
     pub fn check(&self) -> Result<(), Vec<String>> {
         let mut wrong = Vec::new();
-        if let Err(reason) = self.fairshare.check() {
-            wrong.push(format!("fairshare.{reason}"));
-        }
+        wrong.extend(self.fairshare.faults([
+            "fairshare.duration_s",
+            "fairshare.max_depth",
+            "fairshare.decay_rate",
+        ]));
         let (least, is) = (HalfLifeSettings::MIN_S, self.half_life.half_life_s);
         if is < least {
             wrong.push(format!(
@@ -88,11 +102,7 @@ impl Policy {
             max_depth: maui.depth,
             decay_rate: maui.decay,
         };
-        if windows.check().is_err() {
-            wrong.push(format!(
-                "maui: interval_s must be at least 1, depth 1 to {MAX_DEPTH_MAX}, decay 0 to 1"
-            ));
-        }
+        wrong.extend(windows.faults(["maui.interval_s", "maui.depth", "maui.decay"]));
         let weights = [
             ("fairshare_weight", maui.fairshare_weight),
             ("user_weight", maui.user_weight),
@@ -125,6 +135,17 @@ impl Policy {
                 maui.queue_time_weight
             ));
         }
+        // `*` stands for those that are not named.
+        for qos in maui.qos.keys().filter(|name| *name != "*") {
+            if self.qos_named(qos).is_none() {
+                wrong.push(format!("maui.qos: {}", no_qos(qos)));
+            }
+        }
+        for path in maui.accounts.keys().filter(|path| *path != "*") {
+            if !self.shares.iter().any(|it| it.path.as_str() == path) {
+                wrong.push(format!("maui.accounts: {}", no_share(path)));
+            }
+        }
     }
 
     fn check_shares(&self, wrong: &mut Vec<String>) {
@@ -139,6 +160,11 @@ impl Policy {
             if !(share.share.is_finite() && share.share > 0.0) {
                 wrong.push(format!(
                     "shares: the share of `{path}` must be above 0, not {}; pause what is to get nothing",
+                    share.share
+                ));
+            } else if share.share > SHARE_MAX {
+                wrong.push(format!(
+                    "shares: the share of `{path}` must be at most 1e9, not {}; only its proportion to those beside it counts",
                     share.share
                 ));
             }
@@ -193,8 +219,9 @@ impl Policy {
             for other in &qos.preempts {
                 if !other.is_empty() && !names.contains(other.as_str()) {
                     wrong.push(format!(
-                        "qos: `{}` preempts `{other}`, which is not there",
-                        qos.name
+                        "qos: `{}` preempts `{other}`, which is not there; add {}",
+                        qos.name,
+                        entry_of_qos(other)
                     ));
                 }
                 if *other == qos.name {
@@ -207,17 +234,13 @@ impl Policy {
     fn check_bounds(&self, wrong: &mut Vec<String>) {
         for (place, limit) in self.limits.iter().enumerate() {
             let place = format!("limits[{place}]");
-            let maxima = [
-                limit.running_tasks_max,
-                limit.running_cores_max,
-                limit.waiting_tasks_max,
-            ];
-            if maxima.iter().all(Option::is_none) {
+            if !limit.bounds_running() && !limit.bounds_waiting() {
                 wrong.push(format!(
-                    "{place}: set running_tasks_max, running_cores_max or waiting_tasks_max"
+                    "{place}: set running_tasks_max, running_cores_max, waiting_tasks_max or \
+                     waiting_cores_max"
                 ));
             }
-            if limit.site.is_some() && limit.waiting_tasks_max.is_some() {
+            if limit.site.is_some() && limit.bounds_waiting() {
                 wrong.push(format!(
                     "{place}: waiting tasks are at no site; make two limits of it"
                 ));
@@ -258,15 +281,27 @@ impl Policy {
                     "{place}: `{group}` is not a group or path of shares"
                 ));
             } else if path.parent().is_some() && !self.shares.iter().any(|it| it.path == path) {
-                wrong.push(format!("{place}: there is no share `{group}`"));
+                wrong.push(format!("{place}: {}", no_share(group)));
             }
         }
         if let Some(qos) = &scope.qos
             && self.qos_named(qos).is_none()
         {
-            wrong.push(format!("{place}: there is no qos `{qos}`"));
+            wrong.push(format!("{place}: {}", no_qos(qos)));
         }
     }
+}
+
+fn entry_of_qos(name: &str) -> String {
+    format!("`[[qos]]` with `name = \"{name}\"`")
+}
+
+fn no_qos(name: &str) -> String {
+    format!("there is no qos `{name}`; add {}", entry_of_qos(name))
+}
+
+fn no_share(path: &str) -> String {
+    format!("there is no share `{path}`; add `[[shares]]` with `path = \"{path}\"` and its share")
 }
 
 #[cfg(test)]
@@ -312,5 +347,51 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part} in {told}");
         }
+    }
+
+    #[test]
+    fn settings_of_maui_are_told_by_name() {
+        let mut policy = Policy::default();
+        policy.maui.interval_s = 0;
+        policy.maui.depth = 0;
+        policy.maui.decay = 1.5;
+        assert_eq!(
+            complaints(&policy),
+            "maui.interval_s must be at least 1\nmaui.depth must be 1 to 1000, not 0\n\
+             maui.decay must be 0 to 1, not 1.5"
+        );
+    }
+
+    #[test]
+    fn targets_are_of_what_is_there_or_of_all() {
+        let mut policy = Policy {
+            shares: vec![Share {
+                path: "physics".into(),
+                share: 1e9,
+                user: false,
+            }],
+            ..Policy::default()
+        };
+        let target: crate::policy::MauiTarget = "25".parse().unwrap();
+        let targets = |names: [&str; 2]| names.map(|name| (name.to_owned(), target));
+        policy.qos.push(crate::policy::Qos {
+            name: "express".into(),
+            usage_factor: 1.0,
+            ..Default::default()
+        });
+        policy.maui.qos = targets(["express", "*"]).into();
+        policy.maui.accounts = targets(["physics", "*"]).into();
+        assert_eq!(policy.check(), Ok(()));
+        policy.maui.qos = targets(["slow", "*"]).into();
+        policy.maui.accounts = targets(["biology", "*"]).into();
+        policy.shares[0].share = 1e10;
+        assert_eq!(
+            complaints(&policy),
+            "maui.qos: there is no qos `slow`; add `[[qos]]` with `name = \"slow\"`\n\
+             maui.accounts: there is no share `biology`; add `[[shares]]` with \
+             `path = \"biology\"` and its share\n\
+             shares: the share of `physics` must be at most 1e9, not 10000000000; only its \
+             proportion to those beside it counts"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! A policy as a text: read with all of its mistakes at once, each with its place, and written
-//! so that it can be read again.
+//! A policy as a text: read, with its mistakes each at its place, and written so that it can be
+//! read again.
 //!
 //! The text is TOML or JSON. What cannot be read is told part by part (settings one by one,
 //! entries of lists one by one); only what can be read as a whole is then checked for sense.
@@ -50,7 +50,8 @@ impl Policy {
     /// Reads a policy from TOML or JSON and checks it. What is not named is as usual.
     ///
     /// # Errors
-    /// All mistakes, in the order of the text as far as their lines are known.
+    /// All that cannot be read; if everything can be, all that makes no sense. In the order of the
+    /// text as far as lines are known: those of TOML are.
     pub fn read(text: &str) -> Result<Self, Vec<Mistake>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let (policy, lines) = if text.trim_start().starts_with('{') {
@@ -118,6 +119,31 @@ fn line_of(text: &str, at: usize) -> u32 {
     u32::try_from(ends + 1).unwrap_or(u32::MAX)
 }
 
+/// What the reader of a part said, in words for people who write documents, at the place where it
+/// was read.
+fn plain(place: &str, message: &str) -> String {
+    if place == "metric" {
+        return "it stands under `usage` now: write `[usage]` and below it `metric = \"…\"`".into();
+    }
+    let negative = message.strip_prefix("invalid value: integer `-");
+    match negative.and_then(|rest| rest.split_once("`, expected u")) {
+        Some((digits, _)) => format!("must be a whole number of 0 or more, not -{digits}"),
+        None => message.trim_end().to_owned(),
+    }
+}
+
+/// What is told of a text that is a server's whole configuration.
+fn configuration(line: Option<u32>) -> Vec<Mistake> {
+    vec![Mistake {
+        place: "policy".into(),
+        line,
+        message: "this is a server's configuration, or a part of it; a policy file has only what \
+                  stands under `policy` there, without that name before it: `[fairshare]` instead of \
+                  `[policy.fairshare]`"
+            .into(),
+    }]
+}
+
 /// The place that a complaint of [`Policy::check`] begins with, and its line.
 fn located(lines: &Lines, complaint: String) -> Mistake {
     let end = complaint.find([' ', ':']).unwrap_or(complaint.len());
@@ -151,13 +177,16 @@ fn from_json(text: &str) -> Result<Policy, Vec<Mistake>> {
             message: error.to_string(),
         }]
     })?;
+    if whole.get("policy").is_some_and(Json::is_object) {
+        return Err(configuration(None));
+    }
     let mut mistakes = Vec::new();
     let mut try_part = |place: String, part: Json| {
         if let Err(error) = Policy::deserialize(part) {
             mistakes.push(Mistake {
-                place,
                 line: None,
-                message: error.to_string(),
+                message: plain(&place, &error.to_string()),
+                place,
             });
         }
     };
@@ -185,7 +214,7 @@ fn from_json(text: &str) -> Result<Policy, Vec<Mistake>> {
         vec![Mistake {
             place: String::new(),
             line: None,
-            message: error.to_string(),
+            message: plain("", &error.to_string()),
         }]
     })
 }
@@ -194,12 +223,16 @@ fn from_toml(text: &str) -> Result<(Policy, Lines), Vec<Mistake>> {
     let mistake = |place: &str, error: &toml::de::Error| Mistake {
         place: place.to_owned(),
         line: error.span().map(|span| line_of(text, span.start)),
-        message: error.message().to_owned(),
+        message: plain(place, error.message()),
     };
     let (whole, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let mistakes = errors.iter().map(|error| mistake("", error));
         return Err(in_order(mistakes.collect()));
+    }
+    let inner = whole.get_ref().get_key_value("policy");
+    if let Some((key, _)) = inner.filter(|(_, value)| value.get_ref().is_table()) {
+        return Err(configuration(Some(line_of(text, key.span().start))));
     }
     let mut lines = Lines::new();
     let mut mistakes = Vec::new();
@@ -392,6 +425,37 @@ mod tests {
         assert!(told[0].starts_with("line 2: fairshare.max_depth must be"));
         assert!(told[1].starts_with("line 6: shares[b/c]: `b/c` is in `b`, which is not there"));
         assert!(told[2].starts_with("line 9: limits[0]: there is no qos `x`"));
+    }
+
+    #[test]
+    fn what_is_often_written_is_told_what_to_do_about() {
+        let told = mistakes("[fairshare]\nduration_s = -4\n");
+        assert_eq!(
+            told,
+            ["line 2: fairshare.duration_s: must be a whole number of 0 or more, not -4"]
+        );
+        let told = mistakes(r#"{"limits": [{"running_tasks_max": -1}]}"#);
+        assert_eq!(
+            told,
+            ["limits[0]: must be a whole number of 0 or more, not -1"]
+        );
+        let told = mistakes("kind = \"fifo\"\nmetric = \"core-seconds\"\n");
+        assert_eq!(
+            told,
+            [
+                "line 2: metric: it stands under `usage` now: write `[usage]` and below it `metric = \"…\"`"
+            ]
+        );
+        let server = mistakes("[http]\nlisten = \"x\"\n[policy]\nkind = \"fifo\"\n");
+        let part = mistakes("[policy.fairshare]\nmax_depth = 3\n");
+        let json = mistakes(r#"{"http": {}, "policy": {"kind": "fifo"}}"#);
+        for told in [server, part, json] {
+            assert_eq!(told.len(), 1, "{told:#?}");
+            assert!(
+                told[0].contains("this is a server's configuration"),
+                "{told:#?}"
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! waiting task is
 //!
 //! ```text
-//! fairshare_weight · Σ_e weight_e · (target_e - 100·U_e/U)     e: its user, group, account, QoS, queue
+//! fairshare_weight · Σ_e weight_e · (target_e - 100·U_e/U)     e: its user, group, share above that, QoS, queue
 //! + queue_time_weight · minutes in the queue
 //! + expansion_factor_weight · (1 + wait/walltime)
 //! + resource_weight · (core_weight·cores + memory_weight·GiB + gpu_weight·GPUs + walltime_weight·hours)

@@ -48,8 +48,8 @@ pub enum PolicyKind {
     FairTree,
     /// Users by `2^(-U/S)`, all in one order: Slurm's classic fair-share factor.
     HalfLife,
-    /// Users by running cores against their slice, which is inverse to their effective
-    /// priority: HTCondor.
+    /// Users by the cores that they have in use against their slice: HTCondor's averages, with
+    /// slices in proportion to shares, and larger for who had less than their part lately.
     UserPriority,
     /// Tasks by the sum of weighted components, fairshare targets among them: Maui.
     Maui,

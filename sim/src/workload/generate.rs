@@ -16,7 +16,7 @@ const TASKS_MAX: u64 = 20_000_000;
 #[serde(deny_unknown_fields)]
 pub struct Generator {
     /// The streams; their jobs mingle.
-    #[serde(rename = "stream")]
+    #[serde(default, rename = "stream")]
     streams: Vec<Stream>,
 }
 
@@ -80,9 +80,21 @@ fn one_core() -> Vec<(u32, f64)> {
     vec![(1, 1.0)]
 }
 
+/// What a file without streams is told.
+const NO_STREAM: &str = "it has no `[[stream]]`; write one as
+
+[[stream]]
+name = \"anna\"
+tasks = 100
+arrivals = { kind = \"poisson\", load = 0.9 }
+runtime = { kind = \"exponential\", mean_s = 600 }";
+
 /// When the jobs of a stream come.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(
+    expecting = "`{ kind = \"at-once\" }`, `{ kind = \"poisson\", load = 0.9 }` or `{ kind = \"bursts\", every_s = 3600, jobs = 50 }`"
+)]
 enum Arrivals {
     /// All at one moment.
     AtOnce {
@@ -137,7 +149,7 @@ impl Generator {
         };
         let generator: Self = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
         if generator.streams.is_empty() {
-            return Err(refuse("it has no `[[stream]]`".into()));
+            return Err(refuse(NO_STREAM.into()));
         }
         for stream in &generator.streams {
             let named = |reason| refuse(format!("stream `{}`: {reason}", stream.name));

@@ -58,7 +58,7 @@ pub(super) fn texts(folder: &Path) -> Result<Vec<(String, String)>, SimError> {
     if paths.is_empty() {
         return Err(SimError::Text {
             what: "workload",
-            reason: format!("there is no file `*.jdl` in {}", folder.display()),
+            reason: "there is no file `*.jdl` in it".into(),
         });
     }
     paths.sort();

@@ -73,33 +73,32 @@ impl Workload {
         Generator::read(text)?.make(cores, seed)
     }
 
-    /// Reads a workload from a path: a folder is one of JDL files, `*.toml` a generator file, and
-    /// everything else a trace.
+    /// Reads a workload from a path: a folder is one of JDL files, `*.toml` a generator file,
+    /// `*.jdl` a description, and everything else a trace.
     ///
     /// # Errors
-    /// As those of the others, and if the file cannot be read.
+    /// As those of the others, with the path and as what it was read; and if the file cannot be
+    /// read.
     pub fn open(
         path: &Path,
         cores: u64,
         seed: u64,
         options: &JdlOptions,
     ) -> Result<Self, SimError> {
-        let unreadable = |error: std::io::Error| SimError::Read {
-            path: path.display().to_string(),
-            error,
+        let kind = Kind::of(path);
+        let read = || match kind {
+            Kind::Folder => Self::from_jdl(&jdl::texts(path)?, options),
+            Kind::Description => Self::from_jdl(&[jdl::text(path)?], options),
+            Kind::Generator => {
+                let text = std::fs::read_to_string(path).map_err(|it| unreadable(path, it))?;
+                Self::generated(&text, cores, seed)
+            }
+            Kind::Trace => {
+                let file = std::fs::File::open(path).map_err(|it| unreadable(path, it))?;
+                Self::from_swf(std::io::BufReader::new(file))
+            }
         };
-        if path.is_dir() {
-            return Self::from_jdl(&jdl::texts(path)?, options);
-        }
-        if path.extension().is_some_and(|it| it == "toml") {
-            let text = std::fs::read_to_string(path).map_err(unreadable)?;
-            return Self::generated(&text, cores, seed);
-        }
-        if path.extension().is_some_and(|it| it == "jdl") {
-            return Self::from_jdl(&[jdl::text(path)?], options);
-        }
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        Self::from_swf(std::io::BufReader::new(file))
+        read().map_err(|error| kind.name(path, error))
     }
 
     /// How many jobs there are.
@@ -152,6 +151,60 @@ impl Workload {
     fn in_order(mut self) -> Self {
         self.jobs.sort_by_key(|job| job.at);
         self
+    }
+}
+
+/// As what a path is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    Generator,
+    Description,
+    Trace,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Self {
+        match path.extension().and_then(|it| it.to_str()) {
+            _ if path.is_dir() => Self::Folder,
+            Some("toml") => Self::Generator,
+            Some("jdl") => Self::Description,
+            _ => Self::Trace,
+        }
+    }
+
+    const fn told(self) -> &'static str {
+        match self {
+            Self::Folder => "a folder of job descriptions",
+            Self::Generator => "a generator file, as its name ends in `.toml`",
+            Self::Description => "a job description, as its name ends in `.jdl`",
+            Self::Trace => "a trace in the Standard Workload Format",
+        }
+    }
+
+    /// What is wrong with the workload at a path, with its name.
+    fn name(self, path: &Path, error: SimError) -> SimError {
+        let shown = path.display().to_string();
+        match error {
+            SimError::Text { reason, .. } => SimError::Workload {
+                // A description is told of by its name already.
+                reason: match reason.strip_prefix(&format!("{shown}: ")) {
+                    Some(rest) => rest.to_owned(),
+                    None => reason,
+                },
+                path: shown,
+                kind: self.told(),
+            },
+            SimError::Read { error, .. } if self == Self::Trace => unreadable(path, error),
+            other => other,
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> SimError {
+    SimError::Read {
+        path: path.display().to_string(),
+        error,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fairway_model::{EventKind, PolicyKind, TaskId};
 use fairway_sched::Change;
-use fairway_sim::{Setup, Targets, Workload, simulate_watched};
+use fairway_sim::{Setup, Targets, Workload, left_out, simulate_watched};
 use proptest::prelude::*;
 
 use crate::{jobs, policy, run, setup, standing};
@@ -51,6 +51,35 @@ fn what_fits_nowhere_is_left_out_and_told() {
     let tasks = run(&setup, &workload, "fifo").tasks;
     assert_eq!((tasks.too_large, tasks.too_long), (1, 1));
     assert_eq!((tasks.submitted, tasks.succeeded), (1, 1));
+    let told = left_out(&setup, &workload).unwrap();
+    assert_eq!(
+        told,
+        [
+            "left out: 1 of 3 tasks, whose jobs ask for more than any pilot has",
+            "left out: 1 of 3 tasks, whose jobs ask for more time than any pilot has for tasks",
+        ]
+    );
+}
+
+#[test]
+fn that_nothing_can_run_is_told_with_both_sides() {
+    let told = |text: &str| {
+        let setup = setup("[[cluster]]\nname = \"one\"\nnodes = 9\ncores = 2\ngpus = 1\n");
+        let workload = Workload::from_swf(text.as_bytes()).unwrap();
+        left_out(&setup, &workload).unwrap_err().to_string()
+    };
+    let wide = "1 0 -1 10 3 -1 -1 3 60 -1 1 1\n1 0 -1 10 4 -1 -1 4 60 -1 1 1\n";
+    let long = "2 0 -1 10 1 -1 -1 1 90000 -1 1 1\n";
+    assert_eq!(
+        told(wide),
+        "workload: none of its tasks can run on these clusters: the largest pilot has 2 cores, \
+         1 GPU, for 86370 s; the smallest task asks for 3 cores, for 60 s"
+    );
+    assert_eq!(
+        told(long),
+        "workload: none of its tasks can run on these clusters: the largest pilot has 2 cores, \
+         1 GPU, for 86370 s; the shortest task asks for 1 core, for 90000 s"
+    );
 }
 
 #[test]

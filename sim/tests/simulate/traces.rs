@@ -121,7 +121,10 @@ fn what_is_wrong_in_a_generator_is_told() {
     insta::assert_snapshot!(
         [
             told("stream = []"),
+            told(""),
             told(&format!("{stream}{at_once}")),
+            told(&format!("{stream}{runtime}arrivals = \"at-once\"\n")),
+            told(&format!("{stream}{at_once}runtime = 90\n")),
             told(&format!("{stream}{at_once}{runtime}skew = 0.3\n")),
             told(&format!("{stream}{at_once}{runtime}cores = [[0, 1]]\n")),
             told(&format!(
@@ -133,6 +136,26 @@ fn what_is_wrong_in_a_generator_is_told() {
         ]
         .join("\n---\n")
     );
+}
+
+#[test]
+fn a_path_is_told_of_with_as_what_it_was_read() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("workloads");
+    let path = |name: &str| folder.join(name);
+    std::fs::create_dir_all(path("jobs")).unwrap();
+    std::fs::create_dir_all(path("none")).unwrap();
+    for name in ["jobs/a.jdl", "b.jdl", "c.toml", "d.swf"] {
+        std::fs::write(path(name), "Executable = ;").unwrap();
+    }
+    std::fs::write(path("c.toml"), "").unwrap();
+    let names = ["jobs", "none", "b.jdl", "c.toml", "d.swf", "missing.swf"];
+    let told = names.map(|name| {
+        let expected = options(RuntimeSource::Expected);
+        let wrong = Workload::open(&path(name), 10, 1, &expected).unwrap_err();
+        let wrong = wrong.to_string();
+        wrong.replace(&format!("{}/", folder.display()), "")
+    });
+    insta::assert_snapshot!(told.join("\n---\n"));
 }
 
 #[test]

@@ -29,7 +29,10 @@ pub(crate) struct Export {
     connect: Connect,
 }
 
-/// Check policy files (TOML or JSON), without a server: all mistakes are told at once
+/// Check policy files (TOML or JSON), without a server
+///
+/// All that cannot be read is told; if everything can be, all that makes no sense. In TOML each
+/// mistake has its line, in JSON its place.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
     /// Policy files; `-` is standard input
