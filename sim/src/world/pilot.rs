@@ -428,6 +428,8 @@ impl<S: Scenario> World<S> {
         let detail = "its node failed".to_owned();
         let seen = vec![(id, Observation::Ended { detail })];
         let _ = self.apply(Command::ObservePilots(seen));
+        // What it had waits again, though nothing was going on any more.
+        self.wake();
         if self.rules.supply == PilotSupply::Standing {
             self.stand();
         }
