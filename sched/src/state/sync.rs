@@ -111,13 +111,12 @@ impl State {
         let leases = live.into_iter().flat_map(|live| &live.leases);
         let leased = leases.map(|lease| (lease.task, lease.attempt));
         let held = holding.iter().filter(|it| !settled.contains(it)).copied();
-        if leased.clone().eq(held.clone()) {
+        if leased.eq(held.clone()) {
             return true;
         }
-        let (mut leased, mut held): (Vec<_>, Vec<_>) = (leased.collect(), held.collect());
-        leased.sort_unstable();
+        let mut held: Vec<_> = held.collect();
         held.sort_unstable();
-        leased == held
+        held == self.attempts_of(pilot)
     }
 
     /// The live attempts that a pilot has, sorted.
